@@ -1,0 +1,14 @@
+version: str
+compiler: str
+cxx_flags: str
+native_arch: str
+cpu_features: list[str]
+torch_version: str
+torch_target: str
+torch_cuda: str
+cuda_mode: str
+cuda_reason: str
+cuda_compiler: str
+cuda_archs: list[str]
+python: str
+pybind11: str
