@@ -1,6 +1,6 @@
 """Builds the Python packages, and through CMake the native library.
 
-Everything that can be said statically is in pyproject.toml; how CMake is driven is in build_backend/.
+What can be said statically is in pyproject.toml; how CMake is driven is in build_backend/.
 """
 
 import sys

@@ -4,15 +4,21 @@
 #                 asked on a CPU that _ops cannot run on
 
 file(GLOB op_sources CONFIGURE_DEPENDS csrc/ops/*.cpp csrc/ops/cpu/*.cpp)
-if(NOT op_sources)
-  file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/no_ops.cpp "")
-  set(op_sources ${CMAKE_CURRENT_BINARY_DIR}/no_ops.cpp)
+if(VKDNW_CUDA_ENABLED)
+  file(GLOB cuda_sources CONFIGURE_DEPENDS csrc/ops/cuda/*.cpp csrc/ops/cuda/*.cu)
+  list(APPEND op_sources ${cuda_sources})
 endif()
 add_library(_ops MODULE ${op_sources})
 set_target_properties(_ops PROPERTIES
   PREFIX "" SUFFIX ".so" LINKER_LANGUAGE CXX LIBRARY_OUTPUT_DIRECTORY ${VKDNW_OUTPUT_DIR})
 target_link_libraries(_ops PRIVATE vkdnw_kernel_flags vkdnw_torch)
 target_link_options(_ops PRIVATE -Wl,--no-undefined) # a misspelt symbol fails here, not at import
+
+if(VKDNW_CUDA STREQUAL "COMPILE_ONLY")
+  # The headers that CPU and CUDA kernels share, through nvcc and its linker.
+  add_library(cuda_compile_check MODULE csrc/kernels/cuda_compile_check.cu)
+  target_link_libraries(cuda_compile_check PRIVATE vkdnw_kernel_flags)
+endif()
 
 find_package(Python 3.11 REQUIRED COMPONENTS Interpreter Development.Module)
 find_package(pybind11 CONFIG REQUIRED)

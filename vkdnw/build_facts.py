@@ -41,7 +41,7 @@ def read() -> BuildFacts:
 
 
 def running_cpu_features(cpuinfo: Path = CPUINFO) -> frozenset[str] | None:
-    """Instruction sets of the CPU, by their Linux names; None where the system does not list them."""
+    """Instruction sets of the CPU, by their Linux names; None where the system lists none."""
     if not cpuinfo.is_file():
         return None
     for line in cpuinfo.read_text(encoding="utf-8").splitlines():
