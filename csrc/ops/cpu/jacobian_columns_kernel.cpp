@@ -1,0 +1,53 @@
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+
+#include "ops/check.h"
+#include "ops/jacobian_columns.h"
+
+namespace vkdnw {
+namespace {
+
+using torch::headeronly::ScalarType;
+
+// Multiply-adds below which handing work to another thread costs more than it saves.
+constexpr int64_t kWorkPerThread = 64 * 1024;
+
+template <typename Storage>
+void add_columns(const JacobianColumnsArguments& arguments) {
+  const auto problem = checked_problem<Storage>(arguments);
+  const int64_t items = problem.samples * problem.cotangents;
+  if (items == 0 || problem.picks.empty()) {
+    return;
+  }
+  const auto plan = plan_jacobian_columns(problem);
+  const int64_t grain = kWorkPerThread / std::max<int64_t>(1, plan.work_per_item) + 1;
+  torch::stable::parallel_for(0, items, grain, [&](int64_t first, int64_t last) {
+    JacobianColumnsWorker<Storage>(problem, plan).run(first, last);
+  });
+}
+
+void jacobian_columns_(Tensor jacobian, const TensorList& inputs, const TensorList& grads,
+                       const Tensor& picks, const Tensor& affine) {
+  const JacobianColumnsArguments arguments{jacobian, inputs, grads, picks, affine};
+  switch (storage_dtype(arguments)) {
+    case ScalarType::Double:
+      return add_columns<double>(arguments);
+    case ScalarType::Float:
+      return add_columns<float>(arguments);
+    case ScalarType::Half:
+      return add_columns<Float16>(arguments);
+    case ScalarType::BFloat16:
+      return add_columns<BFloat16>(arguments);
+    default:
+      refuse("inputs[0] is ", torch::headeronly::toString(storage_dtype(arguments)),
+             "; the layers' dtype must be float64, float32, float16 or bfloat16");
+  }
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(vkdnw, CPU, m) {
+  m.impl("jacobian_columns_", TORCH_BOX(&jacobian_columns_));
+}
+
+}  // namespace vkdnw

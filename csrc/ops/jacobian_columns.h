@@ -1,0 +1,32 @@
+// Arguments of vkdnw::jacobian_columns_, checked and in the kernels' terms. Every device's kernel
+// starts from here.
+#pragma once
+
+#include <torch/csrc/stable/tensor.h>
+
+#include <vector>
+
+#include "kernels/jacobian_columns.h"
+
+namespace vkdnw {
+
+using torch::stable::Tensor;
+using TensorList = std::vector<Tensor>;
+
+struct JacobianColumnsArguments {
+  const Tensor& jacobian;  // [b, K, P]
+  const TensorList& inputs;
+  const TensorList& grads;
+  const Tensor& picks;   // [Q, 10] int64, CPU
+  const Tensor& affine;  // [Q, 2] float64, CPU
+};
+
+// The dtype shared by the inputs and the gradients; that of the Jacobian where there is no layer.
+torch::headeronly::ScalarType storage_dtype(const JacobianColumnsArguments& arguments);
+
+// Throws std::invalid_argument, naming the argument, unless all sizes, dtypes, devices and picks
+// are consistent. The kernels read and write memory without further checks.
+template <typename Storage>
+JacobianColumnsProblem<Storage> checked_problem(const JacobianColumnsArguments& arguments);
+
+}  // namespace vkdnw

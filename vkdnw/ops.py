@@ -1,0 +1,90 @@
+"""The native ops: typed wrappers around `torch.ops.vkdnw`, with shapes, dtypes and errors.
+
+The compiled library is loaded on the first call. The ops have no derivatives; all arguments are
+taken as data. Argument errors are `ValueError`s that name the argument: they are found in the
+library, before any memory is touched, so that a call with hundreds of tensors stays cheap.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from vkdnw import native
+
+PICK_FIELDS = 10
+"""Fields of a pick: column, layer, grad channel, input channel, three starts, three steps."""
+
+ONES = -1
+"""Input channel of a pick whose factor is one at every output position (a bias)."""
+
+
+def jacobian_columns_(
+    jacobian: Tensor,
+    inputs: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    picks: Tensor,
+    affine: Tensor,
+) -> Tensor:
+    """Adds the Jacobian columns of single scalar parameters of many layers, in one call.
+
+    For pick q = (column, layer l, gc, ic, start, step) with affine (shift, scale):
+
+        jacobian[n, k, column] += scale * sum_o grads[l][k, n, gc, o]
+                                                * (inputs[l][n, ic, start + step * o] - shift)
+
+    over the output positions o = (o1, o2, o3) whose input position lies inside the input: zero
+    padding contributes nothing. With ic = ONES the factor is 1 and every position counts.
+    Picks that name one column add up, in their order. Sums are taken per sample, in float64 for
+    float64 data and in float32 otherwise, with the same bits for any number of threads.
+
+    Args:
+        jacobian: [b, K, P], columns contiguous; float64 for float64 layers, float32 for others.
+        inputs: for each layer [b, Cx, X1, X2, X3], any strides; float64/32/16 or bfloat16.
+        grads: for each layer [K, b, Cg, G1, G2, G3], any strides, of K cotangents; dtype of inputs.
+        picks: [Q, 10] int64 on the CPU; start may be negative (padding), steps are at least 1.
+        affine: [Q, 2] float64 on the CPU: shift, scale.
+
+    Returns:
+        `jacobian`, changed in place.
+
+    Raises:
+        ValueError: sizes, dtypes, devices or picks that are not as above.
+    """
+    load()
+    torch.ops.vkdnw.jacobian_columns_(jacobian, list(inputs), list(grads), picks, affine)
+    return jacobian
+
+
+_registration = threading.Lock()
+_registered = False
+
+
+def load() -> None:
+    """Loads the library and registers the fake kernels; idempotent and thread-safe.
+
+    Every wrapper calls it; code that is compiled with `fullgraph=True`, or that calls
+    `torch.ops.vkdnw` itself, calls it once before.
+
+    Raises:
+        NativeLibraryError: the library is missing or does not fit this machine; says what to run.
+    """
+    global _registered
+    if _registered:
+        return
+    with _registration:
+        if not _registered:
+            native.load()
+            _register_fakes()
+            _registered = True
+
+
+def _register_fakes() -> None:
+    torch.library.register_fake("vkdnw::jacobian_columns_", _change_in_place)
+
+
+def _change_in_place(*args: object) -> None:
+    """The fake of an op that only changes its first argument."""
