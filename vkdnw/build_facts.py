@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 CPUINFO = Path("/proc/cpuinfo")
 
@@ -36,8 +37,11 @@ def read() -> BuildFacts:
         ImportError: where the compiled module is missing, or is for another Python.
     """
     module = importlib.import_module("vkdnw._build_info")
-    values = {field.name: getattr(module, field.name) for field in fields(BuildFacts)}
-    return BuildFacts(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    values: dict[str, Any] = {
+        field.name: getattr(module, field.name) for field in fields(BuildFacts)
+    }
+    frozen = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    return BuildFacts(**frozen)
 
 
 def running_cpu_features(cpuinfo: Path = CPUINFO) -> frozenset[str] | None:

@@ -1,0 +1,79 @@
+# Targets set up what they need in $(VENV): a fresh machine needs Python 3.11 or later and g++.
+# docs/building.md says why it is done this way.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.PHONY: setup search test unit-test bench lint style typecheck cuda-compile-check clean
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+TORCH ?= torch==2.13.0
+PYTEST_ARGS ?= -m "not slow"
+RUN ?= runs/quickstart
+
+# ---- set-up: one stamp for the tools, one for the package ------------------------------------
+
+TOOLS := $(VENV)/tools.stamp
+INSTALLED := $(VENV)/installed.stamp
+NATIVE_SOURCES := $(shell find csrc cmake build_backend -type f -not -path '*/__pycache__/*') \
+	CMakeLists.txt setup.py pyproject.toml
+
+setup: $(INSTALLED)
+
+BUILD_REQUIRES = import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])
+PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+$(TOOLS):
+	python=$$(PYTHON="$(PYTHON)" bash build_backend/find_python.sh) && "$$python" -m venv $(VENV)
+	$(PIP) install "$(TORCH)" $$($(BIN)/python -c '$(BUILD_REQUIRES)')
+	touch $@
+
+# Python files are used where they lie: only a change of the native sources builds again.
+$(INSTALLED): $(TOOLS) $(NATIVE_SOURCES)
+	$(PIP) install --no-build-isolation --editable ".[dev]"
+	touch $@
+
+# ---- what to run -----------------------------------------------------------------------------
+
+search: $(INSTALLED)
+	$(BIN)/vkdnw search nb201 --out $(RUN) --sample 50 --live
+	$(BIN)/vkdnw top $(RUN)
+
+test: unit-test
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+CMAKE = $(BIN)/cmake -S . -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja)
+
+unit-test: $(INSTALLED)
+	$(CMAKE) -B build/tests -DVKDNW_BUILD_EXTENSION=OFF -DVKDNW_BUILD_TESTS=ON
+	$(BIN)/cmake --build build/tests
+	$(BIN)/ctest --test-dir build/tests --output-on-failure
+
+bench: $(INSTALLED)
+	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+lint: style typecheck
+
+style: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' | xargs $(BIN)/clang-format --dry-run -Werror
+
+# mypy reads folders and knows no import hooks, so it gets the installed layout, made of links.
+typecheck: $(INSTALLED)
+	rm -rf build/typecheck
+	mkdir -p build/typecheck
+	cp -rs $(CURDIR)/vkdnw build/typecheck/vkdnw
+	cp -rs $(CURDIR)/search build/typecheck/vkdnw/search
+	MYPYPATH=build/typecheck $(BIN)/mypy -p vkdnw
+
+# With nvcc and no GPU: every CUDA source compiles, links, and loads beside the torch that is here.
+cuda-compile-check: $(INSTALLED)
+	$(CMAKE) -B build/cuda -DVKDNW_CUDA=COMPILE_ONLY -DPython_EXECUTABLE=$(abspath $(BIN)/python) \
+		-Dpybind11_DIR="$$($(BIN)/python -m pybind11 --cmakedir)"
+	$(BIN)/cmake --build build/cuda
+	$(BIN)/python -c 'import torch; torch.ops.load_library("build/cuda/vkdnw/_ops.so")'
+
+clean:
+	rm -rf build
