@@ -40,7 +40,9 @@ def read() -> BuildFacts:
     values: dict[str, Any] = {
         field.name: getattr(module, field.name) for field in fields(BuildFacts)
     }
-    frozen = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    frozen: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in values.items()
+    }
     return BuildFacts(**frozen)
 
 
