@@ -9,7 +9,7 @@ from .architecture import CONVOLUTIONS, parse
 
 IMAGE_CHANNELS = 3
 STAGES = 3
-"""Stages of cells; a reduction block between two halves the side and doubles the channels."""
+"""Stages of cells; the reduction between two halves the image's sides and doubles its channels."""
 
 
 def flops(
@@ -23,26 +23,28 @@ def flops(
     """
     check_sizes(channels, cells, classes)
     check_resolution(resolution, resolution)
-    pixels = [resolution**2 // 4**stage for stage in range(STAGES)]
-    width = [channels * 2**stage for stage in range(STAGES)]
     kernels = _kernel_area(arch)
-    total = pixels[0] * IMAGE_CHANNELS * channels * 9
-    total += sum(cells * p * w**2 * kernels for p, w in zip(pixels, width, strict=True))
-    total += sum(
-        p * _reduction_weights(w // 2, w) for p, w in zip(pixels[1:], width[1:], strict=True)
-    )
-    return total + width[-1] * classes + classes
+    width, pixels = channels, resolution**2
+    total = pixels * IMAGE_CHANNELS * width * 9 + cells * pixels * width**2 * kernels
+    for _ in range(STAGES - 1):
+        width, pixels = 2 * width, pixels // 4
+        total += pixels * (_reduction_weights(width) + cells * width**2 * kernels)
+    return total + width * classes + classes
 
 
 def parameters(arch: str, channels: int = 16, cells: int = 5, classes: int = 10) -> int:
     """The number of trainable scalars, dead convolutions included. Errors as in `flops`."""
     check_sizes(channels, cells, classes)
-    width = [channels * 2**stage for stage in range(STAGES)]
     kernels, edges = _kernel_area(arch), convolutions(arch)
-    total = IMAGE_CHANNELS * channels * 9 + 2 * channels
-    total += sum(cells * (w**2 * kernels + 2 * w * edges) for w in width)
-    total += sum(_reduction_weights(w // 2, w) + 4 * w for w in width[1:])
-    return total + 2 * width[-1] + width[-1] * classes + classes
+    width = channels
+    total = (
+        IMAGE_CHANNELS * width * 9 + 2 * width + cells * (width**2 * kernels + 2 * width * edges)
+    )
+    for _ in range(STAGES - 1):
+        width = 2 * width
+        total += _reduction_weights(width) + 4 * width
+        total += cells * (width**2 * kernels + 2 * width * edges)
+    return total + 2 * width + width * classes + classes
 
 
 def layers(arch: str, cells: int = 5) -> int:
@@ -82,6 +84,7 @@ def _kernel_area(arch: str) -> int:
     return sum(CONVOLUTIONS[op] ** 2 for op in parse(arch) if op in CONVOLUTIONS)
 
 
-def _reduction_weights(inputs: int, outputs: int) -> int:
-    """Weights of a reduction's three convolutions, all of which give the smaller image."""
-    return 9 * inputs * outputs + 9 * outputs**2 + inputs * outputs
+def _reduction_weights(width: int) -> int:
+    """Weights of a reduction to ``width`` channels; all its convolutions give the small image."""
+    before = width // 2
+    return 9 * before * width + 9 * width**2 + before * width

@@ -103,8 +103,9 @@ class Reduction(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        residual: Tensor = self.reduce["conv_b"](self.reduce["conv_a"](x))
-        return residual + self.reduce["shortcut"](x)
+        residual = self.reduce["conv_b"](self.reduce["conv_a"](x))
+        reduced: Tensor = residual + self.reduce["shortcut"](x)
+        return reduced
 
 
 class Zero(nn.Module):
