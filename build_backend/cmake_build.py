@@ -6,11 +6,9 @@ import os
 import subprocess
 import sys
 import sysconfig
+from dataclasses import dataclass
 from pathlib import Path
 
-import cmake
-import ninja
-import pybind11
 from setuptools import Extension
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import BaseError, SetupError
@@ -24,41 +22,47 @@ ROOT = Path(__file__).resolve().parent.parent
 OPTIONS = {"VKDNW_CUDA": "AUTO", "VKDNW_CUDA_ARCHS": "90", "VKDNW_NATIVE_ARCH": "native"}
 
 
+@dataclass(frozen=True)
+class Tools:
+    """The build tools of the running environment, by path: PATH may not have them."""
+
+    cmake: Path
+    ninja: Path
+    pybind11: Path  # the folder of its CMake files
+
+
+def find_tools() -> Tools:
+    """The tools that pyproject.toml requires; an unisolated build has to bring them itself."""
+    try:
+        from cmake import CMAKE_BIN_DIR
+        from ninja import BIN_DIR
+        from pybind11 import get_cmake_dir
+    except ImportError as error:
+        raise SetupError(
+            f"building vkdnw without build isolation needs its tools installed ({error}): "
+            "pip install setuptools cmake ninja pybind11"
+        ) from None
+    return Tools(Path(CMAKE_BIN_DIR, "cmake"), Path(BIN_DIR, "ninja"), Path(get_cmake_dir()))
+
+
 def build_folder() -> Path:
     """One folder per Python, kept between builds: pip's own would make every build a cold one."""
     return ROOT / "build" / f"native-{sys.implementation.cache_tag}"
 
 
-def configure_command(build: Path, torch: target_torch.Torch) -> list[str]:
-    """The CMake call. Tools are called by path, for PATH may not have them."""
+def configure_command(build: Path, tools: Tools, torch: target_torch.Torch) -> list[str]:
+    """The call that configures the folder `build`; the libraries go to its subfolder vkdnw."""
     options = {name: os.environ.get(name) or default for name, default in OPTIONS.items()}
     variables = options | {
         "CMAKE_BUILD_TYPE": "Release",
-        "CMAKE_MAKE_PROGRAM": str(Path(ninja.BIN_DIR, "ninja")),
+        "CMAKE_MAKE_PROGRAM": tools.ninja,
         "Python_EXECUTABLE": sys.executable,
-        "pybind11_DIR": pybind11.get_cmake_dir(),
-        "VKDNW_TORCH_DIR": str(torch.root),
+        "pybind11_DIR": tools.pybind11,
+        "VKDNW_OUTPUT_DIR": build / "vkdnw",
+        "VKDNW_TORCH_DIR": torch.root,
     }
-    cmake_program = str(Path(cmake.CMAKE_BIN_DIR, "cmake"))
     definitions = [f"-D{name}={value}" for name, value in variables.items()]
-    return [cmake_program, "-S", str(ROOT), "-B", str(build), "-G", "Ninja", *definitions]
-
-
-def _require_python_headers() -> None:
-    header = Path(sysconfig.get_path("include"), "Python.h")
-    if not header.is_file():
-        raise SetupError(
-            f"{header} is missing: install the headers of this Python "
-            f"(on Debian: apt-get install python{sysconfig.get_python_version()}-dev)"
-        )
-
-
-def _run(command: list[str]) -> None:
-    try:
-        subprocess.run(command, check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        # The cause stands above, in the words of CMake or of the compiler.
-        raise BaseError(f"building the native library failed: {error}") from None
+    return [str(tools.cmake), "-S", str(ROOT), "-B", str(build), "-G", "Ninja", *definitions]
 
 
 class CMakeBuild(build_ext):
@@ -78,9 +82,9 @@ class CMakeBuild(build_ext):
             torch = target_torch.find()
         except target_torch.TorchNotFoundError as error:
             raise SetupError(str(error)) from None
-        build = build_folder()
-        _run([*configure_command(build, torch), f"-DVKDNW_OUTPUT_DIR={build / 'vkdnw'}"])
-        _run([str(Path(cmake.CMAKE_BIN_DIR, "cmake")), "--build", str(build)])
+        build, tools = build_folder(), find_tools()
+        _run(configure_command(build, tools, torch))
+        _run([str(tools.cmake), "--build", str(build)])
         for extension in self.extensions:
             self._collect(extension, build / "vkdnw")
 
@@ -88,3 +92,22 @@ class CMakeBuild(build_ext):
         target = Path(self.get_ext_fullpath(extension.name))
         target.parent.mkdir(parents=True, exist_ok=True)
         self.copy_file(str(built / target.name), str(target), level=self.verbose)
+
+
+def _require_python_headers() -> None:
+    header = Path(sysconfig.get_path("include"), "Python.h")
+    if not header.is_file():
+        raise SetupError(
+            f"{header} is missing: install the headers of this Python "
+            f"(on Debian: apt-get install python{sysconfig.get_python_version()}-dev)"
+        )
+
+
+def _run(command: list[str]) -> None:
+    try:
+        subprocess.run(command, check=True)
+    except subprocess.CalledProcessError as error:
+        raise BaseError(
+            f"building the native library failed: {Path(command[0]).name} ended with status "
+            f"{error.returncode}; CMake or the compiler says why above"
+        ) from None

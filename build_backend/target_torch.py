@@ -1,9 +1,9 @@
 """Finds torch in the environment that is being installed into, by path: torch is never imported.
 
-In an isolated build the importable packages are those of a temporary build environment, but the
-interpreter is still the target's (pip), or the target's folder is named by VIRTUAL_ENV or
-CONDA_PREFIX (build, uv). Looking there spares a second torch of several gigabytes and makes sure
-that the headers are those of the torch the library will run with.
+In an isolated build the importable packages are those of a temporary build environment. With pip
+the interpreter is still the target's; with build and uv it is not, but an activated target is named
+by VIRTUAL_ENV or CONDA_PREFIX, or (uv overwrites those) has its programs on PATH. Looking there
+spares a second torch of several gigabytes, and the headers are those of the torch that will run.
 
 `python target_torch.py` prints the folder found, for CMake runs outside of pip.
 """
@@ -52,10 +52,15 @@ def read(root: Path) -> Torch | None:
     return Torch(root, version[1], cuda[1] if cuda else None) if version else None
 
 
-def _venv_site_packages(prefix: str) -> Path:
-    return Path(
-        prefix, "lib", f"python{sys.version_info[0]}.{sys.version_info[1]}", "site-packages"
-    )
+def _site_packages(prefix: Path) -> Path:
+    return prefix / "lib" / f"python{sysconfig.get_python_version()}" / "site-packages"
+
+
+def _activated_environments() -> Iterator[Path]:
+    named = (os.environ.get(variable) for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"))
+    yield from (Path(prefix) for prefix in named if prefix)
+    on_path = (Path(entry).parent for entry in os.environ.get("PATH", "").split(os.pathsep))
+    yield from (prefix for prefix in on_path if (prefix / "pyvenv.cfg").is_file())
 
 
 def _sees_base_environment() -> bool:
@@ -73,9 +78,7 @@ def target_folders() -> Iterator[Path]:
     if _sees_base_environment():
         yield from map(Path, site.getsitepackages([sys.base_prefix]))
         yield Path(site.getusersitepackages())
-    for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"):
-        if os.environ.get(variable):
-            yield _venv_site_packages(os.environ[variable])
+    yield from map(_site_packages, _activated_environments())
 
 
 def candidates(*, build_environment: bool) -> Iterator[Torch]:

@@ -7,11 +7,16 @@ file(GLOB op_sources CONFIGURE_DEPENDS csrc/ops/*.cpp csrc/ops/cpu/*.cpp)
 if(VKDNW_CUDA_ENABLED)
   file(GLOB cuda_sources CONFIGURE_DEPENDS csrc/ops/cuda/*.cpp csrc/ops/cuda/*.cu)
   list(APPEND op_sources ${cuda_sources})
+  list(LENGTH cuda_sources count)
+  string(APPEND VKDNW_CUDA_REASON ", ${count} source files")
 endif()
 add_library(_ops MODULE ${op_sources})
 set_target_properties(_ops PROPERTIES
   PREFIX "" SUFFIX ".so" LINKER_LANGUAGE CXX LIBRARY_OUTPUT_DIRECTORY ${VKDNW_OUTPUT_DIR})
 target_link_libraries(_ops PRIVATE vkdnw_kernel_flags vkdnw_torch)
+if(VKDNW_CUDA_ENABLED) # the launchers' C++ side names cudaStream_t
+  target_include_directories(_ops SYSTEM PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+endif()
 target_link_options(_ops PRIVATE -Wl,--no-undefined) # a misspelt symbol fails here, not at import
 
 if(VKDNW_CUDA STREQUAL "COMPILE_ONLY")

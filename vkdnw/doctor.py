@@ -95,10 +95,10 @@ def _cuda_notes(facts: BuildFacts) -> Iterator[str]:
 
     running = torch.version.cuda
     if facts.cuda_compiler and running is None:
-        yield "the library has CUDA kernels and this torch is a CPU build: it runs on the CPU"
+        yield "the library is built with CUDA and this torch is a CPU build: it runs on the CPU"
     elif facts.cuda_compiler and running and _major(running) != _major(facts.cuda_compiler):
         yield (
-            f"the CUDA kernels are compiled with CUDA {facts.cuda_compiler} and torch is for CUDA "
+            f"the library is built with CUDA {facts.cuda_compiler} and torch is for CUDA "
             f"{running}; set CUDACXX to an nvcc of CUDA {_major(running)} and build again: "
             f"{native.rebuild_command()}"
         )
