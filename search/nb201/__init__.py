@@ -4,7 +4,7 @@ Architectures are strings ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``, and the rest 
 them.
 """
 
-from .architecture import (
+from vkdnw.search.nb201.architecture import (
     EDGES,
     OPERATIONS,
     ArchitectureError,
@@ -13,11 +13,11 @@ from .architecture import (
     parse,
     validate,
 )
-from .cost import convolutions, flops, layers, parameters
-from .enumeration import enumerate, live  # noqa: A004 - every space enumerates
-from .isomorphism import canonical
-from .liveness import dead_edges, is_live, prune
-from .network import build
+from vkdnw.search.nb201.cost import convolutions, flops, layers, parameters
+from vkdnw.search.nb201.enumeration import enumerate, live  # noqa: A004 - every space enumerates
+from vkdnw.search.nb201.isomorphism import canonical
+from vkdnw.search.nb201.liveness import dead_edges, is_live, prune
+from vkdnw.search.nb201.network import build
 
 __all__ = [
     "EDGES",

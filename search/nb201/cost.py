@@ -5,7 +5,7 @@ biases; BatchNorm, ReLU and pooling count nothing. With the defaults these are C
 CIFAR-100 has ``classes=100``, ImageNet16-120 has ``classes=120, resolution=16``.
 """
 
-from .architecture import CONVOLUTIONS, parse
+from vkdnw.search.nb201.architecture import CONVOLUTIONS, parse
 
 IMAGE_CHANNELS = 3
 STAGES = 3

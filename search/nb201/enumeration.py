@@ -4,9 +4,9 @@ import itertools
 import random
 from functools import cache
 
-from . import architecture
-from .architecture import EDGES, OPERATIONS
-from .liveness import is_live
+from vkdnw.search.nb201 import architecture
+from vkdnw.search.nb201.architecture import EDGES, OPERATIONS
+from vkdnw.search.nb201.liveness import is_live
 
 # NATS-Bench lists the strings in lexicographic order of their operations, first edge slowest, and
 # shuffles the list with Python's generator seeded by 88; that reproduces all 15,625 indices of its

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from . import architecture
-from .architecture import EDGES, NODES, NONE, Edge, parse
+from vkdnw.search.nb201 import architecture
+from vkdnw.search.nb201.architecture import EDGES, NODES, NONE, Edge, parse
 
 
 def dead_edges(arch: str) -> tuple[Edge, ...]:

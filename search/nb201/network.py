@@ -15,8 +15,17 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from .architecture import CONVOLUTIONS, EDGES, NODES, NONE, POOL, SKIP, Edge, parse
-from .cost import IMAGE_CHANNELS, STAGES, check_resolution, check_sizes
+from vkdnw.search.nb201.architecture import (
+    CONVOLUTIONS,
+    EDGES,
+    NODES,
+    NONE,
+    POOL,
+    SKIP,
+    Edge,
+    parse,
+)
+from vkdnw.search.nb201.cost import IMAGE_CHANNELS, STAGES, check_resolution, check_sizes
 
 
 def build(arch: str, channels: int = 16, cells: int = 5, classes: int = 10) -> nn.Module:
