@@ -1,0 +1,17 @@
+"""`vkdnw search SPACE`: a subcommand for each search space."""
+
+import typer
+
+from vkdnw.search.cli import search_nb201
+
+app = typer.Typer(
+    name="search",
+    help="Score the architectures of a search space and rank them.",
+    no_args_is_help=True,
+)
+app.command("nb201")(search_nb201.nb201)
+
+
+@app.callback()
+def spaces() -> None:
+    """Score the architectures of a search space and rank them."""

@@ -1,0 +1,104 @@
+"""`vkdnw top RUN`: the best networks of a run, finished or not."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from vkdnw.search.cli import console
+from vkdnw.search.ranking import Ranked, rank
+from vkdnw.search.results import Results, Tally, open_results
+
+COUNT = 10
+LISTED_FAILURES = 5
+
+
+def top(
+    run: Annotated[Path, typer.Argument(help="The folder given as --out.", show_default=False)],
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many.")] = COUNT,
+    by: Annotated[
+        str, typer.Option(help="The value to rank by: single, vkdnw, or another on record.")
+    ] = "single",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show the best networks of a run, also while it is going on."""
+    with open_results(run) as results:
+        show(run, results, count, by, as_json)
+
+
+def show(run: Path, results: Results, count: int, by: str, as_json: bool) -> None:
+    """Print how far a run is, what failed, and its best networks."""
+    tally = results.tally()
+    with console.usage_errors("--by"):
+        ranked = rank(results.evaluations(), by)[:count]
+    if as_json:
+        console.print_json({"run": str(run), "by": by, **asdict(tally), "top": map_rows(ranked)})
+        return
+    out = console.stdout()
+    out.print(f"{run}: {describe(tally)}", highlight=False, markup=False, soft_wrap=True)
+    for failure in tally.failures[:LISTED_FAILURES]:
+        out.print(
+            f"  failed: {failure.network} seed {failure.seed}: {failure.reason}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+    if ranked:
+        out.print(table(ranked, by))
+
+
+def describe(tally: Tally) -> str:
+    """A run in one sentence."""
+    equal = tally.architectures - tally.networks
+    failed = f", {len(tally.failures)} failed" if tally.failures else ""
+    return (
+        f"{tally.architectures:,} architectures, {tally.networks:,} different networks "
+        f"({equal:,} equal to another and not scored again), "
+        f"{tally.scored:,} of {tally.tasks:,} scored under {tally.seeds} seed(s){failed}"
+    )
+
+
+def map_rows(ranked: Sequence[Ranked]) -> list[dict[str, object]]:
+    return [asdict(row) for row in ranked]
+
+
+def table(ranked: Sequence[Ranked], by: str) -> Table:
+    """The ranking as a table, a column for each value; +- is the deviation over seeds."""
+    shown = Table(title=f"Top {len(ranked)} by {by}", title_justify="left", header_style="bold")
+    shown.add_column("#", justify="right")
+    shown.add_column("architecture", overflow="fold")
+    names = [name for name in COLUMNS if any(name in row.values for row in ranked)]
+    for name in names:
+        shown.add_column(COLUMNS[name][0], justify="right")
+    shown.add_column("equal", justify="right")
+    for row in ranked:
+        cells = [_cell(row, name) for name in names]
+        shown.add_row(str(row.rank), row.architecture, *cells, _equal(row))
+    return shown
+
+
+COLUMNS = {
+    "single": ("single", "{:.4f}", 1.0),
+    "vkdnw": ("vkdnw", "{:.4f}", 1.0),
+    "layers": ("layers", "{:.0f}", 1.0),
+    "flops": ("MFLOPs", "{:.2f}", 1e6),
+    "parameters": ("params (M)", "{:.3f}", 1e6),
+}
+"""Value -> heading, format, unit."""
+
+
+def _cell(row: Ranked, name: str) -> str:
+    _, form, unit = COLUMNS[name]
+    if name not in row.values:
+        return ""
+    text = form.format(row.values[name] / unit)
+    if name == "vkdnw" and len(row.seeds) > 1:
+        return f"{text} +- {row.spread[name]:.4f}"
+    return text
+
+
+def _equal(row: Ranked) -> str:
+    return f"+{len(row.equal)}" if row.equal else ""

@@ -1,0 +1,142 @@
+"""What a score depends on besides the architecture and the seed, and how two of them compare."""
+
+import json
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
+Settings = Mapping[str, Json]
+
+FREE_SETTINGS: Mapping[str, str] = {
+    "architectures": "a run may be given more of them at any time",
+    "seeds": "a run may be given more of them at any time",
+    "workers": "a score does not depend on who computes it",
+    "data": "the batches are compared by content, so a file may move",
+}
+"""The settings that may differ between two commands on one run, and why they may."""
+
+_WEIGHTS = {
+    "first": re.compile(r"first(?::(?P<tensors>[1-9]\d*))?"),
+    "spaced": re.compile(r"spaced:(?P<count>[1-9]\d*)(?::(?P<tensors>[1-9]\d*))?"),
+    "random": re.compile(r"random:(?P<count>[1-9]\d*):(?P<seed>\d+)"),
+    "every": re.compile(r"every"),
+}
+WEIGHTS_FORMS = "first[:TENSORS], spaced:COUNT[:TENSORS], random:COUNT:SEED or every"
+TENSORS = 128
+"""Parameter tensors that `first` and `spaced` look at unless told otherwise (Section 4, paper)."""
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """How NAS-Bench-201 networks are built and scored.
+
+    `max_memory` is fixed, not taken from the memory that happens to be free: it decides into which
+    pieces a computation is cut, hence how its sums round, and a score must not depend on the
+    machine's other tenants.
+    """
+
+    batch_size: int = 64
+    resolution: int = 32
+    classes: int = 10
+    channels: int = 16
+    cells: int = 5
+    data: str | None = None
+    """A file or folder of images; None for standard normal input."""
+    weights: str = "first"
+    convention: str = "fisher"
+    smoothing: float = 0.05
+    dtype: str = "float32"
+    init: str = "kaiming_normal"
+    as_written: bool = False
+    """Score every architecture as it is written, equal networks again and again."""
+    max_memory: int = 2**30
+    """Bytes for a worker's intermediate results."""
+    space: str = "nb201"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", normalise_weights(self.weights))
+        for name in ("batch_size", "resolution", "channels", "cells", "max_memory"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.classes < 2:
+            raise ValueError(f"classes must be at least 2, got {self.classes}")
+        if not 0 <= self.smoothing < 1:
+            raise ValueError(f"smoothing must lie in [0, 1), got {self.smoothing}")
+
+    def settings(self) -> dict[str, Json]:
+        return asdict(self)
+
+
+def normalise_weights(text: str) -> str:
+    """Write a choice of weights in full: `first` is `first:128`. Raises ValueError."""
+    kind, fields = parse_weights(text)
+    return ":".join([kind, *(str(value) for value in fields.values())])
+
+
+def parse_weights(text: str) -> tuple[str, dict[str, int]]:
+    """Split a choice of weights into its kind and its numbers. Raises ValueError."""
+    for kind, form in _WEIGHTS.items():
+        match = form.fullmatch(text)
+        if match:
+            numbers = match.groupdict(default=str(TENSORS))
+            return kind, {name: int(number) for name, number in numbers.items()}
+    raise ValueError(f"weights must be {WEIGHTS_FORMS}, got {text!r}")
+
+
+def parse_size(text: str) -> int:
+    """Read a size such as `512M` or `2GiB`, in bytes. Raises ValueError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise ValueError(f"a size is a number and K, M or G (powers of 1024), got {text!r}")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A setting for which two commands on one run disagree."""
+
+    key: str
+    stored: Json
+    asked: Json
+
+    def __str__(self) -> str:
+        return f"{self.key}: stored {json.dumps(self.stored)}, asked {json.dumps(self.asked)}"
+
+
+def binding(settings: Settings) -> dict[str, Json]:
+    """The settings that every command on a run must share."""
+    return {key: value for key, value in settings.items() if key not in FREE_SETTINGS}
+
+
+def differences(stored: Settings, asked: Settings) -> list[Difference]:
+    """Every binding setting that differs; one that a side does not have counts as null."""
+    stored, asked = binding(stored), binding(asked)
+    keys = [*asked, *(key for key in stored if key not in asked)]
+    found = (Difference(key, stored.get(key), asked.get(key)) for key in keys)
+    return [difference for difference in found if difference.stored != difference.asked]
+
+
+def versions() -> dict[str, Json]:
+    """What computes the scores: recorded, because another torch or CPU may round differently."""
+    return {
+        "vkdnw": version("vkdnw"),
+        "torch": version("torch"),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu(),
+    }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor() or "unknown")

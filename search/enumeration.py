@@ -1,0 +1,87 @@
+"""Scoring a list of architectures: one command's work on a run."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from vkdnw.search.configuration import Settings, versions
+from vkdnw.search.evaluation import Asked, Failure, Scored, Task
+from vkdnw.search.executors import Executor, InProcess, ProcessPool
+from vkdnw.search.interruption import Interruption
+from vkdnw.search.progress import Progress
+from vkdnw.search.runner import Runner, Summary
+from vkdnw.search.store import Store, open_store
+
+PROXIES = ("vkdnw",)
+"""The values that a task must have on record to be done."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to score, how, and where to keep it."""
+
+    folder: Path
+    settings: Settings
+    asked: Sequence[Asked]
+    batches: Mapping[int, str]
+    """The seeds to score under, each with the SHA-256 of its input batch."""
+    scorer: Callable[[Task], Scored]
+    workers: int
+    """Processes; 0 scores in this one."""
+
+
+class Enumeration:
+    """The driver that goes through a list."""
+
+    def __init__(self, tasks: Iterable[Task]) -> None:
+        self._tasks = iter(tasks)
+
+    def propose(self, room: int) -> Sequence[Task]:
+        return list(islice(self._tasks, room))
+
+    def observe(self, task: Task, result: Scored | Failure) -> None:
+        """Results do not change the list."""
+
+
+def score_all(request: Request, progress: Progress, interruption: Interruption) -> Summary:
+    """Score what is not yet on record, and return what was done.
+
+    Raises:
+        RunError: see `open_store`, `Store.begin` and `Runner.run`.
+    """
+    with open_store(request.folder) as store:
+        for change in store.begin(request.settings, versions(), request.batches):
+            progress.note(f"note: since the last session, {change}; scores may round differently")
+        seeds = list(request.batches)
+        store.ask(request.asked, seeds)
+        everything = tasks_of(request.asked, seeds)
+        tasks = pending(store, everything)
+        progress.start(total=len(everything), done=len(everything) - len(tasks))
+        if not tasks:
+            return Summary()
+        with closing(_executor(request, len(tasks))) as executor:
+            return Runner(executor, store, progress, interruption).run(Enumeration(tasks))
+
+
+def tasks_of(asked: Iterable[Asked], seeds: Iterable[int]) -> list[Task]:
+    """Every network under every seed.
+
+    Seed by seed, because a run that is stopped early then knows all networks under one seed
+    instead of some under all.
+    """
+    networks = dict.fromkeys(one.network for one in asked)
+    return [Task(network, seed) for seed in seeds for network in networks]
+
+
+def pending(store: Store, tasks: Iterable[Task]) -> list[Task]:
+    """The tasks that have no scores, those that failed before last."""
+    done, failed = store.scored(PROXIES), store.failed()
+    return sorted((task for task in tasks if task not in done), key=failed.__contains__)
+
+
+def _executor(request: Request, tasks: int) -> Executor[Task, Scored]:
+    if request.workers == 0:
+        return InProcess(request.scorer)
+    return ProcessPool([request.scorer] * min(request.workers, tasks))

@@ -1,0 +1,21 @@
+"""Failures that a user is told in one line, with what to do about them."""
+
+
+class RunError(Exception):
+    """A run cannot begin or go on; the message says why, and what would help."""
+
+
+class StoreError(RunError):
+    """The state of a run cannot be read or written."""
+
+
+class RunLocked(StoreError):
+    """Another runner holds the run."""
+
+
+class ConfigurationDiffers(StoreError):
+    """The run was begun with a configuration other than the one asked for."""
+
+
+class ExecutorError(RunError):
+    """The workers of an executor cannot be started."""

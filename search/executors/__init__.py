@@ -1,0 +1,12 @@
+"""Where tasks run.
+
+A runner submits tasks and takes outcomes in whatever order they come; an executor knows nothing of
+networks, scores or the store. `InProcess` runs them here, `ProcessPool` in processes of this
+machine. A cluster engine has to offer the four methods of `Executor` and nothing else.
+"""
+
+from vkdnw.search.executors.in_process import InProcess
+from vkdnw.search.executors.interface import Done, Executor, Failed, Lost, Outcome
+from vkdnw.search.executors.process_pool import ProcessPool
+
+__all__ = ["Done", "Executor", "Failed", "InProcess", "Lost", "Outcome", "ProcessPool"]

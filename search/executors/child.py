@@ -1,0 +1,89 @@
+"""The parent's side of one worker process of a process pool."""
+
+import contextlib
+import json
+import signal
+import socket
+import subprocess
+import sys
+from multiprocessing.connection import Connection
+from typing import Any, Generic
+
+from vkdnw.search.executors.interface import T
+
+# The worker must find the modules that the parent found, in the same order: a source tree in the
+# current folder must not stand in for an installed package in one of the two.
+BOOTSTRAP = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[3])
+from vkdnw.search.executors.worker import main
+main(int(sys.argv[1]), int(sys.argv[2]))
+"""
+STDERR = 2
+"""A worker's prints go to stderr: the parent's stdout may be read as JSON."""
+EXIT_PATIENCE = 5.0
+"""Seconds between the end of a worker's connection and the end of its process."""
+
+
+class Child(Generic[T]):
+    """A worker process, its connection, and the task it holds.
+
+    A plain subprocess instead of `multiprocessing.Process`: it can be put in a process group of
+    its own (a Ctrl-C at the terminal then reaches the parent alone, from the first instant), it
+    does not import the caller's main module again, and there is no helper process to go wrong.
+    """
+
+    def __init__(self, pickled_function: bytes, lifeline_fd: int) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", BOOTSTRAP, *_arguments(theirs.fileno(), lifeline_fd)],
+                pass_fds=(theirs.fileno(), lifeline_fd),
+                stdin=subprocess.DEVNULL,
+                stdout=STDERR,
+                process_group=0,
+            )
+        self.connection: Connection[Any, Any] = Connection(ours.detach())
+        self.task: T | None = None
+        self.ready = False
+        with contextlib.suppress(OSError):  # dead already: the pool learns it from the connection
+            self.connection.send_bytes(pickled_function)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def idle(self) -> bool:
+        return self.ready and self.task is None
+
+    def give(self, task: T) -> bool:
+        """Send a task; False when the worker has died."""
+        try:
+            self.connection.send(task)
+        except OSError:
+            return False
+        self.task = task
+        return True
+
+    def how_it_ended(self) -> str:
+        """Say how a worker that broke its connection ended, and see to it that it has."""
+        try:
+            status = self._process.wait(EXIT_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return "it closed its connection without exiting"
+        if status >= 0:
+            return f"it exited with status {status}"
+        hint = " (the kernel sends it when memory runs out)" if -status == signal.SIGKILL else ""
+        return f"killed by {signal.Signals(-status).name}{hint}"
+
+    def kill(self) -> None:
+        """End the process, whatever it is doing, and free its connection. May be repeated."""
+        self._process.kill()
+        self._process.wait()
+        self.connection.close()
+
+
+def _arguments(connection_fd: int, lifeline_fd: int) -> list[str]:
+    return [str(connection_fd), str(lifeline_fd), json.dumps(sys.path)]

@@ -1,0 +1,36 @@
+"""Tasks carried out in the calling process, one at a time, when the caller waits."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Generic
+
+from vkdnw.search.executors.interface import Outcome, R, T, carry_out
+
+
+class InProcess(Generic[T, R]):
+    """The simplest executor: no isolation, nothing to start, easy to debug."""
+
+    def __init__(self, function: Callable[[T], R]) -> None:
+        self._function = function
+        self._queue: deque[T] = deque()
+
+    @property
+    def slots(self) -> int:
+        return 1
+
+    def submit(self, task: T) -> None:
+        self._queue.append(task)
+
+    def wait(self, timeout: float) -> Sequence[Outcome[T, R]]:
+        """Carry out the oldest task, however long it takes: `timeout` cannot interrupt it."""
+        if not self._queue:
+            return []
+        return [carry_out(self._function, self._queue.popleft())]
+
+    def cancel(self) -> Sequence[T]:
+        dropped = list(self._queue)
+        self._queue.clear()
+        return dropped
+
+    def close(self) -> None:
+        self._queue.clear()

@@ -1,0 +1,76 @@
+"""The interface between a runner and whatever carries out its tasks."""
+
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Done(Generic[T, R]):
+    """The task was carried out."""
+
+    task: T
+    result: R
+
+
+@dataclass(frozen=True)
+class Failed(Generic[T]):
+    """The task raised. It may raise again: whether to retry is the runner's decision."""
+
+    task: T
+    reason: str
+    """One line: the exception's type and message."""
+    details: str
+    """The traceback, as text: tracebacks do not travel between processes."""
+
+
+@dataclass(frozen=True)
+class Lost(Generic[T]):
+    """The worker died with the task in hand: the task is no more at fault than the machine."""
+
+    task: T
+    reason: str
+
+
+Outcome = Done[T, R] | Failed[T] | Lost[T]
+
+
+class Executor(Protocol[T, R]):
+    """Carries out tasks, several at once, and reports each exactly once unless cancelled.
+
+    Tasks and results are small, immutable and picklable. A task's result must depend on the task
+    alone, because a lost task is submitted again and may run anywhere.
+    """
+
+    @property
+    def slots(self) -> int:
+        """How many tasks are worked on at once."""
+
+    def submit(self, task: T) -> None:
+        """Accept a task; never blocks on its execution."""
+
+    def wait(self, timeout: float) -> Sequence[Outcome[T, R]]:
+        """Return what has come in, as soon as something has, or nothing after about `timeout` s.
+
+        May return nothing earlier. An executor that computes in the caller's thread computes here.
+        """
+
+    def cancel(self) -> Sequence[T]:
+        """Take back the tasks that no worker has begun; the others go on."""
+
+    def close(self) -> None:
+        """Stop at once and free everything; what was in flight is dropped."""
+
+
+def carry_out(function: Callable[[T], R], task: T) -> Done[T, R] | Failed[T]:
+    """Apply the function, with an exception turned into an outcome."""
+    try:
+        return Done(task, function(task))
+    except Exception as error:
+        message = str(error).strip() or "no message"
+        first_line = message.splitlines()[0]
+        return Failed(task, f"{type(error).__name__}: {first_line}", traceback.format_exc())

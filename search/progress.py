@@ -1,0 +1,166 @@
+"""How far a run is, on a terminal or as plain lines."""
+
+import time
+from collections import deque
+from types import TracebackType
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as RichBar
+
+WINDOW_SECONDS = 120.0
+"""The rate is that of the recent past, so that it follows a change of the machine's load."""
+LINE_SECONDS = 5.0
+"""Plain lines come no more often than this."""
+
+
+class Progress(Protocol):
+    """What a runner reports to; a context."""
+
+    def __enter__(self) -> "Progress": ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+    def start(self, total: int, done: int) -> None:
+        """There are `total` tasks in all, `done` of them from earlier sessions."""
+
+    def advance(self, scored: int, failed: int) -> None:
+        """So many more have come in."""
+
+    def note(self, text: str) -> None:
+        """Say something besides."""
+
+
+def progress_on(console: Console) -> Progress:
+    """A bar where the console is a terminal, else plain lines."""
+    return Bar(console) if console.is_terminal else Lines(console)
+
+
+class Meter:
+    """Counts, rate and remaining time."""
+
+    def __init__(self, total: int, done: int) -> None:
+        self.total = total
+        self.done = done
+        self.failed = 0
+        self._recent = deque([(time.monotonic(), done)])
+
+    def advance(self, scored: int, failed: int) -> None:
+        self.done += scored + failed
+        self.failed += failed
+        moment = time.monotonic()
+        self._recent.append((moment, self.done))
+        while len(self._recent) > 2 and moment - self._recent[0][0] > WINDOW_SECONDS:
+            self._recent.popleft()
+
+    @property
+    def rate(self) -> float:
+        """Tasks per second; 0 before the first."""
+        (begin, before), (end, after) = self._recent[0], self._recent[-1]
+        return (after - before) / (end - begin) if end > begin else 0.0
+
+    @property
+    def pace(self) -> str:
+        """The rate and the remaining time, in words, and the failures if any."""
+        if not self.rate:
+            return "starting"
+        left = (self.total - self.done) / self.rate
+        failed = f", {self.failed} failed" if self.failed else ""
+        return f"{_rate(self.rate)}, ETA {_duration(left)}{failed}"
+
+
+class Bar:
+    """A bar that redraws itself."""
+
+    def __init__(self, console: Console) -> None:
+        self._bar = RichBar(
+            TextColumn("scoring"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self._task = self._bar.add_task("starting", total=None)
+        self._meter = Meter(0, 0)
+
+    def __enter__(self) -> "Bar":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def start(self, total: int, done: int) -> None:
+        self._meter = Meter(total, done)
+        self._draw()
+
+    def advance(self, scored: int, failed: int) -> None:
+        self._meter.advance(scored, failed)
+        self._draw()
+
+    def note(self, text: str) -> None:
+        self._bar.console.print(text, markup=False, highlight=False)
+
+    def _draw(self) -> None:
+        meter = self._meter
+        self._bar.update(
+            self._task, total=meter.total, completed=meter.done, description=meter.pace
+        )
+
+
+class Lines:
+    """One line every few seconds, for logs and pipes; nothing that moves the cursor."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._meter = Meter(0, 0)
+        self._last_line = 0.0
+
+    def __enter__(self) -> "Lines":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return None
+
+    def start(self, total: int, done: int) -> None:
+        self._meter = Meter(total, done)
+        self._last_line = time.monotonic()
+
+    def advance(self, scored: int, failed: int) -> None:
+        self._meter.advance(scored, failed)
+        moment = time.monotonic()
+        if moment - self._last_line >= LINE_SECONDS or self._meter.done == self._meter.total:
+            self._last_line = moment
+            self.note(f"{self._meter.done}/{self._meter.total}  {self._meter.pace}")
+
+    def note(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _rate(per_second: float) -> str:
+    return f"{per_second:.2f}/s" if per_second >= 0.1 else f"{1 / per_second:.1f} s each"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes:02d}m"
+    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"

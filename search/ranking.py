@@ -1,0 +1,73 @@
+"""The best networks of a run."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from vkdnw.search.evaluation import Evaluation
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A network's place, with means over the seeds under which it was scored."""
+
+    rank: int
+    architecture: str
+    values: dict[str, float]
+    """Means over seeds of every value, `single` among them."""
+    spread: dict[str, float]
+    """Standard deviations over seeds (n - 1); 0 under one seed."""
+    seeds: tuple[int, ...]
+    equal: tuple[str, ...]
+    """The other architectures asked for that are the same network, not scored again."""
+
+
+def rank(evaluations: Iterable[Evaluation], by: str = "single") -> list[Ranked]:
+    """Rank networks, highest mean of `by` first, undefined values last.
+
+    Equal architectures share a row, under the name that was asked for first.
+
+    Raises:
+        ValueError: no evaluation has a value of that name.
+    """
+    by_network: defaultdict[str, list[Evaluation]] = defaultdict(list)
+    for evaluation in evaluations:
+        by_network[evaluation.network].append(evaluation)
+    rows = [_row(group) for group in by_network.values()]
+    known = sorted({name for row in rows for name in row.values})
+    if rows and by not in known:
+        raise ValueError(f"no value is called {by!r}; known are {', '.join(known)}")
+    rows.sort(key=lambda row: _descending(row.values.get(by, math.nan)))
+    return [
+        Ranked(place, row.architecture, row.values, row.spread, row.seeds, row.equal)
+        for place, row in enumerate(rows, start=1)
+    ]
+
+
+def _row(group: Sequence[Evaluation]) -> Ranked:
+    """One network under all its seeds; unranked as yet."""
+    architectures = list(dict.fromkeys(evaluation.architecture for evaluation in group))
+    own = [evaluation for evaluation in group if evaluation.architecture == architectures[0]]
+    names = list(dict.fromkeys(name for evaluation in own for name in evaluation.values))
+    columns = {name: [e.values[name] for e in own if name in e.values] for name in names}
+    return Ranked(
+        rank=0,
+        architecture=architectures[0],
+        values={name: fmean(column) for name, column in columns.items()},
+        spread={name: _spread(column) for name, column in columns.items()},
+        seeds=tuple(evaluation.seed for evaluation in own),
+        equal=tuple(architectures[1:]),
+    )
+
+
+def _spread(column: Sequence[float]) -> float:
+    if len(column) < 2:
+        return 0.0
+    return stdev(column) if all(map(math.isfinite, column)) else math.nan
+
+
+def _descending(value: float) -> tuple[bool, float]:
+    """A sorting key: the highest first, NaN last."""
+    return (math.isnan(value), -value)

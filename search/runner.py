@@ -1,0 +1,154 @@
+"""Runs tasks until a driver has no more: submit, wait, write, tell the driver."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from vkdnw.search.errors import RunError
+from vkdnw.search.evaluation import Failure, Scored, Task
+from vkdnw.search.executors import Done, Executor, Failed, Lost, Outcome
+from vkdnw.search.interruption import Interruption
+from vkdnw.search.progress import Progress
+from vkdnw.search.store import Store
+
+ATTEMPTS = 3
+"""Workers that a task may cost before it counts as failed: a task that kills them must end."""
+DEPTH = 2
+"""Tasks in flight for each slot, so that a worker finds its next task waiting."""
+HOPELESS = 20
+"""Failures, and not one success on record, after which the cause is not the networks."""
+POLL_SECONDS = 0.2
+"""How long an interrupt may go unnoticed."""
+GRACE_SECONDS = 10.0
+"""How long an interrupted run waits for what is in flight."""
+
+
+class Driver(Protocol):
+    """Decides what is scored next.
+
+    An enumeration proposes a list; an evolution proposes children and learns from results, which
+    it is told only once they are on disk.
+    """
+
+    def propose(self, room: int) -> Sequence[Task]:
+        """At most `room` tasks to begin now. Nothing, with no task in flight, ends the run."""
+
+    def observe(self, task: Task, result: Scored | Failure) -> None:
+        """Take the result of a task proposed before; results come in any order."""
+
+
+@dataclass
+class Summary:
+    """What a run of the runner did."""
+
+    scored: int = 0
+    failed: int = 0
+    lost: int = 0
+    """Workers that died with a task in hand."""
+    dropped: int = 0
+    """Tasks that an interrupt left undone although they had been submitted."""
+
+
+@dataclass
+class Runner:
+    """One go at a run: several drivers may use it in turn."""
+
+    executor: Executor[Task, Scored]
+    store: Store
+    progress: Progress
+    interruption: Interruption
+    summary: Summary = field(default_factory=Summary)
+
+    def __post_init__(self) -> None:
+        self._in_flight: set[Task] = set()
+        self._losses: Counter[Task] = Counter()
+
+    def run(self, driver: Driver) -> Summary:
+        """Run until the driver is done, or until interrupted.
+
+        Everything finished is on disk when it returns or raises.
+
+        Raises:
+            StoreError: the results cannot be written.
+            ExecutorError: workers cannot be started.
+            RunError: everything fails, so that going on is pointless.
+        """
+        while not self.interruption.requested:
+            room = DEPTH * self.executor.slots - len(self._in_flight)
+            for task in driver.propose(max(room, 0)):
+                self._in_flight.add(task)
+                self.executor.submit(task)
+            if not self._in_flight:
+                return self.summary
+            self._take(driver)
+        self._drain(driver)
+        return self.summary
+
+    def _take(self, driver: Driver) -> None:
+        """Wait for outcomes, write them down, then let the driver know."""
+        finished = self._settle(self.executor.wait(POLL_SECONDS))
+        if not finished:
+            return
+        scored = [(task, result) for task, result in finished if isinstance(result, Scored)]
+        failed = [(task, result) for task, result in finished if isinstance(result, Failure)]
+        self.store.record(scored, failed)
+        self._in_flight.difference_update(task for task, _ in finished)
+        self.summary.scored += len(scored)
+        self.summary.failed += len(failed)
+        self.progress.advance(len(scored), len(failed))
+        for task, result in finished:
+            driver.observe(task, result)
+        self._stop_if_hopeless(failed)
+
+    def _settle(
+        self, outcomes: Sequence[Outcome[Task, Scored]]
+    ) -> list[tuple[Task, Scored | Failure]]:
+        """The outcomes as results; a task lost with its worker is submitted again, if it may be."""
+        settled: list[tuple[Task, Scored | Failure]] = []
+        for outcome in outcomes:
+            match outcome:
+                case Done(task, result):
+                    settled.append((task, result))
+                case Failed(task, reason, details):
+                    settled.append((task, Failure(reason, details)))
+                case Lost(task, reason) if self._submit_again(task, reason):
+                    pass
+                case Lost(task, reason):
+                    settled.append((task, Failure(f"{ATTEMPTS} workers lost: {reason}")))
+        return settled
+
+    def _submit_again(self, task: Task, reason: str) -> bool:
+        self.summary.lost += 1
+        self.progress.note(reason)
+        self._losses[task] += 1
+        if self._losses[task] >= ATTEMPTS:
+            return False
+        if self.interruption.requested:
+            self._in_flight.discard(task)
+            self.summary.dropped += 1
+        else:
+            self.executor.submit(task)
+        return True
+
+    def _stop_if_hopeless(self, failed: Sequence[tuple[Task, Failure]]) -> None:
+        if failed and self.summary.failed >= HOPELESS and not self.store.has_scores():
+            raise RunError(
+                f"the first {self.summary.failed} tasks all failed, the last one with: "
+                f"{failed[-1][1].reason}"
+            )
+
+    def _drain(self, driver: Driver) -> None:
+        """Submit nothing more; give what is in flight a while to finish."""
+        for task in self.executor.cancel():
+            self._in_flight.discard(task)
+            self.summary.dropped += 1
+        self.progress.note(
+            f"{self.interruption.name}: finishing what is in flight "
+            f"({len(self._in_flight)}, at most {GRACE_SECONDS:.0f} s; again to drop it)"
+        )
+        deadline = time.monotonic() + GRACE_SECONDS
+        while self._in_flight and time.monotonic() < deadline:
+            self._take(driver)
+        self.summary.dropped += len(self._in_flight)

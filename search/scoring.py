@@ -1,0 +1,118 @@
+"""Scoring one architecture of NAS-Bench-201: build, initialise, score.
+
+The only module of a run that needs torch. A result depends on the task and the configuration
+alone: the batch comes from the task's seed, the weights from a seed hashed from the network and the
+task's seed, the pieces of the computation from a fixed `max_memory`, and one thread computes.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import vkdnw
+from vkdnw.search import nb201
+from vkdnw.search.configuration import Configuration, parse_weights
+from vkdnw.search.data import load_batch, random_batch
+from vkdnw.search.evaluation import Scored, Task
+from vkdnw.search.store import now
+
+EIGENVALUES_KEPT = 4096
+"""Spectra up to this length are kept whole (8 bytes each): later statistics then cost no scoring.
+
+The usual choice of weights gives at most 128 eigenvalues, every weight gives 10^5 and more.
+"""
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """The function that workers apply to tasks; small enough to be sent to each of them."""
+
+    configuration: Configuration
+
+    def __call__(self, task: Task) -> Scored:
+        """Build the network in eval mode, draw its weights, and score it on the seed's batch.
+
+        Raises:
+            ArchitectureError, ValueError, RuntimeError: from building or scoring.
+        """
+        begun, started_at = time.perf_counter(), now()
+        with one_thread():
+            score = self._score(task)
+        kept = {"deciles": tuple(score.deciles.tolist())}
+        if len(score.eigenvalues) <= EIGENVALUES_KEPT:
+            kept["eigenvalues"] = tuple(score.eigenvalues.tolist())
+        return Scored(
+            values={"vkdnw": score.vkdnw + 0.0},  # -0.0 becomes 0.0, as it would in the store
+            started_at=started_at,
+            seconds=time.perf_counter() - begun,
+            arrays=kept,
+            fallback=score.fallback,
+        )
+
+    def _score(self, task: Task) -> vkdnw.Score:
+        c = self.configuration
+        model = nb201.build(task.network, channels=c.channels, cells=c.cells, classes=c.classes)
+        vkdnw.initialise(model, c.init, seed=network_seed(task.network, task.seed))
+        return vkdnw.score(
+            model.eval(),
+            batch(c, task.seed),
+            weights=weights(c.weights),
+            smoothing=c.smoothing,
+            convention=c.convention,
+            dtype=getattr(torch, c.dtype),
+            max_memory=c.max_memory,
+        )
+
+
+def network_seed(network: str, seed: int) -> int:
+    """The seed of a network's weights, in [0, 2^63): its own, and the same on every machine."""
+    digest = hashlib.sha256(f"{network}\n{seed}".encode()).digest()
+    return int.from_bytes(digest[:8]) >> 1
+
+
+@lru_cache(maxsize=4)
+def batch(configuration: Configuration, seed: int) -> Tensor:
+    """The input of all networks under a seed: [batch_size, 3, resolution, resolution] float32."""
+    c = configuration
+    if c.data is None:
+        return random_batch(c.batch_size, c.resolution, seed=seed)
+    return load_batch(Path(c.data), c.batch_size, c.resolution, seed=seed)
+
+
+def batch_digest(configuration: Configuration, seed: int) -> str:
+    """The SHA-256 of a seed's batch: its shape, dtype and values."""
+    images = batch(configuration, seed).contiguous()
+    digest = hashlib.sha256(f"{images.dtype} {tuple(images.shape)}".encode())
+    digest.update(images.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def weights(text: str) -> vkdnw.weights.WeightChoice:
+    """The choice of weights that a configuration names."""
+    kind, numbers = parse_weights(text)
+    match kind:
+        case "first":
+            return vkdnw.weights.first(**numbers)
+        case "spaced":
+            return vkdnw.weights.spaced(**numbers)
+        case "random":
+            return vkdnw.weights.random(**numbers)
+    return vkdnw.weights.every()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one intra-op thread, so that no sum depends on how many there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
