@@ -1,0 +1,177 @@
+"""The public functions: score a network, or take its Jacobian or Fisher information matrix.
+
+All three take a model as it is, in eval mode, and leave it as it was found.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vkdnw import spectrum
+from vkdnw.batch import BatchLike
+from vkdnw.checks import Output
+from vkdnw.fisher_information import Convention, check_options, eigenvalues, fisher_matrix
+from vkdnw.per_sample.chunks import jacobian_chunks, with_replan
+from vkdnw.per_sample.problem import Problem, prepared
+from vkdnw.per_sample.trace import Trace, trace
+from vkdnw.weights import Weights, first
+
+
+class FallbackWarning(UserWarning):
+    """Some parameters had no layer rule and were differentiated sample by sample: exact, slower."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A network's score and what it was made of."""
+
+    vkdnw: float  # entropy of the deciles in nats, 0 .. log 9
+    layers: int  # parameter tensors of the model, trainable layers in the paper's words
+    eigenvalues: Tensor  # [P] float64, ascending, on the CPU
+    deciles: Tensor  # [9] float64: quantiles 0.1 .. 0.9 of the eigenvalues
+    fallback: tuple[str, ...]  # parameters without a layer rule: exact, sample by sample
+    unreached: tuple[str, ...]  # chosen parameters that the logits do not depend on
+
+    @property
+    def single(self) -> float:
+        """VKDNW_single of the paper: VKDNW orders networks of equal layer count."""
+        return self.layers + self.vkdnw
+
+
+def score(
+    model: nn.Module,
+    batch: BatchLike,
+    *,
+    output: Output = None,
+    weights: Weights = first(),
+    smoothing: float = 0.05,
+    convention: Convention = "fisher",
+    dtype: torch.dtype | None = None,
+    max_memory: int | None = None,
+) -> Score:
+    """Scores a classifier by VKDNW (Tybl & Neumann, CVPR 2025).
+
+    The model is scored as it is: call ``model.eval()``, and :func:`vkdnw.initialise` if its
+    weights should be drawn anew. Arguments are those of :func:`vkdnw.fisher`.
+
+    Returns:
+        A :class:`Score`; higher ``single`` or ``vkdnw`` ranks better.
+
+    Raises:
+        ValueError: the model or the batch is refused, or a number is not finite; the message names
+            it and the remedy. A failure is never a score.
+        MemoryError: one sample does not fit ``max_memory``.
+    """
+    check_options(smoothing, convention)
+    with prepared(
+        model, batch, output=output, weights=weights, dtype=dtype, max_memory=max_memory
+    ) as problem:
+        found_eigenvalues, found = with_replan(
+            trace(problem),
+            lambda found: eigenvalues(problem, found, smoothing, convention),
+        )
+    ascending = found_eigenvalues.cpu()
+    quantiles = spectrum.deciles(ascending)
+    return Score(
+        vkdnw=spectrum.entropy(quantiles),
+        layers=sum(1 for _ in model.parameters()),
+        eigenvalues=ascending,
+        deciles=quantiles,
+        fallback=found.fallback,
+        unreached=found.unreached,
+    )
+
+
+def fisher(
+    model: nn.Module,
+    batch: BatchLike,
+    *,
+    output: Output = None,
+    weights: Weights = first(),
+    smoothing: float = 0.05,
+    convention: Convention = "fisher",
+    dtype: torch.dtype | None = None,
+    max_memory: int | None = None,
+) -> Tensor:
+    """The Fisher information matrix of a classifier on a batch.
+
+    Args:
+        model: maps the batch to logits ``[B, C]``, treating samples apart (eval mode). It is left
+            as it was found, also when an error is raised.
+        batch: a tensor ``[B, ...]``, or a tuple or dict of the model's arguments.
+        output: where the logits are in what the model returns: a key, an attribute, a position, or
+            a function. None: the model returns the logits.
+        weights: which P scalar parameters; see :mod:`vkdnw.weights`.
+        smoothing: ``a`` in ``p = (1 - a) softmax + a / C``.
+        convention: ``"fisher"`` for ``mean_n J_n^T (diag p_n - p_n p_n^T) J_n``; ``"released"``
+            for the authors' code, ``mean_n (L_n J_n)^T (L_n J_n)``, which differs.
+        dtype: computes in this dtype on a converted copy; by default in the model's own.
+        max_memory: bytes that a chunk of the computation may use; by default what is free on the
+            device less a margin. The result does not depend on it beyond rounding.
+
+    Returns:
+        ``[P, P]`` float64 on the model's device, symmetric, not multiplied by B.
+
+    Raises:
+        ValueError: the model or the batch is refused; the message names what and the remedy.
+        MemoryError: ``[P, P]`` or one sample does not fit ``max_memory``.
+    """
+    check_options(smoothing, convention)
+    with prepared(
+        model, batch, output=output, weights=weights, dtype=dtype, max_memory=max_memory
+    ) as problem:
+        matrix, found = with_replan(
+            trace(problem), lambda found: fisher_matrix(problem, found, smoothing, convention)
+        )
+    _announce_fallback(found)
+    return matrix
+
+
+def jacobian(
+    model: nn.Module,
+    batch: BatchLike,
+    *,
+    output: Output = None,
+    weights: Weights = first(),
+    dtype: torch.dtype | None = None,
+    max_memory: int | None = None,
+) -> Tensor:
+    """Derivatives of every sample's logits with respect to P scalar parameters.
+
+    Arguments are those of :func:`vkdnw.fisher`.
+
+    Returns:
+        ``J[n, c, j] = d logit_c(sample n) / d theta_j``, ``[B, C, P]`` on the model's device;
+        float64 for a float64 computation, else float32. Columns in the order of
+        :func:`vkdnw.weights.select`; a parameter that the logits do not depend on has zeros.
+
+    Raises:
+        ValueError, MemoryError: as :func:`vkdnw.fisher`.
+    """
+    with prepared(
+        model, batch, output=output, weights=weights, dtype=dtype, max_memory=max_memory
+    ) as problem:
+        full, found = with_replan(trace(problem), lambda found: _collected(problem, found))
+    _announce_fallback(found)
+    return full
+
+
+def _collected(problem: Problem, found: Trace) -> Tensor:
+    every_class = torch.eye(found.classes, dtype=torch.float64, device=problem.device)
+    chunks = jacobian_chunks(problem, found, problem.selection, every_class)
+    return torch.cat([chunk.jacobian for chunk in chunks])
+
+
+def _announce_fallback(found: Trace) -> None:
+    """Warns, once a call, of parameters that went through the fallback."""
+    if found.fallback:
+        warnings.warn(
+            f"{len(found.fallback)} parameters have no layer rule here and were differentiated "
+            f"sample by sample (exact, slower): {', '.join(found.fallback)}",
+            FallbackWarning,
+            stacklevel=3,
+        )

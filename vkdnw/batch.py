@@ -1,0 +1,124 @@
+"""A batch of inputs: one tensor, or a tuple or dict of arguments, samples along the first axis.
+
+Tensors with a first axis of the batch's size are cut into samples; other values (flags, tensors
+without axes) are passed to every chunk as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+BatchLike = Tensor | tuple[Any, ...] | list[Any] | Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Arguments of one forward call and the number of samples in them."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    size: int
+
+    def chunk(self, index: slice | Tensor, layout: torch.memory_format) -> Batch:
+        """A copy of some samples; the model may write into it without touching the caller's data.
+
+        ``layout`` is the memory format of four-dimensional tensors (images).
+        """
+
+        def take(value: Any) -> Any:
+            if not _has_samples(value):
+                return value
+            piece = value[index]
+            memory_format = layout if piece.dim() == 4 else torch.contiguous_format
+            return piece.clone(memory_format=memory_format)
+
+        return self._map(take, size=_length(index, self.size))
+
+    def to(self, dtype: torch.dtype | None) -> Batch:
+        """Floating-point tensors in another dtype; None changes nothing."""
+        if dtype is None:
+            return self
+        return self._map(
+            lambda value: (
+                value.to(dtype)
+                if isinstance(value, Tensor) and value.is_floating_point()
+                else value
+            ),
+            size=self.size,
+        )
+
+    def with_leaves(self, leaves: list[Tensor]) -> Batch:
+        """Floating-point tensors that require a gradient; their leaves are added to ``leaves``.
+
+        The model sees a copy of each leaf, into which it may write.
+        """
+
+        def track(value: Any) -> Any:
+            if not _has_samples(value) or not value.is_floating_point():
+                return value
+            leaves.append(value.detach().requires_grad_(True))
+            return leaves[-1].clone()
+
+        return self._map(track, size=self.size)
+
+    def tensors(self) -> list[tuple[str, Tensor]]:
+        """Every tensor argument with a name for error messages."""
+        if len(self.args) == 1 and isinstance(self.args[0], Tensor) and not self.kwargs:
+            return [("batch", self.args[0])]
+        named = [(f"batch[{position}]", value) for position, value in enumerate(self.args)]
+        named += [(f"batch[{key!r}]", value) for key, value in self.kwargs.items()]
+        return [(name, value) for name, value in named if isinstance(value, Tensor)]
+
+    def forward(self, model: nn.Module) -> Any:
+        """What the model returns for these arguments."""
+        return model(*self.args, **self.kwargs)
+
+    def _map(self, function: Callable[[Any], Any], size: int) -> Batch:
+        return Batch(
+            tuple(function(value) for value in self.args),
+            {key: function(value) for key, value in self.kwargs.items()},
+            size,
+        )
+
+
+def as_batch(value: BatchLike) -> Batch:
+    """Reads what the caller passed as ``batch``.
+
+    Raises:
+        TypeError: neither a tensor nor a tuple, list or mapping of arguments.
+        ValueError: no tensor with a sample axis, an empty batch, or tensors of different sizes.
+    """
+    if isinstance(value, Tensor):
+        args, kwargs = (value,), {}
+    elif isinstance(value, tuple | list):
+        args, kwargs = tuple(value), {}
+    elif isinstance(value, Mapping):
+        args, kwargs = (), dict(value)
+    else:
+        raise TypeError(
+            f"batch is a {type(value).__name__}: expected a tensor [B, ...], or a tuple or dict "
+            "of the model's arguments"
+        )
+    batch = Batch(args, kwargs, 0)
+    sizes = {name: len(tensor) for name, tensor in batch.tensors() if _has_samples(tensor)}
+    if not sizes:
+        raise ValueError("batch holds no tensor with a sample axis; expected [B, ...]")
+    if len(set(sizes.values())) > 1:
+        raise ValueError(f"batch tensors disagree on the number of samples: {sizes}")
+    size = next(iter(sizes.values()))
+    if size == 0:
+        raise ValueError("batch is empty (0 samples); at least one is needed")
+    return Batch(args, kwargs, size)
+
+
+def _has_samples(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dim() > 0
+
+
+def _length(index: slice | Tensor, size: int) -> int:
+    return len(range(size)[index]) if isinstance(index, slice) else len(index)

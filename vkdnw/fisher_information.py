@@ -1,0 +1,181 @@
+"""The Fisher information matrix of a classifier, and its spectrum.
+
+For sample n with logits' Jacobian J_n ``[C, P]`` and smoothed class probabilities p_n,
+
+    F = mean_n J_n^T (diag p_n - p_n p_n^T) J_n = mean_n A_n^T A_n,   A_n = L_n^T J_n,
+
+where ``L_n L_n^T = diag p_n - p_n p_n^T`` (Tybl & Neumann, CVPR 2025, section 3). The covariance
+has rank C - 1 and sees only differences between classes, so C - 1 backward passes suffice:
+those of ``logit_c - logit_C``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from vkdnw import ops
+from vkdnw.per_sample.chunks import Chunk, jacobian_chunks
+from vkdnw.per_sample.problem import Problem
+from vkdnw.per_sample.trace import Trace
+from vkdnw.weights import Selection
+
+Convention = Literal["fisher", "released"]
+
+DIRECT_COLUMNS = 4096  # beyond, a Gram matrix costs less than orthogonalising the factor
+
+
+def check_options(smoothing: float, convention: Convention) -> None:
+    """Refuses an unknown convention and a smoothing outside [0, 1]."""
+    if convention not in get_args(Convention):
+        raise ValueError(f"convention={convention!r}: expected 'fisher' or 'released'")
+    if not 0.0 <= smoothing <= 1.0:
+        raise ValueError(f"smoothing={smoothing}: expected a number in [0, 1]")
+
+
+def probabilities(logits: Tensor, smoothing: float, convention: Convention) -> Tensor:
+    """Smoothed class probabilities ``(1 - a) softmax + a / C``, float64 ``[B, C]``.
+
+    At initialisation the softmax is nearly one-hot and its covariance nearly zero; without
+    smoothing the spectrum carries no signal. The authors' code holds ``a`` in half precision, so
+    that their probabilities sum to 1.00017 for a = 0.05: ``released`` does the same.
+    """
+    softmax = torch.softmax(logits.double(), dim=1)
+    kept, spread = 1.0 - smoothing, smoothing
+    if convention == "released":
+        half = torch.tensor(smoothing, dtype=torch.float16)
+        kept, spread = float(1.0 - half), float(half)
+    return kept * softmax + spread / logits.shape[1]
+
+
+def class_cotangents(classes: int, convention: Convention, device: torch.device) -> Tensor:
+    """The ``C - 1`` combinations of logits that the Fisher matrix depends on, ``[C - 1, C]``.
+
+    Differences to the last class for ``fisher``; the first C - 1 logits for ``released``, whose
+    L J leaves the last one out.
+    """
+    rows = torch.eye(classes, dtype=torch.float64, device=device)[:-1]
+    if convention == "fisher":
+        rows[:, -1] = -1.0
+    return rows
+
+
+def fisher_matrix(
+    problem: Problem, found: Trace, smoothing: float, convention: Convention
+) -> Tensor:
+    """The Fisher matrix ``[P, P]``, float64, accumulated chunk by chunk.
+
+    Raises:
+        MemoryError: it does not fit ``max_memory``.
+        ValueError: a derivative is not finite.
+    """
+    columns = len(problem.selection)
+    if columns * columns * 8 > problem.max_memory:
+        raise MemoryError(
+            f"the Fisher matrix of {columns} scalars needs {columns * columns * 8} bytes, "
+            f"max_memory is {problem.max_memory}; vkdnw.score finds its spectrum without it"
+        )
+    matrix = torch.zeros(columns, columns, dtype=torch.float64, device=problem.device)
+    cotangents = class_cotangents(found.classes, convention, problem.device)
+    for chunk in jacobian_chunks(problem, found, problem.selection, cotangents):
+        check_jacobian(chunk, problem.selection)
+        ops.fisher_accumulate_(
+            matrix,
+            chunk.jacobian,
+            probabilities(chunk.logits, smoothing, convention),
+            released=convention == "released",
+            scale=1.0 / problem.batch.size,
+        )
+    return matrix
+
+
+def eigenvalues(
+    problem: Problem, found: Trace, smoothing: float, convention: Convention
+) -> Tensor:
+    """All P eigenvalues of the Fisher matrix, ascending, float64.
+
+    With ``M = B (C - 1)`` rows (``B C`` for ``released``) in the stacked factor ``A``, there are at
+    most min(M, P) nonzero ones. Where ``A [M, P]`` is small they are its squared singular values
+    by one-sided Jacobi, which keeps small ones accurate. Else they are those of the smaller Gram
+    matrix: the Fisher matrix ``[P, P]``, or its dual ``A A^T [M, M]``, which is summed over blocks
+    of columns so that ``B C P`` numbers are never held; small ones are then accurate to rounding
+    of the largest only.
+    """
+    rows = problem.batch.size * (found.classes - (convention == "fisher"))
+    columns = len(problem.selection)
+    if columns <= DIRECT_COLUMNS and rows * columns * 8 <= problem.max_memory // 4:
+        factor = _factor(problem, found, problem.selection, smoothing, convention)
+        nonzero = ops.low_rank_spectrum(factor) / problem.batch.size
+    elif columns <= rows:
+        nonzero = _gram_spectrum(fisher_matrix(problem, found, smoothing, convention))
+    else:
+        gram = _dual_gram(problem, found, rows, smoothing, convention)
+        nonzero = _gram_spectrum(gram) / problem.batch.size
+    zeros = torch.zeros(columns - len(nonzero), dtype=torch.float64, device=nonzero.device)
+    return torch.cat([zeros, nonzero])
+
+
+def _gram_spectrum(gram: Tensor) -> Tensor:
+    """Eigenvalues of a Gram matrix; those that rounding made negative are zero."""
+    return torch.linalg.eigvalsh(gram).clamp_(min=0.0)
+
+
+def _factor(
+    problem: Problem,
+    found: Trace,
+    selection: Selection,
+    smoothing: float,
+    convention: Convention,
+) -> Tensor:
+    """The stacked ``A_n``: ``[M, len(selection)]`` float64."""
+    cotangents = class_cotangents(found.classes, convention, problem.device)
+    pieces = []
+    for chunk in jacobian_chunks(problem, found, selection, cotangents):
+        check_jacobian(chunk, selection)
+        weights = probabilities(chunk.logits, smoothing, convention)
+        pieces.append(
+            ops.fisher_factor(chunk.jacobian, weights, released=convention == "released")
+        )
+    return torch.cat(pieces)
+
+
+def _dual_gram(
+    problem: Problem, found: Trace, rows: int, smoothing: float, convention: Convention
+) -> Tensor:
+    """``A A^T [M, M]`` from blocks of columns of at most a quarter of ``max_memory``.
+
+    Raises:
+        MemoryError: the Gram matrix and one column do not fit.
+    """
+    room = problem.max_memory // 4 - 8 * rows * rows
+    block = room // (rows * 16)  # a block's Jacobian and its float64 factor
+    if block < 1:
+        raise MemoryError(
+            f"max_memory={problem.max_memory} bytes: the dual Gram matrix [{rows}, {rows}] takes "
+            f"{8 * rows * rows} and may take a quarter; raise it, or score fewer samples"
+        )
+    gram = torch.zeros(rows, rows, dtype=torch.float64, device=problem.device)
+    for selection in problem.selection.blocks(block):
+        factor = _factor(problem, found, selection, smoothing, convention)
+        gram.addmm_(factor, factor.T)
+    return gram
+
+
+def check_jacobian(chunk: Chunk, selection: Selection) -> None:
+    """Refuses a Jacobian that is not finite, naming the parameter.
+
+    Raises:
+        ValueError: the gradient overflowed; no score is made of it.
+    """
+    finite = torch.isfinite(chunk.jacobian).all(dim=0).all(dim=0)  # [P]
+    if not finite.all():
+        column = int(torch.nonzero(~finite)[0])
+        starts = selection.offsets
+        owner = max(i for i, start in enumerate(starts) if start <= column)
+        raise ValueError(
+            f"the Jacobian with respect to {selection.names[owner]} is not finite (samples "
+            f"{chunk.samples.start}..{chunk.samples.stop - 1}): gradients overflow; try dtype="
+            "torch.float64 or another initialisation"
+        )

@@ -1,0 +1,54 @@
+"""Initialisation of a model, done only when asked for."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
+
+SCHEMES = ("kaiming_normal",)
+
+
+def initialise(model: nn.Module, scheme: str = "kaiming_normal", *, seed: int) -> nn.Module:
+    """Draws a model's weights anew, in place, and returns it.
+
+    ``kaiming_normal`` is the paper's: weights of convolutions and linear layers from a normal
+    distribution of variance 2 / fan-in (He et al., 2015), their biases zero; normalisation layers
+    to weight 1, bias 0, running mean 0 and running variance 1. Other parameters keep their
+    values. The draw depends on the seed alone: it is made on the CPU in float32 by a generator of
+    its own, in the order of ``model.modules()``, whatever the model's device and dtype; the global
+    random state is left alone.
+
+    Raises:
+        ValueError: unknown scheme.
+    """
+    if scheme not in SCHEMES:
+        raise ValueError(f"scheme={scheme!r} is not known; choose from {', '.join(SCHEMES)}")
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, _ConvNd | nn.Linear):
+                _kaiming_normal(module, generator)
+            elif isinstance(module, _NormBase | nn.LayerNorm | nn.GroupNorm):
+                _neutral(module)
+    return model
+
+
+def _kaiming_normal(module: _ConvNd | nn.Linear, generator: torch.Generator) -> None:
+    fan_in, _ = nn.init._calculate_fan_in_and_fan_out(module.weight)
+    draw = torch.randn(module.weight.shape, generator=generator) * math.sqrt(2.0 / fan_in)
+    module.weight.copy_(draw)
+    if module.bias is not None:
+        module.bias.zero_()
+
+
+def _neutral(module: _NormBase | nn.LayerNorm | nn.GroupNorm) -> None:
+    if isinstance(module, _NormBase):
+        module.reset_running_stats()
+    if module.weight is not None:
+        module.weight.fill_(1.0)
+    if module.bias is not None:
+        module.bias.zero_()

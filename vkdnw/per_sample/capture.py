@@ -1,0 +1,109 @@
+"""Records what layers see during a forward pass: their inputs, and where their outputs enter
+the autograd graph.
+
+An output is kept as a *gradient edge*, not as a tensor: an in-place ReLU or ``y += x`` may
+overwrite the tensor later, but the edge still names the value that the layer returned.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+
+
+class CallSite(NamedTuple):
+    """The ``ordinal``-th call of the module ``layer`` in one forward pass."""
+
+    layer: str
+    ordinal: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one call of a layer left behind."""
+
+    input: Tensor
+    input_version: int  # of the input when the layer read it
+    output: Tensor
+    output_version: int
+    edge: GradientEdge | None  # None where no gradient flows into the output
+
+    def input_intact(self) -> bool:
+        """Whether nothing has written into the input since the layer read it."""
+        return self.input._version == self.input_version
+
+    def output_intact(self) -> bool:
+        """Whether nothing has written into the output since the layer returned it."""
+        return self.output._version == self.output_version
+
+
+Records = dict[CallSite, Record]
+
+
+class Recorder:
+    """Forward hooks on some layers of a model; each thread records its own forward passes."""
+
+    def __init__(self, layers: dict[str, nn.Module]) -> None:
+        self._layers = layers
+        self._current = threading.local()
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """Places the hooks, ahead of the caller's own, and removes them."""
+        handles = []
+        try:
+            for name, layer in self._layers.items():
+                hook = self._hook(name)
+                handles.append(layer.register_forward_hook(hook, prepend=True, with_kwargs=True))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    @contextmanager
+    def recording(self) -> Iterator[Records]:
+        """Collects the calls that this thread makes inside the block, in call order."""
+        records: Records = {}
+        self._current.records = records
+        self._current.calls = {}
+        try:
+            yield records
+        finally:
+            del self._current.records
+
+    def _hook(self, name: str) -> Any:
+        def record(layer: nn.Module, args: Any, kwargs: Any, output: Tensor) -> None:
+            records = getattr(self._current, "records", None)
+            if records is None:
+                return
+            given = args[0] if args else next(iter(kwargs.values()))
+            ordinal = self._current.calls.get(name, 0)
+            self._current.calls[name] = ordinal + 1
+            edge = get_gradient_edge(output) if output.requires_grad else None
+            records[CallSite(name, ordinal)] = Record(
+                given, given._version, output, output._version, edge
+            )
+
+        return record
+
+
+def output_gradients(
+    logits: Tensor, edges: list[GradientEdge], cotangent: Tensor, *, keep_graph: bool
+) -> list[Tensor | None]:
+    """Gradients at the edges for one cotangent ``[C]`` shared by all samples of the batch."""
+    return list(
+        torch.autograd.grad(
+            logits,
+            edges,
+            cotangent.to(logits.dtype).expand_as(logits),
+            retain_graph=keep_graph,
+            allow_unused=True,
+        )
+    )

@@ -1,0 +1,141 @@
+"""Cuts a batch into chunks of samples, differentiates them, and hands them on in order.
+
+On a CPU every chunk runs on one thread, and several chunks run side by side: a feature map that
+fits a core's cache is worth more than two threads on one convolution. Chunk sizes follow from the
+model and the budget, never from how chunks are scheduled, so that the numbers do not either.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from vkdnw.per_sample.capture import Recorder
+from vkdnw.per_sample.fallback import add_fallback_columns
+from vkdnw.per_sample.fold import find_folds, folded
+from vkdnw.per_sample.plan import Plan, make_plan
+from vkdnw.per_sample.problem import Problem
+from vkdnw.per_sample.reverse import PathChanged, chunk_jacobian
+from vkdnw.per_sample.trace import Trace, without_rules
+from vkdnw.weights import Selection
+
+T = TypeVar("T")
+
+CACHE_BYTES = 2**20  # of the largest feature map of a chunk: half of a server core's level 2
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some samples' derivatives."""
+
+    samples: range
+    jacobian: Tensor  # [b, K, P]
+    logits: Tensor  # [b, C]
+
+
+def jacobian_chunks(
+    problem: Problem, found: Trace, selection: Selection, cotangents: Tensor
+) -> Iterator[Chunk]:
+    """Derivatives of ``cotangents [K, C] @ logits`` for every sample, chunk by chunk, in order.
+
+    Raises:
+        PathChanged: the model takes other paths than in the probe; go on with
+            :func:`vkdnw.per_sample.trace.without_rules`.
+        MemoryError: not even one sample fits the budget.
+    """
+    plan = make_plan(selection, found)
+    folds = () if plan.dense else find_folds(found)
+    if folds:
+        plan = make_plan(selection, found, folds)
+    size, threads = chunk_size(problem, found)
+    ranges = even_ranges(problem.batch.size, size)
+    layers = {name: layer.module for name, layer in found.layers.items()}
+    recorder = Recorder(layers)
+
+    def compute(samples: range) -> Chunk:
+        with torch.enable_grad(), torch.autocast(problem.device.type, enabled=False):
+            return _chunk(problem, found, plan, recorder, samples, cotangents)
+
+    with ExitStack() as stack:
+        stack.enter_context(recorder.attached())
+        stack.enter_context(folded(found, folds))
+        if threads == 1 or len(ranges) == 1:
+            yield from map(compute, ranges)
+            return
+        pool = stack.enter_context(one_thread_each(threads))
+        waiting: deque[Future[Chunk]] = deque()
+        for samples in ranges:
+            waiting.append(pool.submit(compute, samples))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _chunk(
+    problem: Problem,
+    found: Trace,
+    plan: Plan,
+    recorder: Recorder,
+    samples: range,
+    cotangents: Tensor,
+) -> Chunk:
+    piece = problem.batch.chunk(slice(samples.start, samples.stop), found.layout)
+    jacobian, logits = chunk_jacobian(problem, found, plan, recorder, piece, cotangents)
+    if plan.fallback:
+        add_fallback_columns(jacobian, problem, found, plan, samples, cotangents)
+    return Chunk(samples, jacobian, logits)
+
+
+@contextmanager
+def one_thread_each(threads: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool whose threads run torch's operators on one thread each."""
+    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def chunk_size(problem: Problem, found: Trace) -> tuple[int, int]:
+    """Samples a chunk and chunks at a time.
+
+    Raises:
+        MemoryError: not even one sample fits ``max_memory``.
+    """
+    on_cpu = problem.device.type == "cpu"
+    threads = torch.get_num_threads() if on_cpu else 1
+    fitting = problem.max_memory // found.bytes_per_sample
+    if fitting < 1:
+        raise MemoryError(
+            f"max_memory={problem.max_memory} bytes: one sample needs about "
+            f"{found.bytes_per_sample} bytes; raise it or use smaller inputs"
+        )
+    threads = min(threads, fitting)
+    size = fitting // threads
+    if on_cpu:
+        size = min(size, max(1, CACHE_BYTES // found.largest_map))
+    return min(size, problem.batch.size), threads
+
+
+def even_ranges(total: int, size: int) -> list[range]:
+    """``range(total)`` in the fewest pieces of at most ``size``, their lengths differing by one."""
+    pieces = -(-total // size)
+    bounds = [total * piece // pieces for piece in range(pieces + 1)]
+    return [range(start, stop) for start, stop in zip(bounds, bounds[1:], strict=False)]
+
+
+def with_replan(found: Trace, run: Callable[[Trace], T]) -> tuple[T, Trace]:
+    """Runs with the rules; where the model's path depends on the samples, again without them."""
+    try:
+        return run(found), found
+    except PathChanged:
+        plain = without_rules(found)
+        return run(plain), plain

@@ -1,0 +1,80 @@
+"""The exact fallback: autograd itself, one sample at a time, for parameters without a rule.
+
+It covers whatever autograd differentiates: bare parameters, attention, recurrent layers,
+parametrised weights, custom functions. The arithmetic is that of the batched backward passes; what
+it costs is batches of one.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vkdnw.batch import Batch
+from vkdnw.checks import check_logits, pick_logits
+from vkdnw.per_sample.plan import Plan
+from vkdnw.per_sample.problem import Problem
+from vkdnw.per_sample.trace import Trace
+
+
+def add_fallback_columns(
+    jacobian: Tensor,
+    problem: Problem,
+    found: Trace,
+    plan: Plan,
+    samples: range,
+    cotangents: Tensor,
+) -> Tensor:
+    """Fills the fallback's columns of a chunk's Jacobian ``[b, K, P]`` in place.
+
+    Args:
+        samples: the chunk's samples, as positions in the batch.
+        cotangents: ``[K, C]``.
+
+    Returns:
+        The logits ``[b, C]`` of these samples.
+    """
+    parameters = dict(problem.model.named_parameters())
+    chosen = [parameters[term.name] for term in plan.fallback]
+    logits = []
+    for n, sample in enumerate(samples):
+        alone = _forward_alone(problem, found, sample)
+        logits.append(alone.detach()[0])
+        for k, cotangent in enumerate(cotangents):
+            row = torch.zeros_like(alone)
+            row[0] = cotangent.to(alone)
+            gradients = _gradients(alone, chosen, row)
+            for term, gradient in zip(plan.fallback, gradients, strict=True):
+                if gradient is not None:
+                    indices = term.indices.to(gradient.device)
+                    jacobian[n, k, term.columns] = _flat(gradient)[indices].to(jacobian.dtype)
+    return torch.stack(logits)
+
+
+def _forward_alone(problem: Problem, found: Trace, sample: int) -> Tensor:
+    """Logits of one sample; ``[2, C]``, twice the same, for a model that needs a batch."""
+    logits = _forward(problem, problem.batch.chunk(slice(sample, sample + 1), found.layout))
+    if logits.dim() == 2 and logits.shape[0] == 1:
+        check_logits(logits, 1)
+        return logits
+    # A squeeze() in the model drops the axis of a single sample.
+    twice = torch.tensor([sample, sample], device=problem.device)
+    logits = _forward(problem, problem.batch.chunk(twice, found.layout))
+    check_logits(logits, 2)
+    return logits
+
+
+def _forward(problem: Problem, piece: Batch) -> Tensor:
+    return pick_logits(piece.forward(problem.model), problem.output)
+
+
+def _gradients(logits: Tensor, chosen: list[Tensor], row: Tensor) -> list[Tensor | None]:
+    if not logits.requires_grad:  # this sample reaches no parameter at all
+        return [None] * len(chosen)
+    return list(
+        torch.autograd.grad(logits, chosen, row, retain_graph=True, allow_unused=True)
+    )
+
+
+def _flat(gradient: Tensor) -> Tensor:
+    return (gradient.to_dense() if gradient.is_sparse else gradient).flatten()

@@ -1,0 +1,75 @@
+"""One call's model, batch and options, checked and ready to be differentiated."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from vkdnw import memory
+from vkdnw.batch import Batch, BatchLike, as_batch
+from vkdnw.checks import Output, check_batch, check_model
+from vkdnw.preserve import preserved
+from vkdnw.weights import Selection, Weights, select
+
+DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is differentiated: the logits of ``batch`` with respect to ``selection``."""
+
+    model: nn.Module
+    batch: Batch
+    output: Output
+    selection: Selection
+    max_memory: int  # bytes
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model and the batch are."""
+        return next(self.model.parameters()).device
+
+
+@contextmanager
+def prepared(
+    model: nn.Module,
+    batch: BatchLike,
+    *,
+    output: Output,
+    weights: Weights,
+    dtype: torch.dtype | None,
+    max_memory: int | None,
+) -> Iterator[Problem]:
+    """Checks the arguments and opens a problem; the caller's model is unchanged afterwards.
+
+    With a ``dtype`` other than the model's, a copy of the model is converted.
+
+    Raises:
+        ValueError, TypeError: an argument cannot be used; the message names it and the remedy.
+    """
+    model = getattr(model, "_orig_mod", model)  # torch.compile hides layers from hooks
+    check_model(model)
+    selection = select(model, weights)
+    if dtype is not None and dtype not in DTYPES:
+        raise ValueError(f"dtype={dtype}: expected one of {', '.join(map(str, DTYPES))}")
+    if max_memory is not None and max_memory <= 0:
+        raise ValueError(f"max_memory={max_memory}: expected a positive number of bytes")
+    samples = as_batch(batch).to(dtype)
+    if dtype is not None and any(p.dtype != dtype for p in model.parameters()):
+        model = copy.deepcopy(model).to(dtype)
+    check_batch(model, samples)
+    device = next(model.parameters()).device
+    budget = memory.available(device) if max_memory is None else max_memory
+    # Autocast would change dtypes behind the caller's back; dtype= asks for one openly.
+    with (
+        preserved(model),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast(device.type, enabled=False),
+    ):
+        yield Problem(model, samples, output, selection, budget)

@@ -1,0 +1,141 @@
+"""The Jacobian of one chunk of samples: one forward pass, one backward pass a cotangent.
+
+No weight gradient is ever formed. Backward passes stop at the outputs of the chosen layers, and
+each chosen scalar is a short correlation between what its layer read and what flowed back into it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vkdnw import ops
+from vkdnw.batch import Batch
+from vkdnw.checks import check_logits, pick_logits
+from vkdnw.per_sample.capture import CallSite, Record, Recorder, Records, output_gradients
+from vkdnw.per_sample.graph import consumers, uses
+from vkdnw.per_sample.plan import DenseTerm, Plan
+from vkdnw.per_sample.problem import Problem
+from vkdnw.per_sample.trace import Trace
+
+
+class PathChanged(Exception):
+    """The model called other layers than in the probe, or used parameters otherwise."""
+
+
+def chunk_jacobian(
+    problem: Problem,
+    found: Trace,
+    plan: Plan,
+    recorder: Recorder,
+    piece: Batch,
+    cotangents: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Derivatives of some linear combinations of a chunk's logits.
+
+    Args:
+        piece: ``b`` samples.
+        cotangents: ``[K, C]``; row ``k`` asks for the derivative of ``cotangents[k] @ logits``.
+
+    Returns:
+        Jacobian ``[b, K, P]`` (float64 for a float64 model, else float32; columns of the fallback
+        still zero) and logits ``[b, C]``, detached.
+
+    Raises:
+        PathChanged: what the probe found does not hold for these samples.
+    """
+    with recorder.recording() as records:
+        logits = pick_logits(piece.forward(problem.model), problem.output)
+    check_logits(logits, piece.size)
+    _check_path(problem, found, logits, records)
+    dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
+    jacobian = torch.zeros(
+        piece.size, len(cotangents), plan.columns, dtype=dtype, device=logits.device
+    )
+    if plan.sites or plan.dense:
+        _accumulate(jacobian, found, plan, records, logits, cotangents)
+    return jacobian, logits.detach()
+
+
+def _check_path(problem: Problem, found: Trace, logits: Tensor, records: Records) -> None:
+    if tuple(records) != found.calls:
+        raise PathChanged("the layers called differ from the probe's")
+    if logits.shape[1] != found.classes:
+        raise PathChanged("the number of classes differs from the probe's")
+    parameters = dict(problem.model.named_parameters())
+    used = uses(consumers(logits))
+    for name in found.unreached:
+        if used[id(parameters[name])]:
+            raise PathChanged(f"{name} was not used by the probe's samples")
+    for site, rows in found.rows.items():
+        if records[site].input.shape[0] != rows * len(logits):
+            raise PathChanged(f"{site.layer} holds another number of rows a sample")
+        if not records[site].input_intact():
+            raise RuntimeError(
+                f"the input of {site.layer} was overwritten in place after the layer read it, "
+                "so its gradient is lost (to autograd as well); use an out-of-place operation"
+            )
+
+
+def _accumulate(
+    jacobian: Tensor,
+    found: Trace,
+    plan: Plan,
+    records: Records,
+    logits: Tensor,
+    cotangents: Tensor,
+) -> None:
+    """Adds the terms of the plan's picks and dense rows, cotangent by cotangent."""
+    sites = list(dict.fromkeys([*plan.sites, *(term.site for term in plan.dense)]))
+    edges = [records[site].edge for site in sites]
+    position: dict[tuple[int, int], int] = {}  # a folded pair shares one edge
+    for edge in edges:
+        position.setdefault((id(edge.node), edge.output_nr), len(position))  # type: ignore[union-attr]
+    where = {
+        site: position[id(edge.node), edge.output_nr]  # type: ignore[union-attr]
+        for site, edge in zip(sites, edges, strict=True)
+    }
+    first_edges = {where[site]: edge for site, edge in zip(sites, edges, strict=True)}
+    unique = [first_edges[number] for number in range(len(position))]
+    with torch.no_grad():
+        inputs = [
+            _channels(found, site, "weight", records[site], indices)
+            for site, indices in zip(plan.sites, plan.weight_indices, strict=True)
+        ]
+        dense_inputs = [
+            _channels(found, term.site, term.leaf, records[term.site], term.row_indices)
+            for term in plan.dense
+        ]
+    for k, cotangent in enumerate(cotangents):
+        last = k == len(cotangents) - 1
+        flowing = output_gradients(logits, unique, cotangent, keep_graph=not last)  # type: ignore[arg-type]
+        gradients = {site: _gradient(found, site, records, flowing[where[site]]) for site in sites}
+        row = jacobian[:, k : k + 1]  # [b, 1, P]
+        if plan.sites:
+            by_site = [gradients[site] for site in plan.sites]
+            ops.jacobian_columns_(row, inputs, by_site, plan.picks, plan.affine)
+        for term, x in zip(plan.dense, dense_inputs, strict=True):
+            _add_dense(row, found, term, x, gradients[term.site])
+
+
+def _channels(found: Trace, site: CallSite, leaf: str, record: Record, indices: Tensor) -> Tensor:
+    layer = found.layers[site.layer]
+    by_sample = record.input.detach().unflatten(0, (-1, found.rows[site]))  # [b, r, ...]
+    return layer.rule.channels(layer.module, leaf, by_sample, indices)
+
+
+def _gradient(found: Trace, site: CallSite, records: Records, flowing: Tensor | None) -> Tensor:
+    """The gradient at a layer's output in canonical form, with one cotangent in front."""
+    layer = found.layers[site.layer]
+    if flowing is None:  # no path from these logits: a gradient of zeros, never materialised
+        output = records[site].output
+        flowing = torch.zeros((), dtype=output.dtype, device=output.device).expand(output.shape)
+    by_sample = flowing.unflatten(0, (-1, found.rows[site])).unsqueeze(0)  # [1, b, r, ...]
+    return layer.rule.gradient(layer.module, by_sample)
+
+
+def _add_dense(row: Tensor, found: Trace, term: DenseTerm, x: Tensor, g: Tensor) -> None:
+    layer = found.layers[term.site.layer]
+    every = layer.rule.dense(layer.module, term.leaf, x, g, term.rows)  # [1, b, rows, size]
+    chosen = every.flatten(2)[:, :, term.chosen.to(every.device)]
+    row[:, :, term.columns] += chosen.transpose(0, 1).to(row.dtype)

@@ -1,0 +1,188 @@
+"""Which scalar parameters a Jacobian is taken with respect to.
+
+A choice is data (:class:`WeightChoice`), made by :func:`first`, :func:`spaced`, :func:`random` or
+:func:`every`; :func:`select` applies it to a model and gives a :class:`Selection`, whose order is
+the order of the Jacobian's columns: parameter tensors as in ``model.named_parameters()`` (tied
+tensors once, frozen ones included), and flat indices ascending within each.
+"""
+
+from __future__ import annotations
+
+import random as python_random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class WeightChoice:
+    """How scalars are chosen; made by the functions of this module."""
+
+    kind: Literal["first", "spaced", "random", "every"]
+    tensors: int | None = None  # only the first so many parameter tensors
+    count: int | None = None  # scalars of each tensor (spaced), or in all (random)
+    seed: int | None = None
+
+
+def first(tensors: int = 128) -> WeightChoice:
+    """The first scalar of each of the first ``tensors`` parameter tensors (VKDNW's choice)."""
+    return WeightChoice("first", tensors=_positive("tensors", tensors))
+
+
+def spaced(count: int, tensors: int = 128) -> WeightChoice:
+    """``count`` scalars of each of the first ``tensors`` tensors, evenly spaced, ends included.
+
+    The flat indices are ``linspace(0, n - 1, count)`` rounded down; a tensor with fewer scalars
+    gives each of them once.
+    """
+    return WeightChoice(
+        "spaced", tensors=_positive("tensors", tensors), count=_positive("count", count)
+    )
+
+
+def random(count: int, seed: int) -> WeightChoice:
+    """``count`` scalars drawn uniformly, without replacement, from all scalars of the model."""
+    return WeightChoice("random", count=_positive("count", count), seed=seed)
+
+
+def every() -> WeightChoice:
+    """Every scalar parameter of the model."""
+    return WeightChoice("every")
+
+
+def _positive(name: str, value: int) -> int:
+    if value < 1:
+        raise ValueError(f"{name}={value}: at least 1 is needed")
+    return value
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Chosen scalars: for each parameter, by its name, ascending flat indices (int64)."""
+
+    names: tuple[str, ...]
+    indices: tuple[Tensor, ...]
+
+    def __len__(self) -> int:
+        """The number P of scalars, i.e. of the Jacobian's columns."""
+        return sum(len(index) for index in self.indices)
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """The first column of each parameter."""
+        offsets, total = [], 0
+        for index in self.indices:
+            offsets.append(total)
+            total += len(index)
+        return tuple(offsets)
+
+    def blocks(self, columns: int) -> Iterator[Selection]:
+        """Consecutive pieces of at most ``columns`` scalars each, in order."""
+        names: list[str] = []
+        pieces: list[Tensor] = []
+        room = columns
+        for name, index in zip(self.names, self.indices, strict=True):
+            while len(index):
+                piece, index = index[:room], index[room:]
+                names.append(name)
+                pieces.append(piece)
+                room -= len(piece)
+                if room == 0:
+                    yield Selection(tuple(names), tuple(pieces))
+                    names, pieces, room = [], [], columns
+        if names:
+            yield Selection(tuple(names), tuple(pieces))
+
+
+Weights = WeightChoice | Mapping[str, Sequence[int]]
+
+
+def select(model: nn.Module, weights: Weights) -> Selection:
+    """Applies a choice, or an explicit ``{parameter name: flat indices}``, to a model.
+
+    Raises:
+        ValueError: the model has no parameters, or the choice does not fit it.
+    """
+    parameters = dict(model.named_parameters())
+    sizes = {name: parameter.numel() for name, parameter in parameters.items()}
+    if not any(sizes.values()):
+        raise ValueError(f"model={type(model).__name__} has no parameters to differentiate")
+    if isinstance(weights, WeightChoice):
+        chosen = _CHOOSE[weights.kind](sizes, weights)
+    elif isinstance(weights, Mapping):
+        chosen = _explicit(sizes, weights)
+    else:
+        raise TypeError(
+            f"weights={weights!r}: expected vkdnw.weights.first(), .spaced(), .random(), "
+            ".every(), or a mapping of parameter names to flat indices"
+        )
+    return Selection(tuple(chosen), tuple(chosen.values()))
+
+
+def _leading(sizes: dict[str, int], choice: WeightChoice) -> dict[str, int]:
+    """The first tensors of the choice, empty ones left out."""
+    names = list(sizes)[: choice.tensors]
+    return {name: sizes[name] for name in names if sizes[name]}
+
+
+def _choose_first(sizes: dict[str, int], choice: WeightChoice) -> dict[str, Tensor]:
+    return {name: torch.zeros(1, dtype=torch.int64) for name in _leading(sizes, choice)}
+
+
+def _choose_spaced(sizes: dict[str, int], choice: WeightChoice) -> dict[str, Tensor]:
+    assert choice.count is not None
+    return {
+        name: torch.linspace(0, size - 1, min(choice.count, size), dtype=torch.float64).long()
+        for name, size in _leading(sizes, choice).items()
+    }
+
+
+def _choose_random(sizes: dict[str, int], choice: WeightChoice) -> dict[str, Tensor]:
+    assert choice.count is not None
+    total = sum(sizes.values())
+    if choice.count > total:
+        raise ValueError(f"weights=random(count={choice.count}): the model has {total} scalars")
+    drawn = python_random.Random(choice.seed).sample(range(total), choice.count)
+    flat = torch.tensor(sorted(drawn))
+    chosen, start = {}, 0
+    for name, size in sizes.items():
+        inside = flat[(flat >= start) & (flat < start + size)] - start
+        if len(inside):
+            chosen[name] = inside
+        start += size
+    return chosen
+
+
+def _choose_every(sizes: dict[str, int], choice: WeightChoice) -> dict[str, Tensor]:
+    return {name: torch.arange(size) for name, size in sizes.items() if size}
+
+
+_CHOOSE = {
+    "first": _choose_first,
+    "spaced": _choose_spaced,
+    "random": _choose_random,
+    "every": _choose_every,
+}
+
+
+def _explicit(sizes: dict[str, int], weights: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
+    unknown = [name for name in weights if name not in sizes]
+    if unknown:
+        raise ValueError(f"weights names {unknown[0]!r}, which is no parameter of the model")
+    chosen = {}
+    for name, size in sizes.items():
+        if name not in weights:
+            continue
+        index = torch.unique(torch.as_tensor(weights[name], dtype=torch.int64))
+        if len(index) != len(weights[name]):
+            raise ValueError(f"weights[{name!r}] names a flat index twice")
+        if len(index) and (index[0] < 0 or index[-1] >= size):
+            raise ValueError(f"weights[{name!r}] has an index outside 0..{size - 1}")
+        if len(index):
+            chosen[name] = index
+    if not chosen:
+        raise ValueError("weights chooses no scalar")
+    return chosen
