@@ -1,37 +1,29 @@
-// Fixed-width vectors. The width is part of the result: sums are taken lane by lane, so that the
-// same numbers come out whether the compiler maps a vector to one AVX-512 register or to four of
-// SSE, and whatever the number of threads.
+// Sums in a fixed number of lanes. The number is part of the result: sums are taken lane by lane,
+// so that they do not depend on the compiler's choice of registers or on the number of threads.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <cstring>
+
+#include "kernels/simd.h"
 
 namespace vkdnw {
 
-inline constexpr std::size_t kLaneBytes = 64;
+inline constexpr int64_t kLaneBytes = 64;
 
 template <typename T>
-struct LanesOf {
-  typedef T type __attribute__((vector_size(kLaneBytes)));
-};
+using Lanes = Simd<T, kLaneBytes>;
 
 template <typename T>
-using Lanes = typename LanesOf<T>::type;
-
-template <typename T>
-inline constexpr int64_t kLaneCount = static_cast<int64_t>(kLaneBytes / sizeof(T));
+inline constexpr int64_t kLaneCount = kLaneBytes / static_cast<int64_t>(sizeof(T));
 
 template <typename T>
 inline Lanes<T> load_lanes(const T* source) {
-  Lanes<T> lanes;
-  std::memcpy(&lanes, source, kLaneBytes);
-  return lanes;
+  return load_simd<kLaneBytes>(source);
 }
 
 template <typename T>
 inline void store_lanes(T* target, Lanes<T> lanes) {
-  std::memcpy(target, &lanes, kLaneBytes);
+  store_simd<kLaneBytes>(target, lanes);
 }
 
 // Pairwise, so that the rounding error grows with the logarithm of the number of lanes.
