@@ -1,0 +1,222 @@
+"""Images in files: NumPy archives, tensors, folders and CIFAR's binary records.
+
+Whatever the format, an `ImageSource` knows how many images there are and reads those it is asked
+for. Nothing is unpickled.
+"""
+
+import hashlib
+import pickle
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+CHANNELS = 3
+IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+# CIFAR's binary version: labels, then 32x32 red, green and blue values (the data sets' home page).
+_CIFAR_PIXELS = CHANNELS * 32 * 32
+_CIFAR_LABELS = {"CIFAR-10": (10,), "CIFAR-100": (20, 100)}
+
+
+class DataError(ValueError):
+    """Images that cannot be read, or are not what was asked for."""
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """Images that can be read one by one."""
+
+    count: int
+    read: Callable[[int], Tensor]
+    """The image of an index: ``[3, H, W]`` float32, in the file's own scale."""
+    labels: Tensor | None
+    """``[count]`` int64, where the source has labels."""
+    description: str
+    sha256: str
+    """Of the file; of a folder, of the names and sizes of its images."""
+
+
+def open_source(path: Path) -> ImageSource:
+    """Open the images at ``path``, by what it is: a folder, `.npz`, `.pt` or `.bin`.
+
+    Raises:
+        DataError: there is nothing there, or it is damaged, or not of a known form.
+    """
+    if path.is_dir():
+        return _open_folder(path)
+    if not path.is_file():
+        raise DataError(f"no file or folder of images at {path}")
+    openers = {".npz": _open_npz, ".pt": _open_pt, ".bin": _open_cifar}
+    opener = openers.get(path.suffix.lower())
+    if opener is None:
+        raise DataError(
+            f"{path}: the suffix {path.suffix!r} is not known; give a folder of images or a file "
+            f"that ends in {', '.join(openers)}"
+        )
+    return opener(path)
+
+
+def _open_npz(path: Path) -> ImageSource:
+    try:
+        # np.load would take a single array for an archive; a zip file is what an archive is.
+        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in ("images", "labels") if key in archive}
+            keys = archive.files
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path} cannot be read as a NumPy archive: {error}") from error
+    if "images" not in arrays:
+        raise DataError(f"{path} has no array 'images'; it has {', '.join(keys) or 'none'}")
+    return _from_arrays(path, arrays["images"], arrays.get("labels"))
+
+
+def _open_pt(path: Path) -> ImageSource:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise DataError(
+            f"{path} cannot be read as tensors alone (weights_only=True): {error}"
+        ) from error
+    match content:
+        case Tensor():
+            images, labels = content, None
+        case {"images": Tensor() as images}:
+            labels = content.get("labels")
+        case [Tensor() as images, Tensor() as labels]:
+            pass
+        case _:
+            raise DataError(
+                f"{path} holds a {type(content).__name__}; expected a tensor of images, a pair "
+                "(images, labels), or a dict with 'images' and perhaps 'labels'"
+            )
+    if images.dtype == torch.bfloat16:
+        images = images.float()
+    return _from_arrays(path, _to_numpy(images), None if labels is None else _to_numpy(labels))
+
+
+def _to_numpy(value: Any) -> np.ndarray[Any, Any]:
+    return value.detach().numpy() if isinstance(value, Tensor) else np.asarray(value)
+
+
+def _open_cifar(path: Path) -> ImageSource:
+    content = path.read_bytes()
+    for name, classes in _CIFAR_LABELS.items():
+        record = len(classes) + _CIFAR_PIXELS
+        if content and len(content) % record == 0:
+            records = np.frombuffer(content, np.uint8).reshape(-1, record)
+            labels = records[:, : len(classes)]
+            if (labels < classes).all():
+                images = records[:, len(classes) :].reshape(-1, CHANNELS, 32, 32)
+                return _from_arrays(path, images, labels[:, -1], form=f"{name} binary, ")
+    raise DataError(
+        f"{path} is not CIFAR's binary form: {len(content)} bytes are not whole records of 3073 "
+        "(CIFAR-10) or 3074 (CIFAR-100) bytes with labels in range"
+    )
+
+
+def _from_arrays(
+    path: Path,
+    images: np.ndarray[Any, Any],
+    labels: np.ndarray[Any, Any] | None,
+    form: str = "",
+) -> ImageSource:
+    layout = _layout(path, images)
+    if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
+        raise DataError(f"{path}: images must be uint8 or floating point, not {images.dtype}")
+    channels_first = images if layout == "NCHW" else images.transpose(0, 3, 1, 2)
+
+    def read(index: int) -> Tensor:
+        return torch.from_numpy(channels_first[index].astype(np.float32))
+
+    return ImageSource(
+        count=len(images),
+        read=read,
+        labels=None if labels is None else _checked_labels(path, labels, len(images)),
+        description=f"{path.name} ({form}{len(images)} images, {layout}, {images.dtype})",
+        sha256=_file_digest(path),
+    )
+
+
+def _layout(path: Path, images: np.ndarray[Any, Any]) -> str:
+    """`NCHW` or `NHWC`, by which axis has the three channels."""
+    first, last = (
+        images.ndim == 4 and images.shape[axis] == CHANNELS and images.size > 0 for axis in (1, 3)
+    )
+    if first == last:
+        reason = "both could be the channels" if first else "neither axis 1 nor axis 3 is 3"
+        raise DataError(
+            f"{path}: images must be [N, 3, H, W] or [N, H, W, 3], not {list(images.shape)}, where "
+            f"{reason}"
+        )
+    return "NCHW" if first else "NHWC"
+
+
+def _checked_labels(path: Path, labels: np.ndarray[Any, Any], count: int) -> Tensor:
+    if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(
+            f"{path}: labels must be {count} integers, one for each image; got {labels.dtype} "
+            f"{list(labels.shape)}"
+        )
+    return torch.from_numpy(labels.astype(np.int64))
+
+
+def _open_folder(path: Path) -> ImageSource:
+    files = sorted(
+        file
+        for file in path.rglob("*")
+        if file.suffix.lower() in IMAGE_SUFFIXES and not file.is_dir()
+    )
+    if not files:
+        raise DataError(
+            f"no images below {path}; known suffixes are {', '.join(IMAGE_SUFFIXES)} (of CIFAR's "
+            "binary version, name one of the .bin files)"
+        )
+    names = [file.relative_to(path) for file in files]
+    try:
+        sizes = [f"{file.relative_to(path).as_posix()} {file.stat().st_size}\n" for file in files]
+    except OSError as error:
+        raise DataError(f"an image below {path} cannot be opened: {error}") from error
+    return ImageSource(
+        count=len(files),
+        read=lambda index: _read_image(files[index]),
+        labels=_folder_labels(names),
+        description=f"{path.name} (folder of {len(files)} images)",
+        sha256=hashlib.sha256("".join(sizes).encode()).hexdigest(),
+    )
+
+
+def _folder_labels(names: Iterable[Path]) -> Tensor | None:
+    """Labels by the folder right below the root, numbered in sorted order, if all images have
+    one."""
+    classes = [name.parts[0] if len(name.parts) > 1 else None for name in names]
+    if None in classes:
+        return None
+    number = {name: index for index, name in enumerate(sorted(set(filter(None, classes))))}
+    return torch.tensor([number[name] for name in classes if name is not None])
+
+
+def _read_image(file: Path) -> Tensor:
+    try:
+        with Image.open(file) as image:
+            pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        UnidentifiedImageError,
+        Image.DecompressionBombError,
+    ) as error:
+        raise DataError(f"{file} cannot be read as an image: {error}") from error
+    return torch.from_numpy(pixels).permute(2, 0, 1)  # [3, H, W]
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
