@@ -59,8 +59,9 @@ def _site_packages(prefix: Path) -> Path:
 def _activated_environments() -> Iterator[Path]:
     named = (os.environ.get(variable) for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"))
     yield from (Path(prefix) for prefix in named if prefix)
-    on_path = (Path(entry).parent for entry in os.environ.get("PATH", "").split(os.pathsep))
-    yield from (prefix for prefix in on_path if (prefix / "pyvenv.cfg").is_file())
+    programs = filter(None, os.environ.get("PATH", "").split(os.pathsep))
+    prefixes = (Path(folder).parent for folder in programs)
+    yield from (prefix for prefix in prefixes if (prefix / "pyvenv.cfg").is_file())
 
 
 def _sees_base_environment() -> bool:

@@ -1,0 +1,194 @@
+"""The package imports without its library, and the first use says what is wrong and what to run."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import vkdnw
+from vkdnw import build_facts, native
+from vkdnw.native import NativeLibraryError
+
+FACTS = build_facts.BuildFacts(
+    version="0.1.0",
+    compiler="GNU 12.2.0",
+    cxx_flags="-O3",
+    native_arch="native",
+    cpu_features=("sse2", "avx2", "avx512f"),
+    torch_version="2.13.0+cpu",
+    torch_target="2.11",
+    torch_cuda="",
+    cuda_mode="AUTO",
+    cuda_reason="no CUDA kernels: no nvcc was found",
+    cuda_compiler="",
+    cuda_archs=(),
+    python="3.11.7",
+    pybind11="3.1.0",
+)
+CPU = frozenset({"sse2", "avx2", "avx512f", "fma"})
+
+
+def copy_of_package(folder: Path) -> Path:
+    """The Python files of vkdnw, and nothing that was compiled."""
+    source = Path(vkdnw.__file__).parent
+    for file in source.rglob("*.py"):
+        target = folder / "vkdnw" / file.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.read_bytes())
+    return folder / "vkdnw"
+
+
+def run_python(code: str, *path: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, path))}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True)
+
+
+LOAD = """
+import vkdnw
+from vkdnw import native
+print(vkdnw.__file__)
+try:
+    native.load()
+except native.NativeLibraryError as error:
+    print(error)
+"""
+
+
+def test_import_works_without_the_library_and_the_first_use_names_the_remedy(tmp_path):
+    package = copy_of_package(tmp_path)
+    ran = run_python(LOAD, tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    imported, message = ran.stdout.splitlines()
+    assert Path(imported).parent == package
+    assert f"{package / '_ops.so'} does not exist" in message
+    assert "pip install" in message
+
+
+def test_a_source_tree_that_hides_an_installed_package_is_named(tmp_path):
+    package = copy_of_package(tmp_path / "tree")
+    installed = tmp_path / "site-packages"
+    (installed / "vkdnw").mkdir(parents=True)
+    (installed / "vkdnw" / "_ops.so").touch()
+    (installed / "vkdnw-0.1.0.dist-info").mkdir()
+    (installed / "vkdnw-0.1.0.dist-info" / "METADATA").write_text("Name: vkdnw\nVersion: 0.1.0\n")
+    ran = run_python(LOAD, tmp_path / "tree", installed)
+    assert ran.returncode == 0, ran.stderr
+    message = ran.stdout.splitlines()[1]
+    assert f"imports vkdnw from the source tree {package}" in message
+    assert f"the installed package with it is {installed / 'vkdnw'}" in message
+    assert "call `pytest` rather than `python -m pytest`" in message
+
+
+def test_the_ops_are_registered():
+    native.load()
+    assert torch.ops.vkdnw.jacobian_columns_ is not None
+
+
+def test_many_threads_load_once(monkeypatch):
+    calls = []
+
+    def slow_load(library):
+        calls.append(library)
+        time.sleep(0.05)
+
+    monkeypatch.setattr(native, "_loaded", False)
+    monkeypatch.setattr(native, "_load", slow_load)
+    threads = [threading.Thread(target=native.load) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert calls == [native.LIBRARY]
+
+
+def test_a_failure_is_not_remembered(monkeypatch, tmp_path):
+    good = native.LIBRARY
+    monkeypatch.setattr(native, "_loaded", False)
+    monkeypatch.setattr(native, "LIBRARY", tmp_path / "_ops.so")
+    for _ in range(2):
+        with pytest.raises(NativeLibraryError, match="does not exist"):
+            native.load()
+    monkeypatch.setattr(native, "LIBRARY", good)
+    native.load()
+
+
+def test_a_library_that_the_linker_refuses_names_torch_and_the_cause(monkeypatch, tmp_path):
+    broken = tmp_path / "_ops.so"
+    broken.write_bytes(b"no library")
+    monkeypatch.setattr(native, "_loaded", False)
+    monkeypatch.setattr(native, "LIBRARY", broken)
+    with pytest.raises(NativeLibraryError, match="does not load with torch") as raised:
+        native.load()
+    assert torch.__version__ in str(raised.value)
+    assert isinstance(raised.value.__cause__, OSError)
+
+
+def test_a_library_for_another_python_says_so(monkeypatch):
+    def no_module(name):
+        raise ImportError(f"No module named {name}")
+
+    monkeypatch.setattr(build_facts.importlib, "import_module", no_module)
+    with pytest.raises(NativeLibraryError, match="built for another Python"):
+        native.read_facts()
+
+
+def test_a_library_that_fits_has_no_mismatch():
+    assert native.mismatch(FACTS, "2.13.0+cpu", CPU) is None
+
+
+@pytest.mark.parametrize("version", ["2.11.0", "2.11.0a0+git1234", "2.20.1", "3.0.0+cu140"])
+def test_every_torch_from_the_target_on_fits(version):
+    assert native.mismatch(FACTS, version, CPU) is None
+
+
+@pytest.mark.parametrize("version", ["2.10.2", "1.13.1+cu117"])
+def test_an_older_torch_is_refused_by_version(version):
+    problem = native.mismatch(FACTS, version, CPU)
+    assert f"torch {version} is running" in problem
+    assert "pip install 'torch>=2.11'" in problem
+
+
+def test_instructions_that_the_cpu_lacks_are_named():
+    problem = native.mismatch(FACTS, "2.13.0", CPU - {"avx2", "avx512f"})
+    assert "VKDNW_NATIVE_ARCH=native, and this CPU lacks avx2, avx512f" in problem
+    assert "VKDNW_NATIVE_ARCH=x86-64-v3" in problem
+
+
+def test_the_cpu_is_checked_before_the_library_is_touched(monkeypatch, tmp_path):
+    unloadable = tmp_path / "_ops.so"
+    unloadable.touch()
+    facts = replace(FACTS, cpu_features=("an_instruction_of_the_future",))
+    monkeypatch.setattr(native, "_loaded", False)
+    monkeypatch.setattr(native, "LIBRARY", unloadable)
+    monkeypatch.setattr(native, "read_facts", lambda: facts)
+    with pytest.raises(NativeLibraryError, match="lacks an_instruction_of_the_future"):
+        native.load()
+
+
+@pytest.mark.parametrize("label", ["flags", "Features"])
+def test_cpu_features_come_from_cpuinfo(tmp_path, label):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(
+        f"processor\t: 0\nmodel name\t: A CPU\n{label}\t\t: sse2 avx2\n\nprocessor\t: 1\n"
+    )
+    assert build_facts.running_cpu_features(cpuinfo) == {"sse2", "avx2"}
+
+
+def test_a_system_that_does_not_tell_is_not_refused(monkeypatch, tmp_path):
+    assert build_facts.running_cpu_features(tmp_path / "none") is None
+    monkeypatch.setattr(build_facts, "running_cpu_features", lambda: None)
+    assert build_facts.missing_cpu_features(FACTS) == ()
+
+
+def test_the_compiler_flags_and_the_required_instructions_agree():
+    facts = native.read_facts()
+    assert "-ffast-math" not in facts.cxx_flags  # a NaN must propagate
+    assert f"-march={facts.native_arch}" in facts.cxx_flags
+    assert build_facts.missing_cpu_features(facts) == ()
