@@ -44,26 +44,22 @@ struct InputGradient {
 // those of InputGradient. The gradient is a correlation with the kernel turned by 180 degrees.
 inline void transform_gradient_weights(const float* weight, int64_t grad_channels, int64_t channels,
                                        float* transformed) {
-  const int64_t position_stride = grad_channels * channels;
   for (int64_t out = 0; out < grad_channels; ++out) {
-    for (int64_t in = 0; in < channels; ++in, weight += 9) {
-      double turned[3][3];
-      for (int64_t i = 0; i < 9; ++i) {
-        turned[i / 3][i % 3] = weight[8 - i];
+    for (int64_t in = 0; in < channels; in += kChannelBlock, weight += 9 * kChannelBlock) {
+      WideChannels turned[3][3];
+      for (int64_t lane = 0; lane < kChannelBlock; ++lane) {
+        for (int64_t i = 0; i < 9; ++i) {
+          turned[i / 3][i % 3][lane] = weight[9 * lane + 8 - i];
+        }
       }
-      float positions[kPositions];
-      transform_weights(turned, positions);
-      const int64_t row = in / kChannelBlock * grad_channels + out;
-      float* target = transformed + row * kChannelBlock + in % kChannelBlock;
-      for (int64_t p = 0; p < kPositions; ++p) {
-        target[p * position_stride] = positions[p];
-      }
+      transform_weights(turned, transformed + in * grad_channels + out * kChannelBlock,
+                        grad_channels * channels);
     }
   }
 }
 
 // Tiles that are taken through the three steps together: enough to use each weight that is fetched
-// a few times, few enough for patches and products to stay in a 1 MB cache.
+// a few times, few enough for patches and products to stay in half a megabyte of cache.
 inline int64_t tiles_per_block(const InputGradient& problem) {
   constexpr int64_t kMostTiles = 24;
   constexpr int64_t kCacheFloats = 128 * 1024;

@@ -32,15 +32,18 @@ inline void store_channels(float* target, Channels value) {
   store_simd<kNativeBytes>(target, value);
 }
 
+// Weights are transformed once and in double precision, so that their own rounding does not add.
+using WideChannels = Simd<double, 2 * kNativeBytes>;
+
 // G w for one line of the kernel.
-inline void transform_weights_line(const double w[3], double u[kPatch]) {
+inline void transform_weights_line(const WideChannels w[3], WideChannels u[kPatch]) {
   constexpr double near2 = kNear * kNear;
   constexpr double far2 = kFar * kFar;
   constexpr double near_scale = 1 / (2 * near2 * (near2 - far2));
   constexpr double far_scale = 1 / (2 * far2 * (far2 - near2));
-  const double near_even = w[0] + near2 * w[2];
-  const double far_even = w[0] + far2 * w[2];
-  u[0] = w[0] / (near2 * far2);
+  const WideChannels near_even = w[0] + near2 * w[2];
+  const WideChannels far_even = w[0] + far2 * w[2];
+  u[0] = w[0] * (1 / (near2 * far2));
   u[1] = near_scale * (near_even + kNear * w[1]);
   u[2] = near_scale * (near_even - kNear * w[1]);
   u[3] = far_scale * (far_even + kFar * w[1]);
@@ -86,18 +89,20 @@ inline void transform_products_line(const Channels m[kPatch], Channels y[kTile])
   y[3] = near3 * near_odd + (far3 * far_odd + m[5]);
 }
 
-// G w G^T of one 3x3 kernel, rounded once.
-inline void transform_weights(const double w[3][3], float u[kPositions]) {
-  double half[3][kPatch];  // w G^T
-  for (int64_t row = 0; row < 3; ++row) {
-    transform_weights_line(w[row], half[row]);
+// G w G^T of 3x3 kernels, rounded once.
+inline void transform_weights(const WideChannels w[3][3], float* transformed,
+                              int64_t position_stride) {
+  WideChannels half[3][kPatch];  // w G^T
+  for (int64_t y = 0; y < 3; ++y) {
+    transform_weights_line(w[y], half[y]);
   }
   for (int64_t x = 0; x < kPatch; ++x) {
-    const double column[3] = {half[0][x], half[1][x], half[2][x]};
-    double line[kPatch];
+    const WideChannels column[3] = {half[0][x], half[1][x], half[2][x]};
+    WideChannels line[kPatch];
     transform_weights_line(column, line);
     for (int64_t y = 0; y < kPatch; ++y) {
-      u[y * kPatch + x] = static_cast<float>(line[y]);
+      store_channels(transformed + (y * kPatch + x) * position_stride,
+                     __builtin_convertvector(line[y], Channels));
     }
   }
 }
