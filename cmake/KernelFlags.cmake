@@ -21,7 +21,7 @@ target_include_directories(vkdnw_kernel_flags INTERFACE ${CMAKE_CURRENT_SOURCE_D
 set(VKDNW_KERNEL_FLAGS
   -march=${VKDNW_NATIVE_ARCH} -fno-math-errno -ffp-contract=fast -fopenmp-simd)
 target_compile_options(vkdnw_kernel_flags INTERFACE
-  $<$<COMPILE_LANGUAGE:CXX>:${VKDNW_KERNEL_FLAGS} -Wall -Wextra>)
+  $<$<COMPILE_LANGUAGE:CXX>:${VKDNW_KERNEL_FLAGS} -Wall -Wextra -Wno-psabi>) # vectors stay inside
 
 # A message of an error names a file of this project, not a path of the machine that built it.
 add_compile_options(
