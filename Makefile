@@ -11,6 +11,7 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 PYTEST_ARGS ?= -m "not slow"
 RUN ?= runs/quickstart
+SEARCH_ARGS ?= --sample 50 --live
 
 # ---- set-up: one stamp for the tools, one for the package ------------------------------------
 
@@ -37,8 +38,7 @@ $(INSTALLED): $(TOOLS) $(NATIVE_SOURCES)
 # ---- what to run -----------------------------------------------------------------------------
 
 search: $(INSTALLED)
-	$(BIN)/vkdnw search nb201 --out $(RUN) --sample 50 --live
-	$(BIN)/vkdnw top $(RUN)
+	$(BIN)/vkdnw search nb201 --out $(RUN) $(SEARCH_ARGS)
 
 test: unit-test
 	$(BIN)/pytest $(PYTEST_ARGS)
