@@ -1,0 +1,199 @@
+"""vkdnw.convolution against float64: any image size, any channels, any mask; refusals by name."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vkdnw.convolution import conv3x3_input_gradient, load, winograd_weights
+
+ACCURACY = 5e-6
+"""Of the largest element: what F(4x4, 3x3) has to reach to be used for gradients."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Gradient of one convolution's output, its weight, and the ReLU output it was applied to."""
+
+    grad: Tensor  # [N, Co, H, W]
+    weight: Tensor  # [Co, Ci, 3, 3]
+    mask: Tensor | None  # [M, Ci, H, W]
+
+    def run(self) -> Tensor:
+        return conv3x3_input_gradient(self.grad, winograd_weights(self.weight), self.mask)
+
+    def unmasked(self) -> Tensor:
+        """By automatic differentiation in float64."""
+        samples, _, height, width = self.grad.shape
+        x = torch.zeros(samples, self.weight.shape[1], height, width, dtype=torch.float64)
+        y = F.conv2d(x.requires_grad_(), self.weight.double(), padding=1)
+        return torch.autograd.grad(y, x, self.grad.double())[0]
+
+    def expected(self) -> Tensor:
+        if self.mask is None:
+            return self.unmasked()
+        masks = self.mask.repeat(self.grad.shape[0] // self.mask.shape[0], 1, 1, 1)
+        return torch.where(masks <= 0, 0.0, self.unmasked())
+
+    def error(self) -> float:
+        """Largest error, relative to the largest element before masking."""
+        difference = (self.run().double() - self.expected()).abs().max()
+        return float(difference / self.unmasked().abs().max())
+
+
+def nhwc(image: Tensor) -> Tensor:
+    return image.contiguous(memory_format=torch.channels_last)
+
+
+def make_case(
+    samples: int, out: int, channels: int, size: tuple[int, int], masks: int = 0, seed: int = 0
+) -> Case:
+    rng = torch.Generator().manual_seed(seed)
+    weight = torch.randn(out, channels, 3, 3, generator=rng)
+    grad = nhwc(torch.randn(samples, out, *size, generator=rng))
+    mask = nhwc(torch.randn(masks, channels, *size, generator=rng).relu()) if masks else None
+    return Case(grad, weight, mask)
+
+
+def random_case(seed: int) -> Case:
+    rng = random.Random(seed)
+    out, channels = (rng.choice((16, 32, 48, 64, 80)) for _ in range(2))
+    masks, repeats = rng.randint(1, 3), rng.randint(1, 3)
+    size = rng.randint(1, 14), rng.randint(1, 14)
+    return make_case(masks * repeats, out, channels, size, rng.choice((0, masks)), seed)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_agrees_with_float64(seed: int) -> None:
+    assert random_case(seed).error() <= ACCURACY
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (4, 4), (5, 4), (6, 6), (7, 10), (8, 8)])
+def test_every_kind_of_edge_tile(size: tuple[int, int]) -> None:
+    assert make_case(3, 16, 32, size, masks=3).error() <= ACCURACY
+
+
+@pytest.mark.parametrize(("channels", "size"), [(16, 32), (32, 16), (64, 8)])
+def test_shapes_of_nas_bench_201(channels: int, size: int) -> None:
+    case = make_case(8, channels, channels, (size, size), masks=4)
+    assert case.error() <= ACCURACY
+    assert case.run().is_contiguous(memory_format=torch.channels_last)
+
+
+def test_each_sample_has_its_mask() -> None:
+    """With more samples than masks, sample n has mask n % M."""
+    case = make_case(6, 16, 16, (5, 6), masks=3)
+    assert case.mask is not None
+    together = case.run()
+    for n in range(6):
+        alone = Case(case.grad[n : n + 1], case.weight, case.mask[n % 3 : n % 3 + 1])
+        assert torch.equal(together[n : n + 1], alone.run())
+
+
+def test_masks_as_threshold_backward() -> None:
+    """Zero at 0, -0.0, negative and -inf; the gradient at positive, inf and NaN."""
+    case = make_case(1, 16, 16, (8, 8))
+    gradient = case.run()
+    values = torch.tensor([0.0, -0.0, -1.0, -torch.inf, 1e-45, 1.0, torch.inf, torch.nan])
+    mask = nhwc(values[:, None].expand(1, 16, 8, 8))
+    masked = Case(case.grad, case.weight, mask).run()
+    expected = torch.ops.aten.threshold_backward(gradient, mask, 0)
+    assert torch.equal(masked, expected)
+    assert torch.equal(masked[:, :, 4:], gradient[:, :, 4:])
+    assert not masked[:, :, :4].any()
+
+
+def test_nan_reaches_what_depends_on_it_unless_masked() -> None:
+    case = make_case(1, 16, 16, (8, 8))
+    case.grad[0, 5, 3, 4] = torch.nan
+    gradient = case.run()
+    assert gradient[0, :, 2:5, 3:6].isnan().all()
+    closed = torch.zeros_like(gradient)
+    assert torch.equal(Case(case.grad, case.weight, closed).run(), closed)
+
+
+def test_weights_may_have_any_strides() -> None:
+    case = make_case(2, 32, 16, (5, 5))
+    strided = nhwc(case.weight)
+    assert torch.equal(winograd_weights(strided), winograd_weights(case.weight))
+
+
+def test_no_samples() -> None:
+    case = make_case(0, 16, 32, (4, 4))
+    assert case.run().shape == (0, 32, 4, 4)
+
+
+def test_any_thread_count_gives_the_same_bits() -> None:
+    case = make_case(9, 32, 16, (15, 17), masks=3)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = case.run()
+        torch.set_num_threads(2)
+        two = case.run()
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("masks", [0, 2])
+def test_opcheck(masks: int) -> None:
+    load()
+    case = make_case(4, 16, 32, (5, 6), masks)
+    torch.library.opcheck(torch.ops.vkdnw.winograd_weights, (case.weight,))
+    torch.library.opcheck(
+        torch.ops.vkdnw.conv3x3_input_gradient,
+        (case.grad, winograd_weights(case.weight), case.mask),
+    )
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (torch.zeros(16, 16, 3), "weight has 3 dimensions, not 4"),
+        (torch.zeros(16, 16, 5, 3), "kernel size 5 x 3, not 3 x 3.*conv2d_input"),
+        (torch.zeros(16, 24, 3, 3), "16 output and 24 input channels.*multiples of 16"),
+        (torch.zeros(0, 16, 3, 3), "0 output and 16 input channels"),
+        (torch.zeros(16, 16, 3, 3, dtype=torch.float64), "weight is Double, not float32"),
+    ],
+)
+def test_refuses_weights(weight: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        winograd_weights(weight)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("grad", lambda g: g[0], r"grad has 3 dimensions, not 4: \[N, Co, H, W\]"),
+        ("grad", lambda g: g.contiguous(), r"grad is not channels_last; call grad\.contiguous"),
+        ("grad", lambda g: g.bfloat16(), "grad is BFloat16, not float32; convert it"),
+        ("grad", lambda g: nhwc(g.repeat(1, 2, 1, 1)), "grad has 32 channels.* is for 16"),
+        ("grad", lambda g: g[:, :, :0], "grad has images of 0 x 6 pixels"),
+        ("transformed", lambda t: t[None], "transformed has 4 dimensions, not 3"),
+        ("transformed", lambda t: t[1:], "transformed is not what winograd_weights returns"),
+        ("transformed", lambda t: t.mT, "transformed is not what winograd_weights returns"),
+        ("transformed", lambda t: t.double(), "transformed is Double, not float32"),
+        ("mask", lambda m: m.contiguous(), r"mask is not channels_last; call mask\.contiguous"),
+        ("mask", lambda m: m.double(), "mask is Double, not float32"),
+        ("mask", lambda m: nhwc(m[..., :5]), r"mask has shape \[4, 32, 5, 5\] .* \[4, 32, 5, 6\]"),
+        ("mask", lambda m: m[:3], "mask has 3 samples and grad 4; .* must be a multiple"),
+        ("mask", lambda m: m[:0], "mask has 0 samples and grad 4"),
+    ],
+)
+def test_refuses_by_name_with_the_remedy(
+    name: str, change: Callable[[Tensor], Tensor], message: str
+) -> None:
+    case = make_case(4, 16, 32, (5, 6), masks=4)
+    assert case.mask is not None
+    transformed = winograd_weights(case.weight)
+    arguments = {"grad": case.grad, "transformed": transformed, "mask": case.mask}
+    arguments[name] = change(arguments[name])
+    with pytest.raises(ValueError, match=message):
+        conv3x3_input_gradient(**arguments)
