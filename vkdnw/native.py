@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from importlib import metadata
 from pathlib import Path
@@ -112,17 +113,20 @@ def rebuild_command() -> str:
     """What builds the library for this Python: from its source tree if that is what is imported."""
     root = LIBRARY.parent.parent
     if (root / "CMakeLists.txt").is_file():
-        return f"pip install --no-build-isolation -e {root}"
-    return "pip install --force-reinstall --no-deps --no-cache-dir vkdnw"
+        return f"pip install -e {shlex.quote(str(root))}"
+    return "pip install --force-reinstall --no-deps SOURCE_TREE_OF_VKDNW"
 
 
 def _installed_library() -> Path | None:
-    """The library of a regular install of vkdnw, wherever `import vkdnw` looks first."""
-    try:
-        path = Path(str(metadata.distribution("vkdnw").locate_file("vkdnw/_ops.so")))
-    except metadata.PackageNotFoundError:
-        return None
-    return path.resolve() if path.is_file() else None
+    """The library of a regular install of vkdnw, whatever `import vkdnw` finds first.
+
+    A source tree that was built has metadata of its own: the first distribution may be that one.
+    """
+    for distribution in metadata.distributions(name="vkdnw"):
+        library = Path(str(distribution.locate_file("vkdnw/_ops.so")))
+        if library.is_file():
+            return library.resolve()
+    return None
 
 
 def _release(version: str) -> tuple[int, int]:

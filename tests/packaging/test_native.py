@@ -73,6 +73,8 @@ def test_import_works_without_the_library_and_the_first_use_names_the_remedy(tmp
 
 def test_a_source_tree_that_hides_an_installed_package_is_named(tmp_path):
     package = copy_of_package(tmp_path / "tree")
+    (tmp_path / "tree" / "vkdnw.egg-info").mkdir()
+    (tmp_path / "tree" / "vkdnw.egg-info" / "PKG-INFO").write_text("Name: vkdnw\nVersion: 0.1.0\n")
     installed = tmp_path / "site-packages"
     (installed / "vkdnw").mkdir(parents=True)
     (installed / "vkdnw" / "_ops.so").touch()
