@@ -1,0 +1,164 @@
+"""How well a ranking agrees with accuracies: Kendall's tau-b, Spearman's rho, nDCG, intervals.
+
+Every metric takes scores and accuracies, one of each per network, and is higher for a better
+ranking; 1 is perfect. Of the scores only the order matters; accuracies are in percent.
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Vector = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+TIE_DRAWS = 5
+"""Over how many random orders of tied networks nDCG is averaged."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A metric over all networks, and its bootstrap interval."""
+
+    value: float
+    low: float
+    """Lower end of the interval; NaN where no bootstrap was asked for."""
+    high: float
+
+
+@dataclass(frozen=True)
+class Filled:
+    """Scores that can all be ranked, and how many of them were not finite before."""
+
+    scores: Vector
+    undefined: int
+
+
+def fill_undefined(scores: Vector) -> Filled:
+    """Give scores that are not finite a place in the ranking: +inf the best finite score, -inf and
+    NaN the worst. Where no score is finite they all become 0, one great tie.
+    """
+    finite = np.isfinite(scores)
+    worst, best = (scores[finite].min(), scores[finite].max()) if finite.any() else (0.0, 0.0)
+    filled = np.where(finite, scores, np.where(scores == np.inf, best, worst))
+    return Filled(filled, int((~finite).sum()))
+
+
+def kendall(scores: Vector, accuracies: Vector) -> float:
+    """Kendall's tau-b; NaN where all scores, or all accuracies, are equal."""
+    return float(stats.kendalltau(scores, accuracies, variant="b").statistic)
+
+
+def spearman(scores: Vector, accuracies: Vector) -> float:
+    """Spearman's rho with average ranks for ties; NaN where all of either are equal."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.ConstantInputWarning)  # the NaN says it
+        return float(stats.spearmanr(scores, accuracies).statistic)
+
+
+def ndcg(scores: Vector, accuracies: Vector, top: int = 1000, seed: int = 0) -> float:
+    """Normalised discounted cumulative gain over the ``top`` best-scored networks.
+
+    ``sum_j (2^acc(k_j) - 1) / log2(1 + j)`` for ``j = 1..top``, k_j the network with the j-th
+    highest score and acc in percent, divided by the same sum for the true ranking. All networks
+    count where there are fewer than ``top``. Networks of equal score are put in random order under
+    ``seed``; the result is the mean over 5 such orders. NaN where all accuracies are 0.
+    """
+    once = np.ones(len(scores), np.intp)
+    return _ndcg(_gains(accuracies), _best_first(scores, seed), once, top)
+
+
+def _gains(accuracies: Vector) -> Vector:
+    """``2^acc - 1`` up to a factor that nDCG does not see, which keeps them in [0, 1]."""
+    highest = accuracies.max()
+    gains: Vector = np.exp2(accuracies - highest) - np.exp2(-highest)
+    return gains
+
+
+def _best_first(scores: Vector, seed: int) -> list[Index]:
+    """Rankings of the networks, best first, ties in random order; one where there are no ties."""
+    generator = np.random.default_rng(seed)
+    draws = TIE_DRAWS if len(np.unique(scores)) < len(scores) else 1
+    return [np.lexsort((generator.random(len(scores)), -scores)) for _ in range(draws)]
+
+
+def _ndcg(gains: Vector, rankings: list[Index], counts: Index, top: int) -> float:
+    """nDCG of networks that occur ``counts`` times each, mean over the rankings."""
+    ideal = _dcg(gains, np.argsort(-gains), counts, top)
+    if ideal == 0:
+        return math.nan
+    return float(np.mean([_dcg(gains, ranking, counts, top) for ranking in rankings]) / ideal)
+
+
+def _dcg(gains: Vector, ranking: Index, counts: Index, top: int) -> float:
+    best = np.repeat(ranking, counts[ranking])[:top]
+    return float(gains[best] @ (1 / np.log2(np.arange(2, len(best) + 2))))
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The three metrics of one ranking against one data set."""
+
+    kendall: Estimate
+    spearman: Estimate
+    ndcg: Estimate
+
+
+def agreement(
+    scores: Vector,
+    accuracies: Vector,
+    *,
+    top: int = 1000,
+    resamples: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Agreement:
+    """All metrics with percentile bootstrap intervals (Efron 1979) over the networks.
+
+    ``scores`` and ``accuracies`` are finite, one of each for at least 2 networks. Each of the
+    ``resamples`` draws as many networks as there are, with replacement, under ``seed``; the three
+    metrics see the same draws. Draws in which a metric is undefined (all networks alike) do not
+    count for its interval. ``resamples=0`` leaves the intervals NaN. 1,000 resamples take about a
+    second for 1,000 networks, four for 9,445.
+    """
+    gains, rankings = _gains(accuracies), _best_first(scores, seed)
+
+    def metrics(chosen: Index) -> tuple[float, float, float]:
+        return (
+            kendall(scores[chosen], accuracies[chosen]),
+            spearman(scores[chosen], accuracies[chosen]),
+            _ndcg(gains, rankings, np.bincount(chosen, minlength=len(scores)), top),
+        )
+
+    values = metrics(np.arange(len(scores)))
+    intervals = _bootstrap(metrics, len(scores), resamples, seed, confidence)
+    return Agreement(
+        *(Estimate(value, low, high) for value, (low, high) in zip(values, intervals, strict=True))
+    )
+
+
+def _bootstrap(
+    metrics: Callable[[Index], tuple[float, ...]],
+    networks: int,
+    resamples: int,
+    seed: int,
+    confidence: float,
+) -> list[tuple[float, float]]:
+    """The percentile interval of each metric."""
+    if resamples == 0:
+        return [(math.nan, math.nan)] * 3
+    generator = np.random.default_rng(seed)
+    drawn = [metrics(generator.integers(0, networks, networks)) for _ in range(resamples)]
+    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+    return [_quantiles(column, tails) for column in zip(*drawn, strict=True)]
+
+
+def _quantiles(values: Sequence[float], tails: list[float]) -> tuple[float, float]:
+    """Quantiles of the values that are defined; NaN where none is."""
+    defined = [value for value in values if not math.isnan(value)]
+    low, high = np.quantile(defined, tails) if defined else (math.nan, math.nan)
+    return float(low), float(high)

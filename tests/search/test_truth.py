@@ -1,0 +1,125 @@
+"""Tables of accuracies and the official files: what is read, and what is refused."""
+
+import pandas as pd
+import pytest
+
+from tests.shared import DATA, needs_data
+from vkdnw.search import nb201, truth
+from vkdnw.search.truth import TruthError
+
+ARCHITECTURES = nb201.enumerate()[:4]
+
+
+@pytest.fixture
+def table():
+    return pd.DataFrame(
+        {"arch": ARCHITECTURES, "cifar10": [90.0, 85.5, 10.0, 94], "cifar100": [70, 60, 1, 73]}
+    )
+
+
+def write(table, path):
+    if path.name.endswith(".parquet"):
+        table.to_parquet(path)
+    else:
+        table.to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.parquet"])
+@pytest.mark.parametrize("with_index", [False, True])
+def test_every_format_gives_the_same_table(tmp_path, table, name, with_index):
+    if with_index:
+        table.insert(0, "index", range(4))
+    loaded = truth.load(write(table, tmp_path / name))
+    assert list(loaded.columns) == ["cifar10", "cifar100"]
+    assert tuple(loaded.index) == ARCHITECTURES
+    assert (loaded.dtypes == "float64").all()
+    assert loaded.loc[ARCHITECTURES[1]].tolist() == [85.5, 60.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop(columns="arch"), "no column 'arch'; it has cifar10, cifar100"),
+        (lambda t: t[["arch"]], "has no accuracies: 4 rows, arch"),
+        (lambda t: t.head(0), "has no accuracies: 0 rows"),
+        (
+            lambda t: pd.concat([t, t[1:2]]),
+            r"names 1 architecture\(s\) more than once, first \|nor",
+        ),
+        (
+            lambda t: t.replace({"arch": {ARCHITECTURES[2]: "|x~0|+||+||"}}),
+            "row 3: edge 1<-0 .*'x'",
+        ),
+        (lambda t: t.replace({"arch": {ARCHITECTURES[2]: None}}), "row 3: .*not float"),
+        (
+            lambda t: t.replace(85.5, None),
+            r"'cifar10': 1 accuracies are missing .*first nan of \|nor",
+        ),
+        (lambda t: t.replace(85.5, 185.5), "'cifar10': 1 accuracies .*not in .*first 185.5 of"),
+        (lambda t: t.replace(85.5, "n/k"), "'cifar10': accuracies must be numbers"),
+        (lambda t: t.assign(cifar10=t.cifar10 / 100), "'cifar10': .*0.94; .*not fractions"),
+    ],
+)
+def test_tables_that_cannot_be_right_are_refused(tmp_path, table, change, message):
+    path = write(change(table), tmp_path / "t.csv")
+    with pytest.raises(TruthError, match=message):
+        truth.load(path)
+
+
+@pytest.mark.parametrize("name", ["t.csv.gz", "t.parquet"])
+def test_damaged_tables_are_refused(tmp_path, table, name):
+    path = write(table, tmp_path / name)
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(TruthError, match=r"t\..* cannot be read as a table"):
+        truth.load(path)
+
+
+def test_an_empty_table_is_refused(tmp_path):
+    (tmp_path / "t.csv").touch()
+    with pytest.raises(TruthError, match="cannot be read as a table"):
+        truth.load(tmp_path / "t.csv")
+
+
+def test_what_is_not_there_or_of_another_kind_is_refused(tmp_path):
+    with pytest.raises(TruthError, match=r"no table .* at .*t\.csv"):
+        truth.load(tmp_path / "t.csv")
+    (tmp_path / "t.txt").touch()
+    with pytest.raises(TruthError, match=r"must end in \.csv, \.csv\.gz or \.parquet"):
+        truth.load(tmp_path / "t.txt")
+    with pytest.raises(TruthError, match=r"not a NATS-Bench folder: it needs meta\.pickle\.pbz2"):
+        truth.load(tmp_path)
+
+
+@needs_data
+def test_the_official_files_agree_with_the_table():
+    official = truth.load(DATA / "NATS-tss-v1_0-3ffb9-simple")
+    table = truth.load(DATA / "nats_tss_test_accuracy.csv.gz")
+    assert list(official.columns) == ["cifar10", "cifar100", "ImageNet16-120"]
+    assert list(official.index) == [nb201.enumerate()[index] for index in (0, 11, 284)]
+    datasets = ["cifar10", "cifar100"]
+    pd.testing.assert_frame_equal(
+        official[datasets], table.loc[official.index, datasets], check_exact=True
+    )
+    # As nats_bench prints them for 200 epochs.
+    assert official["ImageNet16-120"].tolist() == pytest.approx(
+        [26.6333332739936, 30.166666602240667, 32.466666556464304], abs=1e-6
+    )
+
+
+@needs_data
+def test_a_damaged_official_file_is_named(tmp_path):
+    folder = DATA / "NATS-tss-v1_0-3ffb9-simple"
+    for name in ("meta.pickle.pbz2", "000011.pickle.pbz2"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    (tmp_path / "000284.pickle.pbz2").write_bytes(
+        (folder / "000284.pickle.pbz2").read_bytes()[:1000]
+    )
+    with pytest.raises(TruthError, match=r"000284\.pickle\.pbz2 cannot be read by nats_bench"):
+        truth.load(tmp_path)
+
+
+@needs_data
+def test_the_whole_table_has_every_architecture():
+    table = truth.load(DATA / "nats_tss_test_accuracy.csv.gz")
+    assert tuple(table.index) == nb201.enumerate()
