@@ -25,6 +25,10 @@ class CallSite(NamedTuple):
     ordinal: int
 
 
+class PathChanged(Exception):
+    """The model called other layers than in the probe, or used parameters otherwise."""
+
+
 @dataclass(frozen=True)
 class Record:
     """What one call of a layer left behind."""
@@ -73,17 +77,24 @@ class Recorder:
         records: Records = {}
         self._current.records = records
         self._current.calls = {}
+        self._current.substitute = None
         try:
             yield records
         finally:
             del self._current.records
+
+    def substitute_input(self, x: Tensor) -> None:
+        """Records ``x`` as the input of the layer that is running: a fused ReLU hid it."""
+        self._current.substitute = x
 
     def _hook(self, name: str) -> Any:
         def record(layer: nn.Module, args: Any, kwargs: Any, output: Tensor) -> None:
             records = getattr(self._current, "records", None)
             if records is None:
                 return
-            given = args[0] if args else next(iter(kwargs.values()))
+            given, self._current.substitute = self._current.substitute, None
+            if given is None:
+                given = args[0] if args else next(iter(kwargs.values()))
             ordinal = self._current.calls.get(name, 0)
             self._current.calls[name] = ordinal + 1
             edge = get_gradient_edge(output) if output.requires_grad else None

@@ -17,12 +17,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from vkdnw.per_sample.capture import Recorder
+from vkdnw.per_sample.capture import PathChanged, Recorder
 from vkdnw.per_sample.fallback import add_fallback_columns
-from vkdnw.per_sample.fold import find_folds, folded
+from vkdnw.per_sample.fused import fused
+from vkdnw.per_sample.fusion import find_fusions
 from vkdnw.per_sample.plan import Plan, make_plan
 from vkdnw.per_sample.problem import Problem
-from vkdnw.per_sample.reverse import PathChanged, chunk_jacobian
+from vkdnw.per_sample.reverse import chunk_jacobian
 from vkdnw.per_sample.trace import Trace, without_rules
 from vkdnw.weights import Selection
 
@@ -51,13 +52,15 @@ def jacobian_chunks(
         MemoryError: not even one sample fits the budget.
     """
     plan = make_plan(selection, found)
-    folds = () if plan.dense else find_folds(found)
-    if folds:
-        plan = make_plan(selection, found, folds)
+    # Dense rows are taken from layers as they are; so many of them leave little to gain.
+    fusions = () if plan.dense or plan.fallback else find_fusions(found)
+    if fusions:
+        plan = make_plan(selection, found, fusions)
     size, threads = chunk_size(problem, found)
     ranges = even_ranges(problem.batch.size, size)
-    layers = {name: layer.module for name, layer in found.layers.items()}
-    recorder = Recorder(layers)
+    recorder = Recorder(
+        {name: layer.module for name, layer in found.layers.items() if layer.leaves}
+    )
 
     def compute(samples: range) -> Chunk:
         with torch.enable_grad(), torch.autocast(problem.device.type, enabled=False):
@@ -65,7 +68,7 @@ def jacobian_chunks(
 
     with ExitStack() as stack:
         stack.enter_context(recorder.attached())
-        stack.enter_context(folded(found, folds))
+        stack.enter_context(fused(found, fusions, recorder))
         if threads == 1 or len(ranges) == 1:
             yield from map(compute, ranges)
             return

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vkdnw.per_sample.capture import CallSite
-from vkdnw.per_sample.fold import Fold
+from vkdnw.per_sample.fusion import Fusion
 from vkdnw.per_sample.trace import Layer, Trace
 from vkdnw.rules import Picks
 from vkdnw.weights import Selection
@@ -42,26 +41,32 @@ class FallbackTerm:
 
 
 @dataclass(frozen=True)
+class Entry:
+    """A layer call that picks refer to by its number, and the input channels they read."""
+
+    site: CallSite
+    weight_indices: Tensor  # chosen flat indices of the weight, for the rule's channels
+    channels: Tensor  # the canonical input channels that are kept, ascending
+
+
+@dataclass(frozen=True)
 class Plan:
-    """What a chunk computes; ``sites`` are the calls that the picks' layer numbers refer to."""
+    """What a chunk computes."""
 
     columns: int
-    sites: tuple[CallSite, ...]
-    weight_indices: tuple[Tensor, ...]  # chosen indices of each site's weight (for its channels)
-    picks: Tensor  # [Q, 10] int64
+    entries: tuple[Entry, ...]
+    picks: Tensor  # [Q, 10] int64; layer numbers count entries, input channels the kept ones
     affine: Tensor  # [Q, 2] float64
     dense: tuple[DenseTerm, ...]
     fallback: tuple[FallbackTerm, ...]
 
 
-def make_plan(selection: Selection, found: Trace, folds: tuple[Fold, ...] = ()) -> Plan:
+def make_plan(selection: Selection, found: Trace, fusions: tuple[Fusion, ...] = ()) -> Plan:
     """Lays out the columns of ``selection``; unreached parameters keep columns of zeros."""
-    sites: dict[CallSite, Tensor] = {}
-    tables: list[Tensor] = []
-    affines: list[Tensor] = []
+    picked: dict[CallSite, list[_Picked]] = {}
     dense: list[DenseTerm] = []
     fallback: list[FallbackTerm] = []
-    fold_of = {name: fold for fold in folds for name in (fold.conv, fold.norm)}
+    fusion_of = _by_layer(fusions)
     for name, indices, offset in zip(
         selection.names, selection.indices, selection.offsets, strict=True
     ):
@@ -72,23 +77,55 @@ def make_plan(selection: Selection, found: Trace, folds: tuple[Fold, ...] = ()) 
             layer = found.layers[site.layer]
             if picks_are_cheaper(layer, leaf, len(indices)):
                 picks = layer.rule.picks(layer.module, leaf, indices)
-                picks = _folded_picks(picks, leaf, layer, fold_of.get(site.layer), site)
-                number = list(sites).index(site) if site in sites else len(sites)
-                if site not in sites or leaf == "weight":
-                    sites[site] = indices
-                tables.append(_table(picks, number, columns.start))
-                affines.append(torch.stack([picks.shift, picks.scale], dim=1))
+                picks = _fused_picks(picks, leaf, layer, fusion_of.get(site.layer), site)
+                picked.setdefault(site, []).append(_Picked(leaf, indices, offset, picks))
             else:
-                dense.extend(_dense_terms(layer, site, leaf, indices, columns))
+                dense.append(_dense_term(layer, site, leaf, indices, columns))
+    entries = tuple(_entry(site, parts) for site, parts in picked.items())
+    rows = [
+        _rows(number, entry, part)
+        for number, entry in enumerate(entries)
+        for part in picked[entry.site]
+    ]
     return Plan(
         columns=len(selection),
-        sites=tuple(sites),
-        weight_indices=tuple(sites.values()),
-        picks=torch.cat(tables) if tables else torch.empty(0, 10, dtype=torch.int64),
-        affine=torch.cat(affines) if affines else torch.empty(0, 2, dtype=torch.float64),
+        entries=entries,
+        picks=torch.cat([table for table, _ in rows]) if rows else torch.empty(0, 10).long(),
+        affine=torch.cat([affine for _, affine in rows]) if rows else torch.empty(0, 2).double(),
         dense=tuple(dense),
         fallback=tuple(fallback),
     )
+
+
+@dataclass(frozen=True)
+class _Picked:
+    """Scalars of one parameter that are picked in one layer call."""
+
+    leaf: str
+    indices: Tensor
+    first_column: int
+    picks: Picks
+
+
+def _entry(site: CallSite, parts: list[_Picked]) -> Entry:
+    of_weight = [part.indices for part in parts if part.leaf == "weight"]
+    channels = torch.unique(torch.cat([part.picks.input_channel for part in parts]))
+    return Entry(
+        site,
+        weight_indices=of_weight[0] if of_weight else torch.zeros(1, dtype=torch.int64),
+        channels=channels[channels >= 0],
+    )
+
+
+def _rows(number: int, entry: Entry, part: _Picked) -> tuple[Tensor, Tensor]:
+    """The rows ``[q, 10]`` and ``[q, 2]`` of a part in the tables of the native op."""
+    picks = part.picks
+    kept = torch.searchsorted(entry.channels, picks.input_channel)
+    input_channel = torch.where(picks.input_channel < 0, picks.input_channel, kept)
+    column = part.first_column + torch.arange(len(part.indices))
+    head = [column, torch.full_like(column, number), picks.grad_channel, input_channel]
+    table = torch.cat([torch.stack(head, dim=1), picks.start, picks.step], dim=1)
+    return table, torch.stack([picks.shift, picks.scale], dim=1)
 
 
 def picks_are_cheaper(layer: Layer, leaf: str, count: int) -> bool:
@@ -97,37 +134,36 @@ def picks_are_cheaper(layer: Layer, leaf: str, count: int) -> bool:
     return count <= DENSE_COUNT or count < DENSE_SHARE * size
 
 
-def _table(picks: Picks, layer: int, first_column: int) -> Tensor:
-    count = len(picks.grad_channel)
-    column = torch.arange(first_column, first_column + count)
-    head = torch.stack(
-        [column, torch.full_like(column, layer), picks.grad_channel, picks.input_channel], dim=1
-    )
-    return torch.cat([head, picks.start, picks.step], dim=1)
+def _by_layer(fusions: tuple[Fusion, ...]) -> dict[str, Fusion]:
+    """The fusion that a convolution or a folded BatchNorm is part of."""
+    found = {fusion.conv: fusion for fusion in fusions}
+    found.update({fusion.norm.name: fusion for fusion in fusions if fusion.norm is not None})
+    return found
 
 
-def _folded_picks(
-    picks: Picks, leaf: str, layer: Layer, fold: Fold | None, site: CallSite
+def _fused_picks(
+    picks: Picks, leaf: str, layer: Layer, fusion: Fusion | None, site: CallSite
 ) -> Picks:
     """Picks in terms of a folded pair's common output and its gradient."""
-    if fold is None:
+    if fusion is None or fusion.norm is None:
         return picks
     channel = picks.grad_channel
-    if site.layer == fold.conv:
-        return replace(picks, scale=picks.scale * fold.scale[channel])
+    if site.layer == fusion.conv:
+        return replace(picks, scale=picks.scale * fusion.norm.scale[channel])
     if leaf == "bias":
         return picks
-    weight = layer.module.weight.detach().to("cpu", torch.float64)  # type: ignore[operator, union-attr]
-    bias = layer.module.bias.detach().to("cpu", torch.float64)  # type: ignore[operator, union-attr]
-    return replace(picks, shift=bias[channel], scale=1 / weight[channel])  # type: ignore[index]
+    assert isinstance(layer.module, nn.BatchNorm2d)
+    weight = layer.module.weight.detach().to("cpu", torch.float64)
+    bias = layer.module.bias.detach().to("cpu", torch.float64)
+    return replace(picks, shift=bias[channel], scale=1 / weight[channel])
 
 
-def _dense_terms(
+def _dense_term(
     layer: Layer, site: CallSite, leaf: str, indices: Tensor, columns: slice
-) -> Iterator[DenseTerm]:
+) -> DenseTerm:
     parameter = layer.module._parameters[leaf]
     assert parameter is not None
     size = parameter.numel() // parameter.shape[0]
     rows = range(int(indices[0]) // size, int(indices[-1]) // size + 1)
     flat = torch.arange(rows.start * size, rows.stop * size)
-    yield DenseTerm(site, leaf, rows, flat, indices - rows.start * size, columns)
+    return DenseTerm(site, leaf, rows, flat, indices - rows.start * size, columns)

@@ -12,15 +12,18 @@ from torch import Tensor
 from vkdnw import ops
 from vkdnw.batch import Batch
 from vkdnw.checks import check_logits, pick_logits
-from vkdnw.per_sample.capture import CallSite, Record, Recorder, Records, output_gradients
+from vkdnw.per_sample.capture import (
+    CallSite,
+    PathChanged,
+    Record,
+    Recorder,
+    Records,
+    output_gradients,
+)
 from vkdnw.per_sample.graph import consumers, uses
 from vkdnw.per_sample.plan import DenseTerm, Plan
 from vkdnw.per_sample.problem import Problem
 from vkdnw.per_sample.trace import Trace
-
-
-class PathChanged(Exception):
-    """The model called other layers than in the probe, or used parameters otherwise."""
 
 
 def chunk_jacobian(
@@ -52,7 +55,7 @@ def chunk_jacobian(
     jacobian = torch.zeros(
         piece.size, len(cotangents), plan.columns, dtype=dtype, device=logits.device
     )
-    if plan.sites or plan.dense:
+    if plan.entries or plan.dense:
         _accumulate(jacobian, found, plan, records, logits, cotangents)
     return jacobian, logits.detach()
 
@@ -67,7 +70,8 @@ def _check_path(problem: Problem, found: Trace, logits: Tensor, records: Records
     for name in found.unreached:
         if used[id(parameters[name])]:
             raise PathChanged(f"{name} was not used by the probe's samples")
-    for site, rows in found.rows.items():
+    for site in records.keys() & found.rows.keys():
+        rows = found.rows[site]
         if records[site].input.shape[0] != rows * len(logits):
             raise PathChanged(f"{site.layer} holds another number of rows a sample")
         if not records[site].input_intact():
@@ -86,7 +90,7 @@ def _accumulate(
     cotangents: Tensor,
 ) -> None:
     """Adds the terms of the plan's picks and dense rows, cotangent by cotangent."""
-    sites = list(dict.fromkeys([*plan.sites, *(term.site for term in plan.dense)]))
+    sites = list(dict.fromkeys(part.site for part in (*plan.entries, *plan.dense)))
     edges = [records[site].edge for site in sites]
     position: dict[tuple[int, int], int] = {}  # a folded pair shares one edge
     for edge in edges:
@@ -99,8 +103,11 @@ def _accumulate(
     unique = [first_edges[number] for number in range(len(position))]
     with torch.no_grad():
         inputs = [
-            _channels(found, site, "weight", records[site], indices)
-            for site, indices in zip(plan.sites, plan.weight_indices, strict=True)
+            _kept(
+                _channels(found, entry.site, "weight", records[entry.site], entry.weight_indices),
+                entry.channels,
+            )
+            for entry in plan.entries
         ]
         dense_inputs = [
             _channels(found, term.site, term.leaf, records[term.site], term.row_indices)
@@ -111,8 +118,8 @@ def _accumulate(
         flowing = output_gradients(logits, unique, cotangent, keep_graph=not last)  # type: ignore[arg-type]
         gradients = {site: _gradient(found, site, records, flowing[where[site]]) for site in sites}
         row = jacobian[:, k : k + 1]  # [b, 1, P]
-        if plan.sites:
-            by_site = [gradients[site] for site in plan.sites]
+        if plan.entries:
+            by_site = [gradients[entry.site] for entry in plan.entries]
             ops.jacobian_columns_(row, inputs, by_site, plan.picks, plan.affine)
         for term, x in zip(plan.dense, dense_inputs, strict=True):
             _add_dense(row, found, term, x, gradients[term.site])
@@ -122,6 +129,14 @@ def _channels(found: Trace, site: CallSite, leaf: str, record: Record, indices: 
     layer = found.layers[site.layer]
     by_sample = record.input.detach().unflatten(0, (-1, found.rows[site]))  # [b, r, ...]
     return layer.rule.channels(layer.module, leaf, by_sample, indices)
+
+
+def _kept(x: Tensor, channels: Tensor) -> Tensor:
+    """The few channels that picks read, contiguous: every cotangent reads them again."""
+    if len(channels) == 0 or int(channels[-1] - channels[0]) == len(channels) - 1:
+        first = int(channels[0]) if len(channels) else 0
+        return x.narrow(1, first, len(channels)).contiguous()
+    return x[:, channels.to(x.device)]
 
 
 def _gradient(found: Trace, site: CallSite, records: Records, flowing: Tensor | None) -> Tensor:

@@ -26,7 +26,7 @@ LAYOUTS = (torch.channels_last, torch.contiguous_format)
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer with a rule that owns chosen parameters: ``leaves`` maps weight, bias to names."""
+    """A layer with a rule; ``leaves`` maps weight and bias to names of chosen parameters."""
 
     module: nn.Module
     rule: Rule
@@ -40,19 +40,24 @@ class Trace:
     classes: int
     layout: torch.memory_format  # of images
     layers: dict[str, Layer]
-    calls: tuple[CallSite, ...]  # every recorded call, in order
+    relus: dict[str, nn.ReLU]  # by module name; they may be fused with the layer behind them
+    calls: tuple[CallSite, ...]  # of layers that own chosen parameters, in order
     rows: dict[CallSite, int]  # rows of the layer's leading axis that belong to one sample
     terms: dict[str, tuple[tuple[CallSite, str], ...]]  # parameter name -> (call, leaf)
     fallback: tuple[str, ...]  # parameters differentiated sample by sample
     unreached: tuple[str, ...]  # parameters the logits do not depend on
     largest_map: int  # bytes of one sample's largest layer output
     bytes_per_sample: int  # kept alive between forward and backward, and by the gradients
-    records: Records  # of the probe itself
+    records: Records  # of the probe itself: layers with a rule, and ReLUs
     users: dict[Node, list[Node]]  # the probe's graph
 
+    def module(self, name: str) -> nn.Module:
+        """A layer or a ReLU by its name."""
+        return self.relus[name] if name in self.relus else self.layers[name].module
 
-def covered_layers(problem: Problem) -> dict[str, Layer]:
-    """Layers with a rule that hold at least one of the chosen parameters, by module name."""
+
+def ruled_layers(problem: Problem) -> dict[str, Layer]:
+    """Layers with a rule, by module name; those without chosen parameters have no leaves."""
     names = {id(parameter): name for name, parameter in problem.model.named_parameters()}
     chosen = set(problem.selection.names)
     layers = {}
@@ -62,7 +67,7 @@ def covered_layers(problem: Problem) -> dict[str, Layer]:
             for leaf, parameter in module._parameters.items()
             if parameter is not None and names[id(parameter)] in chosen
         }
-        rule = rule_for(module) if leaves else None
+        rule = rule_for(module)
         if rule is not None:
             layers[module_name] = Layer(module, rule, leaves)
     return layers
@@ -76,19 +81,24 @@ def trace(problem: Problem) -> Trace:
             logits depend on the other samples, or on chance.
     """
     require_gradients(problem)
-    layers = covered_layers(problem)
-    recorder = Recorder({name: layer.module for name, layer in layers.items()})
+    layers = ruled_layers(problem)
+    relus = {
+        name: module for name, module in problem.model.named_modules() if type(module) is nn.ReLU
+    }
+    recorder = Recorder({name: layer.module for name, layer in layers.items()} | relus)
     with recorder.attached():
         probe = _probe(problem, recorder)
     _check_repeatable(problem, probe)
-    rows = _sample_rows(probe)
+    ruled = {site: probe.records[site] for site in probe.records if site.layer in layers}
+    rows = _sample_rows(probe, ruled)
     users = consumers(probe.logits)
-    terms, fallback, unreached = _coverage(problem, layers, probe.records, rows, users)
+    terms, fallback, unreached = _coverage(problem, layers, ruled, rows, users)
     return Trace(
         classes=probe.logits.shape[1],
         layout=probe.layout,
         layers=layers,
-        calls=tuple(probe.records),
+        relus=relus,
+        calls=tuple(site for site in ruled if layers[site.layer].leaves),
         rows=rows,
         terms=terms,
         fallback=fallback,
@@ -196,7 +206,7 @@ def _check_repeatable(problem: Problem, probe: _Probe) -> None:
         )
 
 
-def _sample_rows(probe: _Probe) -> dict[CallSite, int]:
+def _sample_rows(probe: _Probe, ruled: Records) -> dict[CallSite, int]:
     """Rows of each call that belong to one sample; calls not laid out by sample are left out.
 
     The gradient of one sample's logits must vanish exactly on the rows of the other sample.
@@ -206,13 +216,13 @@ def _sample_rows(probe: _Probe) -> dict[CallSite, int]:
     """
     sites = [
         site
-        for site, record in probe.records.items()
+        for site, record in ruled.items()
         if record.edge is not None and _rows(record, probe.samples) is not None
     ]
-    rows = {site: _rows(probe.records[site], probe.samples) or 0 for site in sites}
+    rows = {site: _rows(ruled[site], probe.samples) or 0 for site in sites}
     if probe.samples == 1:
         return rows
-    edges: list[Any] = [probe.records[site].edge for site in sites]
+    edges: list[Any] = [ruled[site].edge for site in sites]
     generator = torch.Generator().manual_seed(0)
     for sample in range(2):
         cotangent = torch.zeros(probe.logits.shape, dtype=torch.float64)

@@ -1,0 +1,131 @@
+"""Computes fused layers together, by replacing their ``forward`` for the length of a call."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vkdnw.convolution import conv3x3_input_gradient, winograd_weights
+from vkdnw.per_sample.capture import PathChanged, Recorder
+from vkdnw.per_sample.fusion import Fusion
+from vkdnw.per_sample.trace import Trace
+
+Forward = Callable[[Tensor], Tensor]
+
+
+@contextmanager
+def fused(found: Trace, fusions: tuple[Fusion, ...], recorder: Recorder) -> Iterator[None]:
+    """Inside the block, the convolution of each fusion does the work of its neighbours."""
+    patched: list[nn.Module] = []
+
+    def patch(name: str, forward: Forward) -> None:
+        module = found.module(name)
+        module.__dict__["forward"] = forward
+        patched.append(module)
+
+    try:
+        for fusion in fusions:
+            passed = threading.local()
+            if fusion.relu is not None:
+                patch(fusion.relu, _passing(passed))
+            patch(fusion.conv, _convolution(found, fusion, passed, recorder))
+            if fusion.norm is not None:
+                patch(fusion.norm.name, _identity)
+        yield
+    finally:
+        for module in patched:
+            module.__dict__.pop("forward", None)
+
+
+def _identity(input: Tensor) -> Tensor:
+    return input
+
+
+def _passing(passed: threading.local) -> Forward:
+    """The ReLU's forward: the convolution behind it will apply it."""
+
+    def forward(input: Tensor) -> Tensor:
+        passed.tensor = input
+        return input
+
+    return forward
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """A fused convolution's constants."""
+
+    conv: nn.Conv2d
+    weight: Tensor  # scaled by the folded BatchNorm
+    bias: Tensor | None
+    transformed: Tensor | None  # Winograd's, of the scaled weight
+
+
+def _scaled_weights(found: Trace, fusion: Fusion) -> _Weights:
+    conv = found.module(fusion.conv)
+    assert isinstance(conv, nn.Conv2d)
+    weight = conv.weight.detach()
+    bias = None if conv.bias is None else conv.bias.detach()
+    if fusion.norm is not None:
+        scale, shift = fusion.norm.scale, fusion.norm.shift
+        if bias is not None:
+            shift = shift + bias.to("cpu", torch.float64) * scale
+        factor = scale.to(weight.device).view(-1, 1, 1, 1)
+        weight, bias = (weight.double() * factor).to(weight.dtype), shift.to(weight)
+    weight = weight.contiguous(memory_format=found.layout)
+    transformed = winograd_weights(weight) if fusion.winograd else None
+    return _Weights(conv, weight, bias, transformed)
+
+
+def _convolution(
+    found: Trace, fusion: Fusion, passed: threading.local, recorder: Recorder
+) -> Forward:
+    weights = _scaled_weights(found, fusion)
+    conv = weights.conv
+    anchor = torch.zeros((), requires_grad=True)  # gives the output a gradient edge
+
+    def plain(input: Tensor) -> Tensor:
+        return conv._conv_forward(input, weights.weight, weights.bias)
+
+    def winograd(input: Tensor) -> Tensor:
+        if fusion.relu is not None and vars(passed).pop("tensor", None) is not input:
+            raise PathChanged(f"{fusion.conv} read something else than {fusion.relu} returned")
+        output, seen = _WinogradConvolution.apply(
+            input, anchor, weights, fusion.relu is not None
+        )
+        recorder.substitute_input(seen)
+        return output
+
+    if fusion.winograd:
+        return winograd
+    weights.weight.requires_grad_(True)
+    return plain
+
+
+class _WinogradConvolution(torch.autograd.Function):
+    """(ReLU and) convolution; returns its output, and the input that the convolution read."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, input: Tensor, anchor: Tensor, weights: _Weights, rectify: bool
+    ) -> tuple[Tensor, Tensor]:
+        seen = torch.relu(input) if rectify else input.detach()
+        ctx.weights, ctx.mask = weights, seen if rectify else None
+        ctx.mark_non_differentiable(seen)
+        ctx.set_materialize_grads(False)
+        return weights.conv._conv_forward(seen, weights.weight, weights.bias), seen
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> Any:
+        gradient = gradients[0]
+        if gradient is None or not ctx.needs_input_grad[0]:
+            return None, None, None, None
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        flowing = conv3x3_input_gradient(gradient, ctx.weights.transformed, ctx.mask)
+        return flowing, None, None, None

@@ -1,0 +1,176 @@
+"""Finds, in a probe's graph, layers that can be computed together without changing a derivative.
+
+Around a convolution, ``ReLU -> conv -> BatchNorm`` holds two chances to save passes over feature
+maps in the forward and in each of the many backward passes:
+
+* BatchNorm in eval mode is a fixed scale and shift of each channel, so it folds into the weights.
+  The derivatives stay those of the separate layers: with ``y = s * conv(x) + t`` the gradient at
+  the convolution's own output is ``s g``, and the normalised input is ``(y - bias) / weight``.
+* On a CPU in float32, the data gradient of a 3x3 convolution goes through Winograd's algorithm,
+  which applies the ReLU's mask on the way out.
+
+A pattern counts only where the graph proves it: each layer called once, each output read by the
+next layer alone, no hooks of the caller's in between.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vkdnw.convolution import CHANNEL_MULTIPLE
+from vkdnw.per_sample.capture import CallSite, Record
+from vkdnw.per_sample.graph import Node
+from vkdnw.per_sample.trace import Trace
+from vkdnw.rules.batch_norm import normaliser
+
+MAX_OFFSET = 10.0  # |bias / weight| up to which (y - bias) / weight keeps its digits
+
+
+@dataclass(frozen=True)
+class FoldedNorm:
+    """A BatchNorm that is computed by the convolution before it."""
+
+    name: str
+    scale: Tensor  # [C] float64 on the CPU: weight / sqrt(running_var + eps)
+    shift: Tensor  # [C] float64 on the CPU: bias - running_mean * scale
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """A convolution and the layers computed together with it, by module name."""
+
+    conv: str
+    norm: FoldedNorm | None
+    relu: str | None  # in front; only with winograd
+    winograd: bool
+
+
+def find_fusions(found: Trace) -> tuple[Fusion, ...]:
+    """Every convolution of the probe that gains from being fused."""
+    single = _single_calls(found)
+    makers = {
+        record.edge.node: site
+        for site, record in found.records.items()
+        if record.edge is not None and site in single
+    }
+    fusions = []
+    for site, record in found.records.items():
+        if site not in single or record.edge is None or not _is_conv(found, site):
+            continue
+        winograd = takes_winograd(found.layers[site.layer].module, record.input, found.layout)
+        relu = _relu_before(found, record, makers) if winograd else None
+        norm = _norm_after(found, record, makers)
+        if winograd or norm is not None:
+            fusions.append(Fusion(site.layer, norm, relu, winograd))
+    return _with_intact_outputs(found, tuple(fusions))
+
+
+def takes_winograd(conv: nn.Module, x: Tensor, layout: torch.memory_format) -> bool:
+    """Whether the native data gradient covers this convolution."""
+    return (
+        isinstance(conv, nn.Conv2d)
+        and x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and layout == torch.channels_last
+        and conv.kernel_size == (3, 3)
+        and conv.stride == (1, 1)
+        and conv.padding in ((1, 1), "same")
+        and conv.padding_mode == "zeros"
+        and conv.dilation == (1, 1)
+        and conv.groups == 1
+        and conv.in_channels % CHANNEL_MULTIPLE == 0
+        and conv.out_channels % CHANNEL_MULTIPLE == 0
+    )
+
+
+def _is_conv(found: Trace, site: CallSite) -> bool:
+    layer = found.layers.get(site.layer)
+    return layer is not None and isinstance(layer.module, nn.Conv2d) and site in found.rows
+
+
+def _single_calls(found: Trace) -> set[CallSite]:
+    """Calls of layers that are called once and carry no hooks of the caller's."""
+    repeated = {site.layer for site in found.records if site.ordinal > 0}
+    return {
+        site
+        for site in found.records
+        if site.layer not in repeated and not _hooked(found.module(site.layer))
+    }
+
+
+def _hooked(module: nn.Module) -> bool:
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+    )
+
+
+def _alone(found: Trace, maker: Node, reader: Node) -> bool:
+    """Whether only ``reader`` takes what ``maker`` computed."""
+    return found.users.get(maker) == [reader]
+
+
+def _relu_before(found: Trace, record: Record, makers: dict[Node, CallSite]) -> str | None:
+    assert record.edge is not None
+    maker = record.input.grad_fn
+    site = makers.get(maker)
+    if site is None or site.layer not in found.relus:
+        return None
+    return site.layer if _alone(found, maker, record.edge.node) else None
+
+
+def _norm_after(found: Trace, record: Record, makers: dict[Node, CallSite]) -> FoldedNorm | None:
+    assert record.edge is not None
+    readers = found.users.get(record.edge.node, [])
+    site = makers.get(readers[0]) if len(readers) == 1 else None
+    if site is None or site.layer not in found.layers or site not in found.rows:
+        return None
+    norm = found.layers[site.layer].module
+    if not isinstance(norm, nn.BatchNorm2d) or not _keeps_digits(norm):
+        return None
+    mean, inverse_std = normaliser(norm)
+    scale = norm.weight.detach().to("cpu", torch.float64) * inverse_std
+    shift = norm.bias.detach().to("cpu", torch.float64) - mean * scale
+    return FoldedNorm(site.layer, scale, shift)
+
+
+def _keeps_digits(norm: nn.BatchNorm2d) -> bool:
+    """Whether the normalised input can be had from the output without cancellation."""
+    if norm.weight is None:
+        return False
+    weight, bias = norm.weight.detach(), norm.bias.detach()
+    return bool((weight != 0).logical_and(bias.abs() <= MAX_OFFSET * weight.abs()).all())
+
+
+def _with_intact_outputs(found: Trace, fusions: tuple[Fusion, ...]) -> tuple[Fusion, ...]:
+    """Drops folds whose BatchNorm output is overwritten, unless by a ReLU that fusion tames.
+
+    The derivative of BatchNorm's weight needs its output. An in-place ReLU destroys it, but a fused
+    one leaves its input alone.
+    """
+    tame = {fusion.relu for fusion in fusions if fusion.relu is not None}
+    kept = []
+    for fusion in fusions:
+        if fusion.norm is None or _survives(found, fusion.norm.name, tame):
+            kept.append(fusion)
+        elif fusion.winograd:
+            kept.append(Fusion(fusion.conv, None, fusion.relu, True))
+    return tuple(kept)
+
+
+def _survives(found: Trace, norm: str, tame: set[str]) -> bool:
+    record = found.records[CallSite(norm, 0)]
+    if record.output_intact():
+        return True
+    assert record.edge is not None
+    writers = [
+        site.layer
+        for site, other in found.records.items()
+        if other.edge is not None and [other.edge.node] == found.users.get(record.edge.node)
+    ]
+    return len(writers) == 1 and writers[0] in tame
