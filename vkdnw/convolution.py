@@ -15,12 +15,10 @@ interpolation points are chosen for accuracy (csrc/kernels/winograd3x3_transform
 
 from __future__ import annotations
 
-import threading
-
 import torch
 from torch import Tensor
 
-from vkdnw import native
+from vkdnw import fake_kernels
 
 CHANNEL_MULTIPLE = 16
 """Input and output channels must be multiples of this."""
@@ -78,30 +76,6 @@ def conv3x3_input_gradient(grad: Tensor, transformed: Tensor, mask: Tensor | Non
     return result
 
 
-_registration = threading.Lock()
-_registered = False
-
-
-def load() -> None:
-    """Loads the library and registers the fake kernels; idempotent and thread-safe.
-
-    Both functions call it; code that is compiled with `fullgraph=True`, or that calls
-    `torch.ops.vkdnw` itself, calls it once before.
-
-    Raises:
-        NativeLibraryError: the library is missing or does not fit this machine; says what to run.
-    """
-    global _registered
-    if _registered:
-        return
-    with _registration:
-        if not _registered:
-            native.load()
-            torch.library.register_fake("vkdnw::winograd_weights", _fake_weights)
-            torch.library.register_fake("vkdnw::conv3x3_input_gradient", _fake_gradient)
-            _registered = True
-
-
 def _fake_weights(weight: Tensor) -> Tensor:
     return weight.new_empty((_POSITIONS, weight.shape[1], weight.shape[0]))
 
@@ -114,3 +88,13 @@ def _fake_gradient(grad: Tensor, transformed: Tensor, mask: Tensor | None) -> Te
         device=grad.device,
         memory_format=torch.channels_last,
     )
+
+
+load = fake_kernels.loader(
+    {
+        "vkdnw::winograd_weights": _fake_weights,
+        "vkdnw::conv3x3_input_gradient": _fake_gradient,
+    }
+)
+"""Loads the library. Both functions call it; code that is compiled with `fullgraph=True`, or that
+calls `torch.ops.vkdnw` itself, calls it once before."""

@@ -2,44 +2,18 @@
 
 #include <torch/csrc/stable/library.h>
 
+#include "ops/channels_last.h"
 #include "ops/check.h"
 
 namespace vkdnw {
 namespace {
 
-using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-void require_float_on_cpu(const char* name, const Tensor& tensor, int64_t dim, const char* shape) {
-  require(tensor.dim() == dim, name, " has ", tensor.dim(), " dimensions, not ", dim, ": ", shape);
-  require(tensor.scalar_type() == ScalarType::Float, name, " is ",
-          torch::headeronly::toString(tensor.scalar_type()),
-          ", not float32; convert it, or use torch.nn.grad.conv2d_input");
-  require(tensor.is_cpu(), name, " is not on the CPU; there, use torch.nn.grad.conv2d_input");
-}
-
-bool is_channels_last(const Tensor& tensor) {
-  const auto sizes = tensor.sizes();
-  const auto strides = tensor.strides();
-  int64_t expected = 1;
-  for (const int dim : {1, 3, 2, 0}) {
-    if (sizes[dim] != 1 && strides[dim] != expected) {
-      return false;
-    }
-    expected *= sizes[dim];
-  }
-  return true;
-}
-
-// What `grad` and `mask` have in common.
-void require_image(const char* name, const Tensor& tensor, const char* shape) {
-  require_float_on_cpu(name, tensor, 4, shape);
-  require(tensor.numel() == 0 || is_channels_last(tensor), name, " is not channels_last; call ",
-          name, ".contiguous(memory_format=torch.channels_last)");
-}
+constexpr const char* kOtherwise = "torch.nn.grad.conv2d_input";
 
 void require_transformed(const Tensor& transformed) {
-  require_float_on_cpu("transformed", transformed, 3, "[36, Ci, Co]");
+  require_float_on_cpu("transformed", transformed, 3, "[36, Ci, Co]", kOtherwise);
   require(transformed.size(0) == winograd::kPositions &&
               transformed.size(1) % kChannelMultiple == 0 &&
               transformed.size(2) % kChannelMultiple == 0 && transformed.is_contiguous(),
@@ -47,7 +21,7 @@ void require_transformed(const Tensor& transformed) {
 }
 
 void require_mask(const Tensor& mask, const Tensor& grad, int64_t channels) {
-  require_image("mask", mask, "[M, Ci, H, W]");
+  require_channels_last("mask", mask, "[M, Ci, H, W]", kOtherwise);
   require(mask.size(1) == channels && mask.size(2) == grad.size(2) && mask.size(3) == grad.size(3),
           "mask has shape [", mask.size(0), ", ", mask.size(1), ", ", mask.size(2), ", ",
           mask.size(3), "] and the result [", grad.size(0), ", ", channels, ", ", grad.size(2),
@@ -59,19 +33,19 @@ void require_mask(const Tensor& mask, const Tensor& grad, int64_t channels) {
 }  // namespace
 
 void check_winograd_weights(const Tensor& weight) {
-  require_float_on_cpu("weight", weight, 4, "[Co, Ci, 3, 3]");
+  require_float_on_cpu("weight", weight, 4, "[Co, Ci, 3, 3]", kOtherwise);
   require(weight.size(2) == 3 && weight.size(3) == 3, "weight has kernel size ", weight.size(2),
-          " x ", weight.size(3), ", not 3 x 3; for others, use torch.nn.grad.conv2d_input");
+          " x ", weight.size(3), ", not 3 x 3; for others, use ", kOtherwise);
   require(weight.size(0) % kChannelMultiple == 0 && weight.size(1) % kChannelMultiple == 0 &&
               weight.numel() > 0,
           "weight has ", weight.size(0), " output and ", weight.size(1),
-          " input channels; both must be multiples of ", kChannelMultiple,
-          " (for others, use torch.nn.grad.conv2d_input)");
+          " input channels; both must be multiples of ", kChannelMultiple, "; for others, use ",
+          kOtherwise);
 }
 
 winograd::InputGradient checked_input_gradient(const Tensor& grad, const Tensor& transformed,
                                                const std::optional<Tensor>& mask) {
-  require_image("grad", grad, "[N, Co, H, W]");
+  require_channels_last("grad", grad, "[N, Co, H, W]", kOtherwise);
   require_transformed(transformed);
   require(grad.size(1) == transformed.size(2), "grad has ", grad.size(1),
           " channels and transformed is for ", transformed.size(2),

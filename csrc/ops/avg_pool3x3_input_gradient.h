@@ -1,0 +1,14 @@
+// Argument of vkdnw::avg_pool3x3_input_gradient, checked and in the kernel's terms.
+#pragma once
+
+#include <torch/csrc/stable/tensor.h>
+
+#include "kernels/avg_pool3x3.h"
+
+namespace vkdnw {
+
+// Throws std::invalid_argument, naming the argument, unless it is [N, C, H, W] float32
+// channels_last on the CPU. The result's memory is still to be given.
+avg_pool::InputGradient checked_pool_gradient(const torch::stable::Tensor& grad);
+
+}  // namespace vkdnw

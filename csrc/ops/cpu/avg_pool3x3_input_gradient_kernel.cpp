@@ -1,0 +1,37 @@
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+
+#include "ops/avg_pool3x3_input_gradient.h"
+
+namespace vkdnw {
+namespace {
+
+using torch::headeronly::MemoryFormat;
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+// Numbers below which handing work to another thread costs more than it saves.
+constexpr int64_t kNumbersPerThread = 64 * 1024;
+
+Tensor avg_pool3x3_input_gradient(const Tensor& grad) {
+  avg_pool::InputGradient problem = checked_pool_gradient(grad);
+  Tensor result = torch::stable::empty(grad.sizes(), ScalarType::Float, std::nullopt, grad.device(),
+                                       std::nullopt, MemoryFormat::ChannelsLast);
+  if (grad.numel() == 0) {
+    return result;
+  }
+  problem.result = static_cast<float*>(result.mutable_data_ptr());
+  const int64_t grain = kNumbersPerThread / (problem.width * problem.channels) + 1;
+  torch::stable::parallel_for(0, problem.rows(), grain, [&](int64_t first, int64_t last) {
+    avg_pool::input_gradient(problem, first, last);
+  });
+  return result;
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(vkdnw, CPU, m) {
+  m.impl("avg_pool3x3_input_gradient", TORCH_BOX(&avg_pool3x3_input_gradient));
+}
+
+}  // namespace vkdnw
