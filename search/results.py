@@ -116,7 +116,7 @@ class Results:
             "JOIN networks ON networks.id = f.network_id "
             "WHERE NOT EXISTS (SELECT * FROM evaluations e WHERE e.network_id = f.network_id "
             "AND e.seed = f.seed AND e.session_id > f.session_id) "
-            "GROUP BY f.network_id, f.seed ORDER BY min(f.id)"
+            "GROUP BY f.network_id, f.seed ORDER BY max(f.id)"
         )  # SQLite takes `reason` from the row of max(f.id)
         return tuple(
             OpenFailure(network, s, tries, reason) for network, s, tries, _, reason in rows

@@ -82,8 +82,9 @@ def batch(configuration: Configuration, seed: int) -> Tensor:
     """The input of all networks under a seed: [batch_size, 3, resolution, resolution] float32."""
     c = configuration
     if c.data is None:
-        return random_batch(c.batch_size, c.resolution, seed=seed)
-    return load_batch(Path(c.data), c.batch_size, c.resolution, seed=seed)
+        return random_batch(c.batch_size, c.resolution, seed).images
+    with one_thread():
+        return load_batch(Path(c.data), c.batch_size, c.resolution, seed).images
 
 
 def batch_digest(configuration: Configuration, seed: int) -> str:

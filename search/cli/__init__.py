@@ -3,6 +3,56 @@
 No subcommand imports torch before it runs, so that `--help` answers at once.
 """
 
-from vkdnw.search.cli.app import app, main
+import sys
+from importlib.metadata import version as installed_version
+from typing import Annotated
+
+import typer
+
+from vkdnw.search.cli import doctor, evaluate, search, top
+from vkdnw.search.cli.frame import run
 
 __all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="vkdnw",
+    help="Score untrained networks by their Fisher information, and rank search spaces with it.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(search.app)
+app.command("top")(top.top)
+app.command("evaluate")(evaluate.evaluate)
+app.command("doctor")(doctor.doctor)
+
+
+def main() -> None:
+    """The console command: run it and exit with its code."""
+    sys.exit(run(app, sys.argv[1:]))
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"vkdnw {installed_version('vkdnw')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    context: typer.Context,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Print the traceback of an error as well.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Options before the subcommand; without one, the help."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)

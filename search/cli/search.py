@@ -4,11 +4,7 @@ import typer
 
 from vkdnw.search.cli import search_nb201
 
-app = typer.Typer(
-    name="search",
-    help="Score the architectures of a search space and rank them.",
-    no_args_is_help=True,
-)
+app = typer.Typer(name="search")
 app.command("nb201")(search_nb201.nb201)
 
 

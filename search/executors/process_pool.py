@@ -18,8 +18,8 @@ from vkdnw.search.executors.child import Child
 from vkdnw.search.executors.interface import Lost, Outcome, R, T
 from vkdnw.search.executors.worker import CannotStart, Ready
 
-START_ATTEMPTS = 3
-"""Deaths in a row, before any worker got ready, after which starting more is pointless."""
+START_ATTEMPTS = 10
+"""Workers that die in a row before they are ready, after which starting more is pointless."""
 
 
 class ProcessPool(Generic[T, R]):

@@ -1,0 +1,58 @@
+"""Running a command line: exit codes, and errors told in one line.
+
+Exit codes: 0 done, 1 failure, 2 usage, 130 interrupted (143 by SIGTERM).
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from itertools import takewhile
+
+import typer
+
+from vkdnw.search.errors import RunError
+
+# Typer carries its own copy of click, and where it lies has changed between versions.
+ClickException = next(
+    base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
+)
+EXPECTED = (RunError, ValueError, OSError, ImportError)
+"""Errors whose message was written for the user; any other is a defect and is told as such."""
+
+
+def run(app: typer.Typer, arguments: Sequence[str]) -> int:
+    """Run the app and return its exit code; `--debug` before the subcommand shows tracebacks."""
+    try:
+        code = app(list(arguments), prog_name="vkdnw", standalone_mode=False)
+        sys.stdout.flush()
+        return int(code or 0)
+    except BrokenPipeError:
+        # The reader of our output has left (`vkdnw top RUN | head`): nothing more to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if _debugging(arguments):
+            traceback.print_exc()
+        message, code = _describe(error)
+        print(f"vkdnw: {message}", file=sys.stderr)
+        return code
+
+
+def _describe(error: Exception) -> tuple[str, int]:
+    """One line, and the exit code."""
+    if isinstance(error, ClickException):
+        message = error.format_message()  # type: ignore[attr-defined]
+        return f"{_one_line(message)} (see --help)", 2
+    if isinstance(error, EXPECTED):
+        return _one_line(str(error)) or type(error).__name__, 1
+    message = f"unexpected {type(error).__name__}: {_one_line(str(error))}"
+    return f"{message} (vkdnw --debug ... shows the traceback)", 1
+
+
+def _debugging(arguments: Sequence[str]) -> bool:
+    return "--debug" in takewhile(lambda argument: argument.startswith("-"), arguments)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

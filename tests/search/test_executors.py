@@ -1,0 +1,279 @@
+"""Every executor carries out each task once; a process pool survives the death of its workers."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.search.fakes import alive, wait_until
+from vkdnw.search.errors import ExecutorError
+from vkdnw.search.executors import Done, Executor, Failed, InProcess, Lost, Outcome, ProcessPool
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _workers_find_this_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT)])
+
+
+def act(task: tuple[str, int]) -> int:
+    """A task that does what it is told."""
+    what, number = task
+    if what == "raise":
+        raise ValueError(f"number {number}\nand more")
+    if what == "die":
+        os.kill(os.getpid(), number)
+    if what == "sleep":
+        time.sleep(number)
+    if what == "pid":
+        return os.getpid()
+    return number**2
+
+
+def die(task: Any) -> None:
+    os._exit(3)
+
+
+class CannotBeLoaded:
+    """A function whose unpickling fails, as when the worker lacks a module."""
+
+    def __reduce__(self) -> Any:
+        return (int, ("not a number",))
+
+    def __call__(self, task: Any) -> None: ...
+
+
+class DiesWhenLoaded:
+    def __reduce__(self) -> Any:
+        return (os._exit, (7,))
+
+    def __call__(self, task: Any) -> None: ...
+
+
+@pytest.fixture(params=["in process", "one worker", "three workers"])
+def executor(request: pytest.FixtureRequest) -> Iterator[Executor[Any, Any]]:
+    made = {
+        "in process": lambda: InProcess(act),
+        "one worker": lambda: ProcessPool([act]),
+        "three workers": lambda: ProcessPool([act] * 3),
+    }[request.param]()
+    with closing(made):
+        yield made
+
+
+def collect(
+    executor: Executor[Any, Any], count: int, seconds: float = 30.0
+) -> list[Outcome[Any, Any]]:
+    """The next `count` outcomes."""
+    outcomes: list[Outcome[Any, Any]] = []
+    deadline = time.monotonic() + seconds
+    while len(outcomes) < count and time.monotonic() < deadline:
+        outcomes += executor.wait(0.1)
+    assert len(outcomes) == count
+    return outcomes
+
+
+def submit(executor: Executor[Any, Any], tasks: Sequence[tuple[str, int]]) -> None:
+    for task in tasks:
+        executor.submit(task)
+
+
+def test_every_task_is_carried_out_once(executor: Executor[Any, Any]) -> None:
+    tasks = [("square", n) for n in range(50)]
+    submit(executor, tasks)
+    outcomes = collect(executor, 50)
+    assert sorted(outcomes, key=lambda o: o.task) == [Done(task, task[1] ** 2) for task in tasks]
+    assert not executor.wait(0.1)
+
+
+def test_a_task_that_raises_fails_with_its_reason_and_the_rest_go_on(
+    executor: Executor[Any, Any],
+) -> None:
+    submit(executor, [("square", 1), ("raise", 2), ("square", 3)])
+    outcomes = collect(executor, 3)
+    (failed,) = (outcome for outcome in outcomes if isinstance(outcome, Failed))
+    assert failed.task == ("raise", 2)
+    assert failed.reason == "ValueError: number 2"
+    assert "in act" in failed.details
+    assert {outcome.task for outcome in outcomes if isinstance(outcome, Done)} == {
+        ("square", 1),
+        ("square", 3),
+    }
+
+
+def test_tasks_may_be_submitted_while_others_run(executor: Executor[Any, Any]) -> None:
+    submit(executor, [("square", 1)])
+    collect(executor, 1)
+    submit(executor, [("square", 2)])
+    assert collect(executor, 1) == [Done(("square", 2), 4)]
+
+
+def test_cancel_gives_back_exactly_what_was_not_begun(executor: Executor[Any, Any]) -> None:
+    submit(executor, [("square", n) for n in range(20)])
+    first = collect_at_least_one(executor)
+    dropped = executor.cancel()
+    rest = []
+    while outcomes := list(executor.wait(5.0)):
+        rest += outcomes
+    seen = sorted([*(o.task for o in [*first, *rest]), *dropped])
+    assert seen == [("square", n) for n in range(20)]
+
+
+def collect_at_least_one(executor: Executor[Any, Any]) -> list[Outcome[Any, Any]]:
+    outcomes: list[Outcome[Any, Any]] = []
+    while not outcomes:
+        outcomes += executor.wait(0.1)
+    return outcomes
+
+
+def test_waiting_with_nothing_in_flight_returns_at_once(executor: Executor[Any, Any]) -> None:
+    begun = time.monotonic()
+    assert not executor.wait(10.0)
+    assert time.monotonic() - begun < 1.0
+
+
+def test_a_killed_worker_costs_its_own_task_only() -> None:
+    tasks = [("die", signal.SIGKILL), *(("square", n) for n in range(20))]
+    with closing(ProcessPool([act] * 2)) as pool:
+        submit(pool, tasks)
+        outcomes = collect(pool, 21)
+        assert pool.slots == 2
+    (lost,) = (outcome for outcome in outcomes if isinstance(outcome, Lost))
+    assert lost.task == ("die", signal.SIGKILL)
+    assert "SIGKILL" in lost.reason
+    assert len([outcome for outcome in outcomes if isinstance(outcome, Done)]) == 20
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGTERM, signal.SIGKILL])
+def test_a_lost_worker_says_which_signal_took_it(number: signal.Signals) -> None:
+    with closing(ProcessPool([act])) as pool:
+        pool.submit(("die", number))
+        (outcome,) = collect(pool, 1)
+    assert isinstance(outcome, Lost)
+    assert number.name in outcome.reason
+
+
+def test_a_worker_that_exits_is_lost_with_its_status() -> None:
+    with closing(ProcessPool([die])) as pool:
+        pool.submit(("any", 0))
+        (outcome,) = collect(pool, 1)
+    assert isinstance(outcome, Lost)
+    assert "status 3" in outcome.reason
+
+
+def test_a_worker_killed_while_idle_is_replaced_and_no_task_is_lost() -> None:
+    with closing(ProcessPool([act])) as pool:
+        pool.submit(("square", 1))
+        collect(pool, 1)
+        (pid,) = pool.pids
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not alive(pid))
+        time.sleep(0.2)  # its socket closes a moment after
+        pool.submit(("square", 2))
+        assert collect(pool, 1) == [Done(("square", 2), 4)]
+
+
+def test_workers_ignore_ctrl_c() -> None:
+    with closing(ProcessPool([act])) as pool:
+        pool.submit(("square", 1))
+        collect(pool, 1)
+        pool.submit(("sleep", 1))
+        os.kill(pool.pids[0], signal.SIGINT)
+        assert isinstance(collect(pool, 1)[0], Done)
+
+
+def test_closing_ends_a_worker_in_the_middle_of_a_task() -> None:
+    pool = ProcessPool([act])
+    pool.submit(("square", 1))
+    collect(pool, 1)
+    (pid,) = pool.pids
+    pool.submit(("sleep", 1000))
+    pool.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_function_that_cannot_be_loaded_in_a_worker_is_an_error_with_the_cause() -> None:
+    with closing(ProcessPool([CannotBeLoaded()])) as pool:
+        pool.submit(0)
+        with pytest.raises(ExecutorError, match="cannot start: ValueError: invalid literal"):
+            collect(pool, 1)
+
+
+def test_workers_that_die_at_the_start_are_not_started_forever() -> None:
+    with closing(ProcessPool([DiesWhenLoaded()])) as pool:
+        pool.submit(0)
+        with pytest.raises(ExecutorError, match=r"10 in a row.*status 7"):
+            collect(pool, 1)
+
+
+def test_a_result_that_cannot_be_sent_fails_its_task() -> None:
+    with closing(ProcessPool([make_unpicklable])) as pool:
+        pool.submit(0)
+        (outcome,) = collect(pool, 1)
+        assert isinstance(outcome, Failed)
+        assert "cannot be sent" in outcome.reason
+
+
+def make_unpicklable(task: int) -> Any:
+    return lambda: task
+
+
+def test_each_worker_may_have_a_function_of_its_own() -> None:
+    with closing(ProcessPool([Bound("a"), Bound("b")])) as pool:
+        for _ in range(8):
+            pool.submit(0.05)
+        outcomes = collect(pool, 8)
+    assert {outcome.result for outcome in outcomes if isinstance(outcome, Done)} == {"a", "b"}
+
+
+class Bound:
+    """A function bound to a device, say."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+
+    def __call__(self, seconds: float) -> str:
+        time.sleep(seconds)
+        return self.device
+
+
+def test_a_pool_without_workers_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one worker"):
+        ProcessPool([])
+
+
+def test_workers_leave_when_the_parent_is_killed() -> None:
+    """Busy or idle: nobody would take their results."""
+    parent = subprocess.run(
+        [sys.executable, "-c", PARENT, json.dumps(sys.path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert parent.returncode == -signal.SIGKILL, parent.stderr
+    pids = [int(pid) for pid in parent.stdout.split()]
+    assert len(pids) == 2
+    wait_until(lambda: not any(alive(pid) for pid in pids))
+
+
+PARENT = """
+import json, os, signal, sys
+sys.path[:] = json.loads(sys.argv[1])
+from tests.search.test_executors import ProcessPool, act, collect, submit
+pool = ProcessPool([act] * 2)
+submit(pool, [("square", 0), ("square", 1)])
+collect(pool, 2)
+pool.submit(("sleep", 1000))
+print(*pool.pids, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""

@@ -1,0 +1,195 @@
+"""The runner writes what comes in, retries what was lost, stops when asked, and feeds a driver."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.search.fakes import SETTINGS, FakeScorer
+from vkdnw.search import runner as runner_module
+from vkdnw.search.enumeration import Enumeration
+from vkdnw.search.errors import RunError
+from vkdnw.search.evaluation import Asked, Failure, Scored, Task
+from vkdnw.search.executors import Done, Failed, InProcess, Lost, Outcome
+from vkdnw.search.interruption import Interruption
+from vkdnw.search.runner import ATTEMPTS, DEPTH, HOPELESS, Runner
+from vkdnw.search.store import Store, open_store
+
+TASKS = [Task(f"net {i}", 0) for i in range(10)]
+
+
+class Quiet:
+    """A progress that only remembers."""
+
+    def __init__(self) -> None:
+        self.advanced = [0, 0]
+        self.notes: list[str] = []
+
+    def __enter__(self) -> "Quiet":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def start(self, total: int, done: int) -> None: ...
+
+    def advance(self, scored: int, failed: int) -> None:
+        self.advanced[0] += scored
+        self.advanced[1] += failed
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+class Scripted(InProcess[Task, Scored]):
+    """An executor with two slots that loses or fails a task as often as it is told to."""
+
+    def __init__(self, lose: dict[str, int] | None = None, fail: Sequence[str] = ()) -> None:
+        super().__init__(FakeScorer())
+        self.lose = dict(lose or {})
+        self.fail = fail
+        self.deepest = 0
+
+    @property
+    def slots(self) -> int:
+        return 2
+
+    def submit(self, task: Task) -> None:
+        super().submit(task)
+        self.deepest = max(self.deepest, len(self._queue))
+
+    def wait(self, timeout: float) -> Sequence[Outcome[Task, Scored]]:
+        if not self._queue:
+            return []
+        task = self._queue.pop()  # the newest first: results come in any order
+        if self.lose.get(task.network, 0):
+            self.lose[task.network] -= 1
+            return [Lost(task, "worker 1 was lost")]
+        if task.network in self.fail:
+            return [Failed(task, "ValueError: told to", "Traceback")]
+        return [Done(task, FakeScorer()(task))]
+
+
+@contextmanager
+def runner_of(folder: Path, executor: Any) -> Iterator[Runner]:
+    with open_store(folder) as store:
+        store.begin(SETTINGS, {}, {0: "batch"})
+        store.ask([Asked(task.network, task.network) for task in TASKS], [0])
+        yield Runner(executor, store, Quiet(), Interruption())
+
+
+def test_everything_is_scored_and_only_so_much_is_in_flight(tmp_path: Path) -> None:
+    executor = Scripted()
+    with runner_of(tmp_path, executor) as runner:
+        summary = runner.run(Enumeration(TASKS))
+        assert runner.store.scored(["vkdnw"]) == set(TASKS)
+    assert (summary.scored, summary.failed, summary.lost, summary.dropped) == (10, 0, 0, 0)
+    assert executor.deepest == DEPTH * executor.slots
+
+
+def test_a_task_lost_with_its_worker_is_tried_again(tmp_path: Path) -> None:
+    with runner_of(tmp_path, Scripted(lose={"net 3": ATTEMPTS - 1})) as runner:
+        summary = runner.run(Enumeration(TASKS))
+        assert runner.store.scored(["vkdnw"]) == set(TASKS)
+        assert runner.store.failed() == set()
+    assert summary.lost == ATTEMPTS - 1
+
+
+def test_a_task_that_costs_too_many_workers_is_recorded_as_failed(tmp_path: Path) -> None:
+    with runner_of(tmp_path, Scripted(lose={"net 3": ATTEMPTS})) as runner:
+        summary = runner.run(Enumeration(TASKS))
+        assert runner.store.failed() == {TASKS[3]}
+        assert runner.store.scored(["vkdnw"]) == set(TASKS) - {TASKS[3]}
+    assert (summary.scored, summary.failed) == (9, 1)
+
+
+def test_a_failure_does_not_stop_the_run(tmp_path: Path) -> None:
+    with runner_of(tmp_path, Scripted(fail=["net 0", "net 9"])) as runner:
+        summary = runner.run(Enumeration(TASKS))
+        assert runner.store.failed() == {TASKS[0], TASKS[9]}
+    assert (summary.scored, summary.failed) == (8, 2)
+
+
+def test_when_everything_fails_the_run_stops_with_the_reason(tmp_path: Path) -> None:
+    everything = [Task(f"net {i}", 0) for i in range(10 * HOPELESS)]
+    executor = Scripted(fail=[task.network for task in everything])
+    with runner_of(tmp_path, executor) as runner:
+        runner.store.ask([Asked(task.network, task.network) for task in everything], [0])
+        with pytest.raises(RunError, match=r"first 20 tasks all failed.*ValueError: told to"):
+            runner.run(Enumeration(everything))
+        assert len(runner.store.failed()) == HOPELESS
+
+
+def test_a_run_with_scores_goes_on_however_many_fail(tmp_path: Path) -> None:
+    rest = [Task(f"bad {i}", 0) for i in range(2 * HOPELESS)]
+    executor = Scripted(fail=[task.network for task in rest])
+    with runner_of(tmp_path, executor) as runner:
+        runner.store.ask([Asked(task.network, task.network) for task in rest], [0])
+        summary = runner.run(Enumeration([*TASKS, *rest]))
+    assert summary.failed == len(rest)
+
+
+class Evolution:
+    """A driver that proposes a child of the best result seen; three founders first."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.proposed = 0
+        self.seen: dict[Task, float] = {}
+
+    def propose(self, room: int) -> Sequence[Task]:
+        if self.proposed == len(TASKS) or (self.proposed >= 3 and not self.seen):
+            return []
+        self.proposed += 1
+        return [TASKS[self.proposed - 1]]
+
+    def observe(self, task: Task, result: Scored | Failure) -> None:
+        assert isinstance(result, Scored)
+        assert task in self.store.scored(["vkdnw"]), "told before it was on disk"
+        self.seen[task] = result.values["vkdnw"]
+
+
+def test_a_driver_learns_from_results_on_disk_and_proposes_more(tmp_path: Path) -> None:
+    with runner_of(tmp_path, Scripted()) as runner:
+        evolution = Evolution(runner.store)
+        runner.run(evolution)
+    assert set(evolution.seen) == set(TASKS)
+
+
+class InterruptsAfter(Interruption):
+    """An interruption that comes after so many looks at it."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self.looks = looks
+
+    @property
+    def requested(self) -> bool:
+        self.looks -= 1
+        return self.looks < 0
+
+
+def test_an_interrupt_finishes_what_is_begun_and_drops_the_rest(tmp_path: Path) -> None:
+    with runner_of(tmp_path, Scripted()) as runner:
+        runner.interruption = InterruptsAfter(3)
+        summary = runner.run(Enumeration(TASKS))
+        assert len(runner.store.scored(["vkdnw"])) == summary.scored == 3
+    assert summary.dropped == DEPTH * 2 - 1
+
+
+def test_an_interrupted_run_waits_no_longer_than_its_grace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Hanging(Scripted):
+        def wait(self, timeout: float) -> Sequence[Outcome[Task, Scored]]:
+            return []
+
+        def cancel(self) -> Sequence[Task]:
+            return []
+
+    monkeypatch.setattr(runner_module, "GRACE_SECONDS", 0.05)
+    with runner_of(tmp_path, Hanging()) as runner:
+        runner.interruption = InterruptsAfter(1)
+        summary = runner.run(Enumeration(TASKS))
+    assert (summary.scored, summary.dropped) == (0, 4)
