@@ -23,16 +23,29 @@ def imported(folder: str) -> set[str]:
     return names
 
 
-def declared() -> set[str]:
+def third_party(*folders: str) -> set[str]:
+    """Distributions that the folders import from."""
+    names = set().union(*(imported(folder) for folder in folders))
+    modules = {name.partition(".")[0] for name in names} - sys.stdlib_module_names
+    return {DISTRIBUTION_OF.get(name, name) for name in modules - {"vkdnw", "tests"}}
+
+
+def declared() -> tuple[set[str], set[str]]:
+    """Distributions that a user needs, and those that a developer needs besides."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return {re.match(r"[\w-]+", line)[0] for line in project["dependencies"]}
+    lists = (project["dependencies"], project["optional-dependencies"]["dev"])
+    user, developer = ({re.match(r"[\w-]+", line)[0] for line in lines} for lines in lists)
+    return user, developer
 
 
 def test_dependencies_are_what_is_imported():
-    modules = {name.partition(".")[0] for name in imported("vkdnw") | imported("search")}
-    third_party = modules - sys.stdlib_module_names - {"vkdnw"}
-    distributions = {DISTRIBUTION_OF.get(name, name) for name in third_party}
-    assert distributions | USED_THROUGH_OTHERS == declared()
+    user, _ = declared()
+    assert third_party("vkdnw", "search") | USED_THROUGH_OTHERS == user
+
+
+def test_tests_and_benchmarks_import_nothing_undeclared():
+    user, developer = declared()
+    assert third_party("tests", "benchmarks") - user - developer == set()
 
 
 def test_the_library_knows_nothing_of_the_search():
