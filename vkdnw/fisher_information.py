@@ -20,6 +20,7 @@ from vkdnw import ops
 from vkdnw.per_sample.chunks import Chunk, jacobian_chunks
 from vkdnw.per_sample.problem import Problem
 from vkdnw.per_sample.trace import Trace
+from vkdnw.threads import several_threads
 from vkdnw.weights import Selection
 
 Convention = Literal["fisher", "released"]
@@ -91,9 +92,7 @@ def fisher_matrix(
     return matrix
 
 
-def eigenvalues(
-    problem: Problem, found: Trace, smoothing: float, convention: Convention
-) -> Tensor:
+def eigenvalues(problem: Problem, found: Trace, smoothing: float, convention: Convention) -> Tensor:
     """All P eigenvalues of the Fisher matrix, ascending, float64.
 
     With ``M = B (C - 1)`` rows (``B C`` for ``released``) in the stacked factor ``A``, there are at
@@ -109,17 +108,18 @@ def eigenvalues(
         factor = _factor(problem, found, problem.selection, smoothing, convention)
         nonzero = ops.low_rank_spectrum(factor) / problem.batch.size
     elif columns <= rows:
-        nonzero = _gram_spectrum(fisher_matrix(problem, found, smoothing, convention))
+        nonzero = _gram_spectrum(problem, fisher_matrix(problem, found, smoothing, convention))
     else:
         gram = _dual_gram(problem, found, rows, smoothing, convention)
-        nonzero = _gram_spectrum(gram) / problem.batch.size
+        nonzero = _gram_spectrum(problem, gram) / problem.batch.size
     zeros = torch.zeros(columns - len(nonzero), dtype=torch.float64, device=nonzero.device)
     return torch.cat([zeros, nonzero])
 
 
-def _gram_spectrum(gram: Tensor) -> Tensor:
+def _gram_spectrum(problem: Problem, gram: Tensor) -> Tensor:
     """Eigenvalues of a Gram matrix; those that rounding made negative are zero."""
-    return torch.linalg.eigvalsh(gram).clamp_(min=0.0)
+    with several_threads(problem.threads):
+        return torch.linalg.eigvalsh(gram).clamp_(min=0.0)
 
 
 def _factor(
@@ -135,9 +135,7 @@ def _factor(
     for chunk in jacobian_chunks(problem, found, selection, cotangents):
         check_jacobian(chunk, selection)
         weights = probabilities(chunk.logits, smoothing, convention)
-        pieces.append(
-            ops.fisher_factor(chunk.jacobian, weights, released=convention == "released")
-        )
+        pieces.append(ops.fisher_factor(chunk.jacobian, weights, released=convention == "released"))
     return torch.cat(pieces)
 
 
@@ -159,7 +157,8 @@ def _dual_gram(
     gram = torch.zeros(rows, rows, dtype=torch.float64, device=problem.device)
     for selection in problem.selection.blocks(block):
         factor = _factor(problem, found, selection, smoothing, convention)
-        gram.addmm_(factor, factor.T)
+        with several_threads(problem.threads):
+            gram.addmm_(factor, factor.T)
     return gram
 
 

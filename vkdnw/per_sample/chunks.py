@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -29,7 +29,8 @@ from vkdnw.weights import Selection
 
 T = TypeVar("T")
 
-CACHE_BYTES = 2**20  # of the largest feature map of a chunk: half of a server core's level 2
+CACHE_BYTES = 2**19  # of the largest feature map of a chunk: several of them fit level 2
+MIN_PIECES = 4  # of a batch, so that small networks use several cores too
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def jacobian_chunks(
         if threads == 1 or len(ranges) == 1:
             yield from map(compute, ranges)
             return
-        pool = stack.enter_context(one_thread_each(threads))
+        pool = stack.enter_context(ThreadPoolExecutor(threads))
         waiting: deque[Future[Chunk]] = deque()
         for samples in ranges:
             waiting.append(pool.submit(compute, samples))
@@ -97,16 +98,6 @@ def _chunk(
     return Chunk(samples, jacobian, logits)
 
 
-@contextmanager
-def one_thread_each(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool whose threads run torch's operators on one thread each."""
-    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
 def chunk_size(problem: Problem, found: Trace) -> tuple[int, int]:
     """Samples a chunk and chunks at a time.
 
@@ -114,7 +105,7 @@ def chunk_size(problem: Problem, found: Trace) -> tuple[int, int]:
         MemoryError: not even one sample fits ``max_memory``.
     """
     on_cpu = problem.device.type == "cpu"
-    threads = torch.get_num_threads() if on_cpu else 1
+    threads = problem.threads if on_cpu else 1
     fitting = problem.max_memory // found.bytes_per_sample
     if fitting < 1:
         raise MemoryError(
@@ -125,6 +116,7 @@ def chunk_size(problem: Problem, found: Trace) -> tuple[int, int]:
     size = fitting // threads
     if on_cpu:
         size = min(size, max(1, CACHE_BYTES // found.largest_map))
+        size = min(size, -(-problem.batch.size // MIN_PIECES))
     return min(size, problem.batch.size), threads
 
 

@@ -71,9 +71,7 @@ def _forward(problem: Problem, piece: Batch) -> Tensor:
 def _gradients(logits: Tensor, chosen: list[Tensor], row: Tensor) -> list[Tensor | None]:
     if not logits.requires_grad:  # this sample reaches no parameter at all
         return [None] * len(chosen)
-    return list(
-        torch.autograd.grad(logits, chosen, row, retain_graph=True, allow_unused=True)
-    )
+    return list(torch.autograd.grad(logits, chosen, row, retain_graph=True, allow_unused=True))
 
 
 def _flat(gradient: Tensor) -> Tensor:

@@ -1,4 +1,8 @@
-"""Computes fused layers together, by replacing their ``forward`` for the length of a call."""
+"""Computes fused layers together, by replacing their ``forward`` for the length of a call.
+
+3x3 average pooling is replaced as well, where the native gradient covers it: torch's costs as much
+as several convolutions.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vkdnw.convolution import conv3x3_input_gradient, winograd_weights
 from vkdnw.per_sample.capture import PathChanged, Recorder
-from vkdnw.per_sample.fusion import Fusion
+from vkdnw.per_sample.fusion import Fusion, pools_natively
 from vkdnw.per_sample.trace import Trace
+from vkdnw.pooling import avg_pool3x3_input_gradient
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -30,6 +36,8 @@ def fused(found: Trace, fusions: tuple[Fusion, ...], recorder: Recorder) -> Iter
         patched.append(module)
 
     try:
+        for name, pool in found.pools.items():
+            patch(name, _pooling(pool))
         for fusion in fusions:
             passed = threading.local()
             if fusion.relu is not None:
@@ -96,9 +104,7 @@ def _convolution(
     def winograd(input: Tensor) -> Tensor:
         if fusion.relu is not None and vars(passed).pop("tensor", None) is not input:
             raise PathChanged(f"{fusion.conv} read something else than {fusion.relu} returned")
-        output, seen = _WinogradConvolution.apply(
-            input, anchor, weights, fusion.relu is not None
-        )
+        output, seen = _WinogradConvolution.apply(input, anchor, weights, fusion.relu is not None)
         recorder.substitute_input(seen)
         return output
 
@@ -129,3 +135,28 @@ class _WinogradConvolution(torch.autograd.Function):
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         flowing = conv3x3_input_gradient(gradient, ctx.weights.transformed, ctx.mask)
         return flowing, None, None, None
+
+
+def _pooling(pool: nn.AvgPool2d) -> Forward:
+    plain = type(pool).forward
+
+    def forward(input: Tensor) -> Tensor:
+        if pools_natively(input):
+            pooled: Tensor = _AveragePooling.apply(input)
+            return pooled
+        return plain(pool, input)
+
+    return forward
+
+
+class _AveragePooling(torch.autograd.Function):
+    """3x3 average pooling of stride 1 that leaves the padding out of the count."""
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor) -> Tensor:
+        return F.avg_pool2d(input, 3, 1, 1, count_include_pad=False)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        gradient = gradients[0].contiguous(memory_format=torch.channels_last)
+        return avg_pool3x3_input_gradient(gradient)

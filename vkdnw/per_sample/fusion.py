@@ -86,6 +86,16 @@ def takes_winograd(conv: nn.Module, x: Tensor, layout: torch.memory_format) -> b
     )
 
 
+def pools_natively(x: Tensor) -> bool:
+    """Whether the native gradient of 3x3 average pooling covers this input."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and x.dim() == 4
+        and x.is_contiguous(memory_format=torch.channels_last)
+    )
+
+
 def _is_conv(found: Trace, site: CallSite) -> bool:
     layer = found.layers.get(site.layer)
     return layer is not None and isinstance(layer.module, nn.Conv2d) and site in found.rows

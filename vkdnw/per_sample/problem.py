@@ -14,6 +14,7 @@ from vkdnw import memory
 from vkdnw.batch import Batch, BatchLike, as_batch
 from vkdnw.checks import Output, check_batch, check_model
 from vkdnw.preserve import preserved
+from vkdnw.threads import one_thread
 from vkdnw.weights import Selection, Weights, select
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -28,6 +29,7 @@ class Problem:
     output: Output
     selection: Selection
     max_memory: int  # bytes
+    threads: int  # that the caller gave torch
 
     @property
     def device(self) -> torch.device:
@@ -53,23 +55,29 @@ def prepared(
         ValueError, TypeError: an argument cannot be used; the message names it and the remedy.
     """
     model = getattr(model, "_orig_mod", model)  # torch.compile hides layers from hooks
-    check_model(model)
-    selection = select(model, weights)
+    with one_thread() as threads:
+        check_model(model)
+        selection = select(model, weights)
+        check_resources(dtype, max_memory)
+        samples = as_batch(batch).to(dtype)
+        if dtype is not None and any(p.dtype != dtype for p in model.parameters()):
+            model = copy.deepcopy(model).to(dtype)
+        check_batch(model, samples)
+        device = next(model.parameters()).device
+        budget = memory.available(device) if max_memory is None else max_memory
+        # Autocast would change dtypes behind the caller's back; dtype= asks for one openly.
+        with (
+            preserved(model),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            torch.autocast(device.type, enabled=False),
+        ):
+            yield Problem(model, samples, output, selection, budget, threads)
+
+
+def check_resources(dtype: torch.dtype | None, max_memory: int | None) -> None:
+    """Refuses a dtype that networks do not compute in, and a budget that is not positive."""
     if dtype is not None and dtype not in DTYPES:
         raise ValueError(f"dtype={dtype}: expected one of {', '.join(map(str, DTYPES))}")
     if max_memory is not None and max_memory <= 0:
         raise ValueError(f"max_memory={max_memory}: expected a positive number of bytes")
-    samples = as_batch(batch).to(dtype)
-    if dtype is not None and any(p.dtype != dtype for p in model.parameters()):
-        model = copy.deepcopy(model).to(dtype)
-    check_batch(model, samples)
-    device = next(model.parameters()).device
-    budget = memory.available(device) if max_memory is None else max_memory
-    # Autocast would change dtypes behind the caller's back; dtype= asks for one openly.
-    with (
-        preserved(model),
-        torch.inference_mode(False),
-        torch.enable_grad(),
-        torch.autocast(device.type, enabled=False),
-    ):
-        yield Problem(model, samples, output, selection, budget)

@@ -41,6 +41,7 @@ class Trace:
     layout: torch.memory_format  # of images
     layers: dict[str, Layer]
     relus: dict[str, nn.ReLU]  # by module name; they may be fused with the layer behind them
+    pools: dict[str, nn.AvgPool2d]  # 3x3 average poolings of stride 1, by module name
     calls: tuple[CallSite, ...]  # of layers that own chosen parameters, in order
     rows: dict[CallSite, int]  # rows of the layer's leading axis that belong to one sample
     terms: dict[str, tuple[tuple[CallSite, str], ...]]  # parameter name -> (call, leaf)
@@ -52,8 +53,9 @@ class Trace:
     users: dict[Node, list[Node]]  # the probe's graph
 
     def module(self, name: str) -> nn.Module:
-        """A layer or a ReLU by its name."""
-        return self.relus[name] if name in self.relus else self.layers[name].module
+        """A layer, a ReLU or a pooling by its name."""
+        plain = self.relus.get(name) or self.pools.get(name)
+        return plain if plain is not None else self.layers[name].module
 
 
 def ruled_layers(problem: Problem) -> dict[str, Layer]:
@@ -98,6 +100,7 @@ def trace(problem: Problem) -> Trace:
         layout=probe.layout,
         layers=layers,
         relus=relus,
+        pools=_pools(problem.model),
         calls=tuple(site for site in ruled if layers[site.layer].leaves),
         rows=rows,
         terms=terms,
@@ -108,6 +111,18 @@ def trace(problem: Problem) -> Trace:
         records=probe.records,
         users=users,
     )
+
+
+def _pools(model: nn.Module) -> dict[str, nn.AvgPool2d]:
+    """Average poolings as NAS-Bench-201 has them."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if type(module) is nn.AvgPool2d
+        and (module.kernel_size, module.stride, module.padding)
+        in ((3, 1, 1), ((3, 3), (1, 1), (1, 1)))
+        and not (module.count_include_pad or module.ceil_mode or module.divisor_override)
+    }
 
 
 def without_rules(found: Trace) -> Trace:
@@ -291,4 +306,3 @@ def _coverage(
         else:
             terms[name] = tuple(calls[name])
     return terms, tuple(fallback), tuple(unreached)
-
