@@ -1,7 +1,7 @@
 """Training-free ranking of networks by the spectrum of their Fisher information (VKDNW).
 
-    >>> score = vkdnw.score(model.eval(), batch)
-    >>> score.vkdnw, score.single
+>>> score = vkdnw.score(model.eval(), batch)
+>>> score.vkdnw, score.single
 """
 
 from vkdnw import weights

@@ -18,7 +18,7 @@ from vkdnw.fisher_information import Convention, check_options, eigenvalues, fis
 from vkdnw.per_sample.chunks import jacobian_chunks, with_replan
 from vkdnw.per_sample.problem import Problem, prepared
 from vkdnw.per_sample.trace import Trace, trace
-from vkdnw.weights import Weights, first
+from vkdnw.weights import DEFAULT, Weights
 
 
 class FallbackWarning(UserWarning):
@@ -47,7 +47,7 @@ def score(
     batch: BatchLike,
     *,
     output: Output = None,
-    weights: Weights = first(),
+    weights: Weights = DEFAULT,
     smoothing: float = 0.05,
     convention: Convention = "fisher",
     dtype: torch.dtype | None = None,
@@ -91,7 +91,7 @@ def fisher(
     batch: BatchLike,
     *,
     output: Output = None,
-    weights: Weights = first(),
+    weights: Weights = DEFAULT,
     smoothing: float = 0.05,
     convention: Convention = "fisher",
     dtype: torch.dtype | None = None,
@@ -136,7 +136,7 @@ def jacobian(
     batch: BatchLike,
     *,
     output: Output = None,
-    weights: Weights = first(),
+    weights: Weights = DEFAULT,
     dtype: torch.dtype | None = None,
     max_memory: int | None = None,
 ) -> Tensor:

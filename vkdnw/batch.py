@@ -93,12 +93,14 @@ def as_batch(value: BatchLike) -> Batch:
         TypeError: neither a tensor nor a tuple, list or mapping of arguments.
         ValueError: no tensor with a sample axis, an empty batch, or tensors of different sizes.
     """
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = {}
     if isinstance(value, Tensor):
-        args, kwargs = (value,), {}
+        args = (value,)
     elif isinstance(value, tuple | list):
-        args, kwargs = tuple(value), {}
+        args = tuple(value)
     elif isinstance(value, Mapping):
-        args, kwargs = (), dict(value)
+        kwargs = dict(value)
     else:
         raise TypeError(
             f"batch is a {type(value).__name__}: expected a tensor [B, ...], or a tuple or dict "

@@ -31,10 +31,9 @@ def check_model(model: nn.Module) -> None:
             raise ValueError(f"parameter {name} is lazy and has no shape yet; run the model once")
         _check_finite(f"parameter {name}", parameter, "initialise the model anew")
     for name, buffer in model.named_buffers():
-        if buffer.is_floating_point() and not torch.isfinite(buffer).all():
-            # masks hold -inf on purpose; NaN never is
-            if torch.isnan(buffer).any():
-                raise ValueError(f"buffer {name} holds NaN; initialise the model anew")
+        # Masks hold -inf on purpose; NaN never is.
+        if buffer.is_floating_point() and torch.isnan(buffer).any():
+            raise ValueError(f"buffer {name} holds NaN; initialise the model anew")
 
 
 def _check_module(name: str, module: nn.Module) -> None:
@@ -67,7 +66,7 @@ def _drop_rate(module: nn.Module) -> float:
 
 
 def check_batch(model: nn.Module, batch: Batch) -> None:
-    """Refuses inputs that are not finite, or on another device or of another dtype than the model."""
+    """Refuses inputs that are not finite, or not on the model's device or of its dtype."""
     parameter = next(model.parameters())
     for name, tensor in batch.tensors():
         if tensor.device != parameter.device:
@@ -88,7 +87,7 @@ def check_batch(model: nn.Module, batch: Batch) -> None:
 def _check_finite(name: str, tensor: Tensor, remedy: str) -> None:
     finite = torch.isfinite(tensor)
     if not finite.all():
-        where = torch.nonzero(~finite.flatten())[0].item()
+        where = int(torch.nonzero(~finite.flatten())[0])
         value = tensor.detach().flatten()[where].item()
         raise ValueError(f"{name} holds {value} (first at flat index {where}); {remedy}")
 

@@ -119,7 +119,8 @@ def eigenvalues(problem: Problem, found: Trace, smoothing: float, convention: Co
 def _gram_spectrum(problem: Problem, gram: Tensor) -> Tensor:
     """Eigenvalues of a Gram matrix; those that rounding made negative are zero."""
     with several_threads(problem.threads):
-        return torch.linalg.eigvalsh(gram).clamp_(min=0.0)
+        ascending: Tensor = torch.linalg.eigvalsh(gram)
+    return ascending.clamp_(min=0.0)
 
 
 def _factor(

@@ -13,7 +13,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def available(device: torch.device) -> int:
-    """Free bytes on ``device`` less a margin; a container's limit counts as well as the machine's."""
+    """Free bytes on ``device`` less a margin; a container's limit counts like the machine's."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(MARGIN * free)

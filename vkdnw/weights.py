@@ -59,6 +59,9 @@ def _positive(name: str, value: int) -> int:
     return value
 
 
+DEFAULT = first()
+
+
 @dataclass(frozen=True)
 class Selection:
     """Chosen scalars: for each parameter, by its name, ascending flat indices (int64)."""

@@ -77,22 +77,23 @@ class Recorder:
         records: Records = {}
         self._current.records = records
         self._current.calls = {}
-        self._current.substitute = None
+        self._current.substitutes = {}
         try:
             yield records
         finally:
             del self._current.records
 
-    def substitute_input(self, x: Tensor) -> None:
+    def substitute_input(self, name: str, x: Tensor) -> None:
         """Records ``x`` as the input of the layer that is running: a fused ReLU hid it."""
-        self._current.substitute = x
+        if hasattr(self._current, "records"):
+            self._current.substitutes[name] = x
 
     def _hook(self, name: str) -> Any:
         def record(layer: nn.Module, args: Any, kwargs: Any, output: Tensor) -> None:
             records = getattr(self._current, "records", None)
             if records is None:
                 return
-            given, self._current.substitute = self._current.substitute, None
+            given = self._current.substitutes.pop(name, None)
             if given is None:
                 given = args[0] if args else next(iter(kwargs.values()))
             ordinal = self._current.calls.get(name, 0)

@@ -7,6 +7,7 @@ model and the budget, never from how chunks are scheduled, so that the numbers d
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -124,7 +125,7 @@ def even_ranges(total: int, size: int) -> list[range]:
     """``range(total)`` in the fewest pieces of at most ``size``, their lengths differing by one."""
     pieces = -(-total // size)
     bounds = [total * piece // pieces for piece in range(pieces + 1)]
-    return [range(start, stop) for start, stop in zip(bounds, bounds[1:], strict=False)]
+    return [range(start, stop) for start, stop in itertools.pairwise(bounds)]
 
 
 def with_replan(found: Trace, run: Callable[[Trace], T]) -> tuple[T, Trace]:

@@ -7,6 +7,8 @@ it costs is batches of one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -68,7 +70,7 @@ def _forward(problem: Problem, piece: Batch) -> Tensor:
     return pick_logits(piece.forward(problem.model), problem.output)
 
 
-def _gradients(logits: Tensor, chosen: list[Tensor], row: Tensor) -> list[Tensor | None]:
+def _gradients(logits: Tensor, chosen: Sequence[Tensor], row: Tensor) -> list[Tensor | None]:
     if not logits.requires_grad:  # this sample reaches no parameter at all
         return [None] * len(chosen)
     return list(torch.autograd.grad(logits, chosen, row, retain_graph=True, allow_unused=True))

@@ -4,6 +4,8 @@
 as several convolutions.
 """
 
+# ruff: noqa: A002 - a replaced forward keeps the name of torch's argument, for keyword calls
+
 from __future__ import annotations
 
 import threading
@@ -36,8 +38,8 @@ def fused(found: Trace, fusions: tuple[Fusion, ...], recorder: Recorder) -> Iter
         patched.append(module)
 
     try:
-        for name, pool in found.pools.items():
-            patch(name, _pooling(pool))
+        for name in found.pools:
+            patch(name, _pooling())
         for fusion in fusions:
             passed = threading.local()
             if fusion.relu is not None:
@@ -105,8 +107,9 @@ def _convolution(
         if fusion.relu is not None and vars(passed).pop("tensor", None) is not input:
             raise PathChanged(f"{fusion.conv} read something else than {fusion.relu} returned")
         output, seen = _WinogradConvolution.apply(input, anchor, weights, fusion.relu is not None)
-        recorder.substitute_input(seen)
-        return output
+        recorder.substitute_input(fusion.conv, seen)
+        convolved: Tensor = output
+        return convolved
 
     if fusion.winograd:
         return winograd
@@ -137,14 +140,12 @@ class _WinogradConvolution(torch.autograd.Function):
         return flowing, None, None, None
 
 
-def _pooling(pool: nn.AvgPool2d) -> Forward:
-    plain = type(pool).forward
-
+def _pooling() -> Forward:
     def forward(input: Tensor) -> Tensor:
         if pools_natively(input):
             pooled: Tensor = _AveragePooling.apply(input)
             return pooled
-        return plain(pool, input)
+        return F.avg_pool2d(input, 3, 1, 1, count_include_pad=False)
 
     return forward
 

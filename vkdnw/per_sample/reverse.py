@@ -21,7 +21,7 @@ from vkdnw.per_sample.capture import (
     output_gradients,
 )
 from vkdnw.per_sample.graph import consumers, uses
-from vkdnw.per_sample.plan import DenseTerm, Plan
+from vkdnw.per_sample.plan import DenseTerm, Entry, Plan
 from vkdnw.per_sample.problem import Problem
 from vkdnw.per_sample.trace import Trace
 
@@ -90,7 +90,8 @@ def _accumulate(
     cotangents: Tensor,
 ) -> None:
     """Adds the terms of the plan's picks and dense rows, cotangent by cotangent."""
-    sites = list(dict.fromkeys(part.site for part in (*plan.entries, *plan.dense)))
+    parts: tuple[Entry | DenseTerm, ...] = (*plan.entries, *plan.dense)
+    sites = list(dict.fromkeys(part.site for part in parts))
     edges = [records[site].edge for site in sites]
     position: dict[tuple[int, int], int] = {}  # a folded pair shares one edge
     for edge in edges:

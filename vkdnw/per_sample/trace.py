@@ -8,7 +8,6 @@ sample. What is not covered goes to the fallback.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -113,14 +112,16 @@ def trace(problem: Problem) -> Trace:
     )
 
 
+_CELL_POOLING = ((3, 1, 1), ((3, 3), (1, 1), (1, 1)))  # kernel, stride, padding
+
+
 def _pools(model: nn.Module) -> dict[str, nn.AvgPool2d]:
     """Average poolings as NAS-Bench-201 has them."""
     return {
         name: module
         for name, module in model.named_modules()
         if type(module) is nn.AvgPool2d
-        and (module.kernel_size, module.stride, module.padding)
-        in ((3, 1, 1), ((3, 3), (1, 1), (1, 1)))
+        and (module.kernel_size, module.stride, module.padding) in _CELL_POOLING
         and not (module.count_include_pad or module.ceil_mode or module.divisor_override)
     }
 
@@ -242,7 +243,7 @@ def _sample_rows(probe: _Probe, ruled: Records) -> dict[CallSite, int]:
     for sample in range(2):
         cotangent = torch.zeros(probe.logits.shape, dtype=torch.float64)
         cotangent[sample] = torch.randn(cotangent.shape[1], generator=generator).double()
-        if not edges and not probe.inputs or not probe.logits.requires_grad:
+        if not (edges or probe.inputs) or not probe.logits.requires_grad:
             break
         gradients = torch.autograd.grad(
             probe.logits,

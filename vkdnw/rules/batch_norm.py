@@ -15,7 +15,8 @@ from vkdnw.rules.rule import Picks, Rule, dense_product, dense_sum, pointwise_pi
 
 def normaliser(layer: _BatchNorm) -> tuple[Tensor, Tensor]:
     """``(mean, 1 / standard deviation)`` of each channel, float64 on the CPU."""
-    assert layer.running_mean is not None and layer.running_var is not None
+    assert layer.running_mean is not None
+    assert layer.running_var is not None
     mean = layer.running_mean.detach().to("cpu", torch.float64)
     variance = layer.running_var.detach().to("cpu", torch.float64)
     return mean, torch.rsqrt(variance + layer.eps)

@@ -35,7 +35,7 @@ def _gradient(layer: nn.Module, g: Tensor) -> Tensor:
 def _picks(layer: nn.Module, leaf: str, indices: Tensor) -> Picks:
     assert isinstance(layer, nn.Embedding)
     picks = pointwise_picks(indices % layer.embedding_dim, ones=False)
-    vocabulary, position = torch.unique(indices // layer.embedding_dim, return_inverse=True)
+    _, position = torch.unique(indices // layer.embedding_dim, return_inverse=True)
     picks.input_channel.copy_(position)
     return picks
 

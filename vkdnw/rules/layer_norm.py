@@ -34,7 +34,8 @@ def _dense(layer: nn.Module, leaf: str, x: Tensor, g: Tensor, rows: range) -> Te
     row = layer.weight.numel() // layer.weight.shape[0]
     flat = range(rows.start * row, rows.stop * row)
     every = dense_sum(g, flat) if leaf == "bias" else dense_product(x, g, flat)
-    return every.squeeze(-1).unflatten(-1, (len(rows), row))
+    by_row: Tensor = every.squeeze(-1).unflatten(-1, (len(rows), row))
+    return by_row
 
 
 RULE = Rule(

@@ -4,7 +4,8 @@ Differentiating a layer's parameter needs the layer's input and the gradient wit
 output, nothing else. Every rule brings both into one canonical form,
 
 * input ``x``: ``[b, Cx, X1, X2, X3]`` (samples, input channels, up to three position axes),
-* output gradient ``g``: ``[K, b, Cg, G1, G2, G3]`` (cotangents, samples, output channels, positions),
+* output gradient ``g``: ``[K, b, Cg, G1, G2, G3]`` (cotangents, samples, output channels,
+  positions),
 
 in which the derivative with respect to one scalar parameter is a strided correlation
 
