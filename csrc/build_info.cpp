@@ -1,8 +1,9 @@
 // The facts of this build, as a Python module: what `vkdnw doctor` prints, and what is compared
-// with the machine before the ops are loaded. Holds no code for a particular CPU and needs no torch.
-#include <pybind11/pybind11.h>
-
+// with the machine before the ops are loaded. Holds no code for a particular CPU and needs no
+// torch.
 #include "build_info.h"
+
+#include <pybind11/pybind11.h>
 
 PYBIND11_MODULE(_build_info, module) {
   module.doc() = "How the native library of vkdnw was built.";

@@ -19,8 +19,8 @@ __global__ void factor_steps_of_samples(Convention convention, const double* pro
 
 }  // namespace
 
-cudaError_t launch_factor_steps(Convention convention, const double* probabilities,
-                                int64_t samples, int64_t classes, FactorStep* steps, bool* exists,
+cudaError_t launch_factor_steps(Convention convention, const double* probabilities, int64_t samples,
+                                int64_t classes, FactorStep* steps, bool* exists,
                                 cudaStream_t stream) {
   constexpr int64_t kThreads = 128;
   const auto blocks = static_cast<unsigned>((samples + kThreads - 1) / kThreads);
