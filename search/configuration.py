@@ -7,9 +7,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
 Settings = Mapping[str, Json]
+
+Convention = Literal["fisher", "released"]
+Dtype = Literal["float32", "float64", "bfloat16"]
+Init = Literal["kaiming_normal"]
 
 FREE_SETTINGS: Mapping[str, str] = {
     "architectures": "a run may be given more of them at any time",
@@ -49,10 +54,10 @@ class Configuration:
     data: str | None = None
     """A file or folder of images; None for standard normal input."""
     weights: str = "first"
-    convention: str = "fisher"
+    convention: Convention = "fisher"
     smoothing: float = 0.05
-    dtype: str = "float32"
-    init: str = "kaiming_normal"
+    dtype: Dtype = "float32"
+    init: Init = "kaiming_normal"
     as_written: bool = False
     """Score every architecture as it is written, equal networks again and again."""
     max_memory: int = 2**30

@@ -46,17 +46,47 @@ def rank(evaluations: Iterable[Evaluation], by: str = "single") -> list[Ranked]:
     ]
 
 
+def rows_by_architecture(
+    evaluations: Iterable[Evaluation], each_seed: bool = False
+) -> list[dict[str, str | float]]:
+    """A row for each architecture: `arch`, and each value's mean over the seeds it is known under.
+
+    With `each_seed` also `single (seed 0)` and so on, for the seeds on record.
+    """
+    by_architecture: defaultdict[str, list[Evaluation]] = defaultdict(list)
+    for evaluation in evaluations:
+        by_architecture[evaluation.architecture].append(evaluation)
+    rows = []
+    for architecture, group in by_architecture.items():
+        row: dict[str, str | float] = {"arch": architecture, **_means(group)}
+        if each_seed:
+            row |= {f"{n} (seed {e.seed})": value for e in group for n, value in e.values.items()}
+        rows.append(row)
+    return rows
+
+
+def _means(group: Sequence[Evaluation]) -> dict[str, float]:
+    return {name: fmean(column) for name, column in _columns(group).items()}
+
+
+def _columns(group: Sequence[Evaluation]) -> dict[str, list[float]]:
+    """Each value's readings, seed by seed."""
+    columns: defaultdict[str, list[float]] = defaultdict(list)
+    for evaluation in group:
+        for name, value in evaluation.values.items():
+            columns[name].append(value)
+    return columns
+
+
 def _row(group: Sequence[Evaluation]) -> Ranked:
     """One network under all its seeds; unranked as yet."""
     architectures = list(dict.fromkeys(evaluation.architecture for evaluation in group))
     own = [evaluation for evaluation in group if evaluation.architecture == architectures[0]]
-    names = list(dict.fromkeys(name for evaluation in own for name in evaluation.values))
-    columns = {name: [e.values[name] for e in own if name in e.values] for name in names}
     return Ranked(
         rank=0,
         architecture=architectures[0],
-        values={name: fmean(column) for name, column in columns.items()},
-        spread={name: _spread(column) for name, column in columns.items()},
+        values=_means(own),
+        spread={name: _spread(column) for name, column in _columns(own).items()},
         seeds=tuple(evaluation.seed for evaluation in own),
         equal=tuple(architectures[1:]),
     )

@@ -1,22 +1,18 @@
 """`vkdnw evaluate RUN --truth T`: how well the scores of a run rank networks."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from vkdnw.search.cli import console
-from vkdnw.search.evaluation import Evaluation
+from vkdnw.search.ranking import rows_by_architecture
 from vkdnw.search.results import open_results
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from vkdnw.search.evaluate import Result
     from vkdnw.search.metrics import Estimate
 
@@ -62,6 +58,8 @@ def evaluate(
     Prints Kendall's tau-b, Spearman's rho and nDCG@P with bootstrap intervals. The run may still be
     going on.
     """
+    import pandas as pd
+
     from vkdnw.search.evaluate import evaluate as compare
     from vkdnw.search.truth import load
 
@@ -72,7 +70,7 @@ def evaluate(
     accuracies = load(truth)
     if dataset:
         accuracies = accuracies[_known(dataset, map(str, accuracies.columns), "--dataset")]
-    scores = tabulate(evaluations, each_seed)
+    scores = pd.DataFrame(rows_by_architecture(evaluations, each_seed))
     if ranking:
         names = [column for column in scores.columns if column.split(" ")[0] in ranking]
         _known(ranking, (column.split(" ")[0] for column in scores.columns), "--ranking")
@@ -82,30 +80,6 @@ def evaluate(
         console.print_json({"run": str(run), "results": [asdict(result) for result in compared]})
     else:
         console.stdout().print(table(compared, bootstrap > 0))
-
-
-def tabulate(evaluations: Iterable[Evaluation], each_seed: bool) -> "pd.DataFrame":
-    """Means over seeds, a row for each architecture and a column for each value.
-
-    With `each_seed` also columns such as `single (seed 0)`, NaN where that seed is not scored yet.
-    """
-    import pandas as pd
-
-    by_architecture: defaultdict[str, list[Evaluation]] = defaultdict(list)
-    for evaluation in evaluations:
-        by_architecture[evaluation.architecture].append(evaluation)
-    rows = []
-    for architecture, group in by_architecture.items():
-        names = list(dict.fromkeys(name for evaluation in group for name in evaluation.values))
-        row: dict[str, object] = {"arch": architecture}
-        for name in names:
-            row[name] = fmean(e.values[name] for e in group if name in e.values)
-        if each_seed:
-            row |= {
-                f"{name} (seed {e.seed})": value for e in group for name, value in e.values.items()
-            }
-        rows.append(row)
-    return pd.DataFrame(rows)
 
 
 def table(results: Sequence["Result"], intervals: bool) -> Table:

@@ -1,7 +1,6 @@
 """`vkdnw search nb201`: score architectures of NAS-Bench-201."""
 
 import os
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,25 +8,16 @@ import typer
 
 from vkdnw.search.cli import console, top
 from vkdnw.search.cli.working import work
-from vkdnw.search.configuration import WEIGHTS_FORMS, Configuration, parse_size
+from vkdnw.search.configuration import (
+    WEIGHTS_FORMS,
+    Configuration,
+    Convention,
+    Dtype,
+    Init,
+    parse_size,
+)
 from vkdnw.search.enumeration import Request
 from vkdnw.search.results import open_results
-
-
-class Convention(StrEnum):
-    fisher = "fisher"
-    released = "released"
-
-
-class Dtype(StrEnum):
-    float32 = "float32"
-    float64 = "float64"
-    bfloat16 = "bfloat16"
-
-
-class Init(StrEnum):
-    kaiming_normal = "kaiming_normal"
-
 
 DEFAULTS = Configuration()
 MAX_MEMORY = f"{DEFAULTS.max_memory // 2**30}GiB"
@@ -104,7 +94,7 @@ def nb201(
     ] = DEFAULTS.cells,
     init: Annotated[
         Init, typer.Option(help="How weights are drawn.", rich_help_panel=NETWORK)
-    ] = Init.kaiming_normal,
+    ] = DEFAULTS.init,
     as_written: Annotated[
         bool,
         typer.Option(
@@ -126,14 +116,14 @@ def nb201(
             help="The Fisher matrix of the formula, or the matrix of the authors' released code.",
             rich_help_panel=SCORE,
         ),
-    ] = Convention.fisher,
+    ] = DEFAULTS.convention,
     smoothing: Annotated[
         float,
         typer.Option(help="Share of the uniform in the probabilities.", rich_help_panel=SCORE),
     ] = DEFAULTS.smoothing,
     dtype: Annotated[
         Dtype, typer.Option(help="Precision of the network's passes.", rich_help_panel=SCORE)
-    ] = Dtype.float32,
+    ] = DEFAULTS.dtype,
     max_memory: Annotated[
         str,
         typer.Option(
@@ -176,10 +166,10 @@ def nb201(
             cells=cells,
             data=None if data is None else str(data),
             weights=weights,
-            convention=convention.value,
+            convention=convention,
             smoothing=smoothing,
-            dtype=dtype.value,
-            init=init.value,
+            dtype=dtype,
+            init=init,
             as_written=as_written,
             max_memory=parse_size(max_memory),
         )

@@ -1,0 +1,95 @@
+"""A configuration is checked when it is made, and two of them are compared key by key."""
+
+from typing import Any
+
+import pytest
+
+from vkdnw.search.configuration import (
+    FREE_SETTINGS,
+    Configuration,
+    Difference,
+    differences,
+    normalise_weights,
+    parse_size,
+    versions,
+)
+
+
+@pytest.mark.parametrize(
+    ("given", "full"),
+    [
+        ("first", "first:128"),
+        ("first:16", "first:16"),
+        ("spaced:4", "spaced:4:128"),
+        ("spaced:4:32", "spaced:4:32"),
+        ("random:1000:7", "random:1000:7"),
+        ("every", "every"),
+    ],
+)
+def test_weights_are_written_in_full_so_that_equal_choices_compare_equal(
+    given: str, full: str
+) -> None:
+    assert normalise_weights(given) == full
+    assert normalise_weights(full) == full
+    assert Configuration(weights=given).weights == full
+
+
+@pytest.mark.parametrize("given", ["last", "spaced", "first:0", "random:10", "every:3", ""])
+def test_an_unknown_choice_of_weights_is_refused_with_the_forms(given: str) -> None:
+    with pytest.raises(ValueError, match=r"first\[:TENSORS\], spaced:COUNT"):
+        normalise_weights(given)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1GiB", 2**30), ("512M", 2**29), ("1.5 GB", 3 * 2**29), ("100", 100), ("8k", 8192)],
+)
+def test_sizes_are_in_powers_of_1024(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "lots", "-1", "1T", "G"])
+def test_a_size_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="a number and K, M or G"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"classes": 1}, "classes must be at least 2, got 1"),
+        ({"smoothing": 1.0}, r"smoothing must lie in \[0, 1\), got 1.0"),
+        ({"max_memory": 0}, "max_memory must be at least 1"),
+    ],
+)
+def test_a_value_out_of_range_is_named(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Configuration(**wrong)
+
+
+def test_equal_settings_do_not_differ() -> None:
+    assert differences(Configuration().settings(), Configuration().settings()) == []
+
+
+@pytest.mark.parametrize("key", [key for key in Configuration().settings() if key != "data"])
+def test_every_setting_of_a_configuration_binds(key: str) -> None:
+    stored = Configuration().settings()
+    assert differences(stored, {**stored, key: "other"}) == [Difference(key, stored[key], "other")]
+
+
+@pytest.mark.parametrize("key", FREE_SETTINGS)
+def test_free_settings_do_not_bind(key: str) -> None:
+    assert differences({"dtype": "float32", key: 1}, {"dtype": "float32", key: 2}) == []
+
+
+def test_a_setting_that_one_side_does_not_know_counts_as_null() -> None:
+    """A later version may add a setting whose null means what was done before."""
+    assert differences({"a": 1}, {"a": 1, "device": None}) == []
+    assert differences({"a": 1, "b": 2}, {"a": 1}) == [Difference("b", 2, None)]
+
+
+def test_versions_say_what_computes() -> None:
+    found = versions()
+    assert found.keys() == {"vkdnw", "torch", "python", "system", "cpu"}
+    assert all(found.values())

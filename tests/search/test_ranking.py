@@ -1,0 +1,73 @@
+"""The ranking: means over seeds, one row for each network, undefined values last."""
+
+import math
+from statistics import stdev
+
+import pytest
+
+from vkdnw.search.evaluation import Evaluation
+from vkdnw.search.ranking import rank, rows_by_architecture
+
+
+def evaluation(
+    architecture: str, single: float, seed: int = 0, network: str | None = None
+) -> Evaluation:
+    values = {"single": single, "vkdnw": single / 2}
+    return Evaluation(architecture, network or architecture, seed, values, (), 0.0)
+
+
+def test_the_highest_mean_over_seeds_comes_first() -> None:
+    ranked = rank(
+        [
+            evaluation("a", 1.0),
+            evaluation("b", 2.0),
+            evaluation("a", 4.0, 1),
+            evaluation("b", 2.5, 1),
+        ]
+    )
+    assert [(row.rank, row.architecture) for row in ranked] == [(1, "a"), (2, "b")]
+    assert ranked[0].values == {"single": 2.5, "vkdnw": 1.25}
+    assert ranked[0].spread["single"] == pytest.approx(stdev([1.0, 4.0]))
+    assert ranked[0].seeds == (0, 1)
+
+
+def test_under_one_seed_there_is_no_spread() -> None:
+    assert rank([evaluation("a", 1.0)])[0].spread == {"single": 0.0, "vkdnw": 0.0}
+
+
+def test_equal_networks_share_a_row_and_are_named() -> None:
+    (row,) = rank([evaluation(name, 1.0, seed, "a") for seed in (0, 1) for name in ("b", "a", "c")])
+    assert row.architecture == "b"
+    assert row.equal == ("a", "c")
+    assert row.seeds == (0, 1)
+
+
+def test_undefined_and_infinite_values_keep_their_places() -> None:
+    scores = {"nan": math.nan, "low": -math.inf, "mid": 0.0, "high": math.inf}
+    ranked = rank(evaluation(name, value) for name, value in scores.items())
+    assert [row.architecture for row in ranked] == ["high", "mid", "low", "nan"]
+
+
+def test_by_another_value() -> None:
+    rows = [
+        Evaluation("a", "a", 0, {"single": 2.0, "naswot": 1.0}, (), 0.0),
+        Evaluation("b", "b", 0, {"single": 1.0, "naswot": 5.0}, (), 0.0),
+    ]
+    assert [row.architecture for row in rank(rows, by="naswot")] == ["b", "a"]
+    with pytest.raises(ValueError, match="'zen'; known are naswot, single"):
+        rank(rows, by="zen")
+
+
+def test_nothing_scored_is_an_empty_ranking() -> None:
+    assert rank([]) == []
+
+
+def test_rows_for_evaluation_are_means_and_on_request_each_seed() -> None:
+    evaluations = [evaluation("a", 1.0), evaluation("a", 3.0, 1), evaluation("b", 5.0)]
+    assert rows_by_architecture(evaluations) == [
+        {"arch": "a", "single": 2.0, "vkdnw": 1.0},
+        {"arch": "b", "single": 5.0, "vkdnw": 2.5},
+    ]
+    each = rows_by_architecture(evaluations, each_seed=True)
+    assert each[0]["single (seed 1)"] == 3.0
+    assert "single (seed 1)" not in each[1]

@@ -1,0 +1,159 @@
+"""A score depends on the task and the configuration alone, not on workers, order or threads."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+import vkdnw
+from tests.search.fakes import rows
+from vkdnw.search import nb201, scoring
+from vkdnw.search.configuration import Configuration
+from vkdnw.search.enumeration import Request, score_all
+from vkdnw.search.evaluation import Scored, Task
+from vkdnw.search.interruption import Interruption
+from vkdnw.search.progress import Lines
+from vkdnw.search.runner import Summary
+from vkdnw.search.scoring import Scorer, batch, batch_digest, network_seed
+from vkdnw.search.selection import Selection, describe
+
+TINY = Configuration(batch_size=4, resolution=8, classes=3, channels=4, cells=1)
+TASKS = [Task(network, seed) for network in nb201.live()[:4] for seed in (0, 1)]
+
+
+def exact(scored: Scored) -> object:
+    """What must be equal to the last bit; not the time it took."""
+    return (
+        {name: value.hex() for name, value in scored.values.items()},
+        {name: [value.hex() for value in array] for name, array in scored.arrays.items()},
+        scored.fallback,
+    )
+
+
+@pytest.fixture(scope="module")
+def alone() -> dict[Task, object]:
+    """Each task's result by a scorer that has done nothing else."""
+    return {task: exact(Scorer(TINY)(task)) for task in TASKS}
+
+
+def test_the_score_is_that_of_the_library(alone: dict[Task, object]) -> None:
+    task = TASKS[3]
+    model = nb201.build(task.network, channels=4, cells=1, classes=3)
+    vkdnw.initialise(model, "kaiming_normal", seed=network_seed(task.network, task.seed))
+    expected = vkdnw.score(
+        model.eval(), batch(TINY, task.seed), dtype=torch.float32, max_memory=TINY.max_memory
+    )
+    scored = Scorer(TINY)(task)
+    assert scored.values == {"vkdnw": expected.vkdnw}
+    assert scored.arrays["deciles"] == tuple(expected.deciles.tolist())
+    assert scored.arrays["eigenvalues"] == tuple(expected.eigenvalues.tolist())
+    assert exact(scored) == alone[task]
+
+
+def test_what_was_scored_before_does_not_matter(alone: dict[Task, object]) -> None:
+    scorer = Scorer(TINY)
+    for task in reversed(TASKS):
+        torch.manual_seed(hash(task))
+        assert exact(scorer(task)) == alone[task]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_number_of_threads_around_it_does_not_matter(
+    alone: dict[Task, object], threads: int
+) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        assert exact(Scorer(TINY)(TASKS[0])) == alone[TASKS[0]]
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_another_seed_is_another_score(alone: dict[Task, object]) -> None:
+    assert len({str(result) for result in alone.values()}) == len(TASKS)
+
+
+def run(folder: Path, count: int, workers: int) -> Summary:
+    asked = describe(Selection(sample=count, live=True).architectures(), TINY)
+    batches = {seed: batch_digest(TINY, seed) for seed in (0, 1)}
+    request = Request(folder, TINY.settings(), asked, batches, Scorer(TINY), workers)
+    with Interruption() as interruption, Lines(Console(stderr=True)) as progress:
+        return score_all(request, progress, interruption)
+
+
+def test_workers_and_goes_do_not_change_a_bit_of_a_run(tmp_path: Path) -> None:
+    """The guarantee of the fault tests, with real networks in real workers."""
+    run(tmp_path / "one", 8, workers=0)
+    for count in (3, 6, 8):
+        run(tmp_path / "three goes", count, workers=1)
+    run(tmp_path / "two workers", 8, workers=2)
+    expected = rows(tmp_path / "one")
+    assert len(expected) == 16
+    assert rows(tmp_path / "three goes") == expected
+    assert rows(tmp_path / "two workers") == expected
+    assert run(tmp_path / "two workers", 8, workers=2).scored == 0
+
+
+def test_seeds_of_weights_are_fixed_for_good_and_differ() -> None:
+    """Runs are resumed with later versions: these values may never change."""
+    assert network_seed("|none~0|", 0) == 8281789670500167273
+    seeds = {network_seed(network, seed) for network in nb201.live()[:500] for seed in range(4)}
+    assert len(seeds) == 2000
+    assert min(seeds) >= 0
+    assert max(seeds) < 2**63
+
+
+def test_a_batch_is_its_seeds_and_its_digest_tells_it_apart() -> None:
+    digests = {
+        batch_digest(TINY, 0),
+        batch_digest(TINY, 1),
+        batch_digest(replace(TINY, resolution=16), 0),
+        batch_digest(replace(TINY, batch_size=16, resolution=4), 0),
+    }
+    assert len(digests) == 4
+    assert batch_digest(replace(TINY, dtype="float64", cells=2), 0) == batch_digest(TINY, 0)
+
+
+def test_the_digest_of_data_is_that_of_its_images_not_of_its_path(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 255, (8, 3, 8, 8), dtype=np.uint8)
+    for name in ("a.npz", "b.npz"):
+        np.savez(tmp_path / name, images=images)
+    np.savez(tmp_path / "c.npz", images=images[::-1])
+    digests = [
+        batch_digest(replace(TINY, data=str(tmp_path / name)), 0)
+        for name in ("a.npz", "b.npz", "c.npz")
+    ]
+    assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "choice"),
+    [
+        ("first:16", vkdnw.weights.first(16)),
+        ("spaced:4", vkdnw.weights.spaced(4)),
+        ("random:50:7", vkdnw.weights.random(50, 7)),
+        ("every", vkdnw.weights.every()),
+    ],
+)
+def test_a_configuration_names_every_choice_of_weights(text: str, choice: object) -> None:
+    assert scoring.weights(text) == choice
+    scored = Scorer(replace(TINY, weights=text))(TASKS[0])
+    assert np.isfinite(scored.values["vkdnw"])
+
+
+def test_long_spectra_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "EIGENVALUES_KEPT", 3)
+    assert Scorer(TINY)(TASKS[0]).arrays.keys() == {"deciles"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("convention", "released"), ("smoothing", 0.2), ("dtype", "float64"), ("batch_size", 5)],
+)
+def test_every_option_of_the_score_reaches_it(setting: str, value: object) -> None:
+    changed = Scorer(replace(TINY, **{setting: value}))(TASKS[0])
+    assert exact(changed) != exact(Scorer(TINY)(TASKS[0]))
