@@ -1,0 +1,213 @@
+"""vkdnw.score against the straightforward implementation, on NAS-Bench-201 networks.
+
+The straightforward one is the tests' reference: vmap(jacrev(functional_call)) over the chosen
+scalars, softmax factor, product, SVD, in float32, with all of torch's threads. Both run in turn,
+in one process, and every ratio is taken within a round; peak memory is that of a process of its
+own, over what it holds before the first score. Accuracy is against the reference in float64.
+
+The bound is (1 + C - 1) forward passes at the rate the convolutions of the network reach here in
+pieces that stay in cache, one piece a thread; Winograd's algorithm, with fewer multiplications in
+the backward passes, may go below it.
+
+    python benchmarks/scoring.py [--rounds 5] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+import vkdnw
+from vkdnw.search import nb201
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+import reference  # the slow obvious implementation that the tests compare with
+
+NETWORKS = {
+    "all conv3x3": "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|"
+    "+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|",
+    "mixed": "|nor_conv_3x3~0|+|nor_conv_1x1~0|avg_pool_3x3~1|"
+    "+|skip_connect~0|nor_conv_1x1~1|nor_conv_3x3~2|",
+    "light": "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|"
+    "+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|",
+}
+BATCH, RESOLUTION, CLASSES = 64, 32, 10
+PIECE = 8  # samples of a forward pass that stays in cache
+
+
+def network(name: str, dtype: torch.dtype = torch.float32) -> nn.Module:
+    model = nb201.build(NETWORKS[name], classes=CLASSES)
+    return vkdnw.initialise(model, "kaiming_normal", seed=0).eval().to(dtype)
+
+
+def images(dtype: torch.dtype = torch.float32) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(BATCH, 3, RESOLUTION, RESOLUTION, generator=generator).to(dtype)
+
+
+def straightforward(model: nn.Module, batch: Tensor, chunk: int | None = None) -> object:
+    selection = vkdnw.weights.select(model, vkdnw.weights.first())
+    return reference.reference_score(model, batch, selection, chunk_size=chunk)
+
+
+METHODS: dict[str, Callable[[nn.Module, Tensor], object]] = {
+    "straightforward": straightforward,
+    "vkdnw": lambda model, batch: vkdnw.score(model, batch),
+    "vkdnw bfloat16": lambda model, batch: vkdnw.score(model, batch, dtype=torch.bfloat16),
+}
+
+
+def seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def times(name: str, rounds: int) -> dict[str, list[float]]:
+    """Wall-clock seconds of every method, in turn; the first round warms up and is dropped."""
+    model, batch = network(name), images()
+    measured: dict[str, list[float]] = {method: [] for method in METHODS}
+    for _ in range(rounds + 1):
+        for method, run in METHODS.items():
+            measured[method].append(seconds(lambda run=run: run(model, batch)))
+    return {method: values[1:] for method, values in measured.items()}
+
+
+def peak_memory(name: str, method: str) -> int:
+    """Bytes a process of its own needs over what it holds before the first score."""
+    command = [sys.executable, __file__, "--child", name, method]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def print_peak(name: str, method: str) -> None:
+    model, batch = network(name), images()
+    with torch.no_grad():
+        model(batch[:1])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    METHODS[method](model, batch)
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+
+
+def accuracy(name: str) -> dict[str, float]:
+    """Distances from the straightforward implementation in float64."""
+    model, batch = network(name, torch.float64), images(torch.float64)
+    selection = vkdnw.weights.select(model, vkdnw.weights.first())
+    jacobian = reference.reference_jacobian(model, batch, selection, chunk_size=8)
+    fisher = reference.reference_fisher(jacobian, reference.reference_logits(model, batch))
+    exact = reference.spectrum_score(fisher).vkdnw
+    single, batch32 = network(name), images()
+    jacobian32 = reference.reference_jacobian(single, batch32, selection, chunk_size=8)
+    logits32 = reference.reference_logits(single, batch32)
+    straight = reference.reference_fisher(jacobian32, logits32)
+    ours = vkdnw.fisher(single, batch32)
+    half = vkdnw.score(single, batch32, dtype=torch.bfloat16)
+
+    def relative(matrix: Tensor) -> float:
+        return float((matrix - fisher).norm() / fisher.norm())
+
+    return {
+        "vkdnw": exact,
+        "fisher error": relative(ours),
+        "fisher error, straightforward": relative(straight),
+        "fisher error, float64": float(
+            (vkdnw.fisher(model, batch) - fisher).norm() / fisher.norm()
+        ),
+        "entropy error": abs(vkdnw.score(single, batch32).vkdnw - exact),
+        "entropy error, straightforward": abs(reference.spectrum_score(straight).vkdnw - exact),
+        "entropy error, bfloat16": abs(half.vkdnw - exact),
+    }
+
+
+def bound(name: str, rounds: int) -> float:
+    """Seconds of C forward passes of the network's convolutions at the rate reached in cache."""
+    threads = torch.get_num_threads()
+    batch = images().contiguous(memory_format=torch.channels_last)
+    layers = _convolutions(network(name), batch[:PIECE])
+    torch.set_num_threads(1)
+
+    def forward_pieces(_: int) -> None:
+        with torch.inference_mode():
+            for layer, x in layers:
+                for _ in range(BATCH // PIECE // threads):
+                    layer(x)
+
+    with ThreadPoolExecutor(threads) as pool:
+
+        def whole_batch() -> None:
+            list(pool.map(forward_pieces, range(threads)))
+
+        whole_batch()
+        best = min(seconds(whole_batch) for _ in range(rounds))
+    torch.set_num_threads(threads)
+    return CLASSES * best
+
+
+def _convolutions(model: nn.Module, piece: Tensor) -> list[tuple[nn.Module, Tensor]]:
+    found: list[tuple[nn.Module, Tensor]] = []
+    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    handles = [
+        module.register_forward_hook(lambda layer, given, _: found.append((layer, given[0])))
+        for module in convolutions
+    ]
+    with torch.inference_mode():
+        model(piece)
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+def measure(name: str, rounds: int) -> dict[str, object]:
+    measured = times(name, rounds)
+    base = measured["straightforward"]
+    memory = {method: peak_memory(name, method) for method in METHODS}
+    result: dict[str, object] = {"network": name, "seconds": measured, "peak bytes": memory}
+    for method in list(METHODS)[1:]:
+        ratios = [slow / fast for slow, fast in zip(base, measured[method], strict=True)]
+        result[f"times faster, {method}"] = statistics.median(ratios)
+        result[f"share of memory, {method}"] = memory[method] / memory["straightforward"]
+    result["time over bound"] = statistics.median(measured["vkdnw"]) / bound(name, rounds)
+    result["accuracy"] = accuracy(name)
+    return result
+
+
+def report(result: dict[str, object]) -> None:
+    print(f"{result['network']}")
+    for key, value in result.items():
+        if isinstance(value, float):
+            print(f"  {key:38} {value:8.3f}")
+    for key, value in result["accuracy"].items():  # type: ignore[attr-defined]
+        print(f"  {key:38} {value:8.2g}" if "error" in key else f"  {key:38} {value:8.5f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
+    parser.add_argument("--json", type=Path, help="write every figure here")
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        print_peak(*options.child)
+        return
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, batch {BATCH}")
+    results = []
+    for name in options.networks:
+        results.append(measure(name, options.rounds))
+        report(results[-1])
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
