@@ -101,12 +101,14 @@ def _convolution(
     anchor = torch.zeros((), requires_grad=True)  # gives the output a gradient edge
 
     def plain(input: Tensor) -> Tensor:
-        return conv._conv_forward(input, weights.weight, weights.bias)
+        output: Tensor = conv._conv_forward(input, weights.weight, weights.bias)
+        return output
 
     def winograd(input: Tensor) -> Tensor:
         if fusion.relu is not None and vars(passed).pop("tensor", None) is not input:
             raise PathChanged(f"{fusion.conv} read something else than {fusion.relu} returned")
-        output, seen = _WinogradConvolution.apply(input, anchor, weights, fusion.relu is not None)
+        rectify = fusion.relu is not None
+        output, seen = _WinogradConvolution.apply(input, anchor, weights, rectify)  # type: ignore[no-untyped-call]
         recorder.substitute_input(fusion.conv, seen)
         convolved: Tensor = output
         return convolved
@@ -143,7 +145,7 @@ class _WinogradConvolution(torch.autograd.Function):
 def _pooling() -> Forward:
     def forward(input: Tensor) -> Tensor:
         if pools_natively(input):
-            pooled: Tensor = _AveragePooling.apply(input)
+            pooled: Tensor = _AveragePooling.apply(input)  # type: ignore[no-untyped-call]
             return pooled
         return F.avg_pool2d(input, 3, 1, 1, count_include_pad=False)
 

@@ -151,7 +151,7 @@ def _norm_after(found: Trace, record: Record, makers: dict[Node, CallSite]) -> F
 
 def _keeps_digits(norm: nn.BatchNorm2d) -> bool:
     """Whether the normalised input can be had from the output without cancellation."""
-    if norm.weight is None:
+    if not norm.affine:
         return False
     weight, bias = norm.weight.detach(), norm.bias.detach()
     return bool((weight != 0).logical_and(bias.abs() <= MAX_OFFSET * weight.abs()).all())
