@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -36,8 +38,7 @@ def _picks(layer: nn.Module, leaf: str, indices: Tensor) -> Picks:
     assert isinstance(layer, nn.Embedding)
     picks = pointwise_picks(indices % layer.embedding_dim, ones=False)
     _, position = torch.unique(indices // layer.embedding_dim, return_inverse=True)
-    picks.input_channel.copy_(position)
-    return picks
+    return replace(picks, input_channel=position)
 
 
 def _dense(layer: nn.Module, leaf: str, x: Tensor, g: Tensor, rows: range) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -21,8 +23,7 @@ def _picks(layer: nn.Module, leaf: str, indices: Tensor) -> Picks:
     if leaf == "bias":
         return pointwise_picks(indices, ones=True)
     picks = pointwise_picks(indices // layer.in_features, ones=False)
-    picks.input_channel.copy_(indices % layer.in_features)
-    return picks
+    return replace(picks, input_channel=indices % layer.in_features)
 
 
 def _dense(layer: nn.Module, leaf: str, x: Tensor, g: Tensor, rows: range) -> Tensor:
