@@ -10,9 +10,6 @@
 
 namespace vkdnw {
 
-// Both channel counts must be multiples of this, whatever the width of this machine's vectors.
-inline constexpr int64_t kChannelMultiple = 16;
-
 // Throws std::invalid_argument, naming the argument, unless it is [Co, Ci, 3, 3] float32 on the CPU
 // with channel counts that are multiples of kChannelMultiple.
 void check_winograd_weights(const torch::stable::Tensor& weight);

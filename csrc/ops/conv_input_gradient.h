@@ -1,0 +1,29 @@
+// What the ops for data gradients of convolutions, ReLU's backward included, check alike.
+#pragma once
+
+#include <torch/csrc/stable/tensor.h>
+
+namespace vkdnw {
+
+// Both channel counts must be multiples of this, whatever the width of this machine's vectors.
+inline constexpr int64_t kChannelMultiple = 16;
+
+// What error messages name for the cases that are not covered.
+inline constexpr const char* kConvGradientOtherwise = "torch.nn.grad.conv2d_input";
+
+// Throws std::invalid_argument, naming the argument, unless the weight is
+// [Co, Ci, kernel_size, kernel_size] float32 on the CPU with channel counts that are multiples of
+// kChannelMultiple. `shape` explains the dimensions.
+void require_conv_weight(const torch::stable::Tensor& weight, int64_t kernel_size,
+                         const char* shape);
+
+// The same for an output gradient that is channels_last float32 on the CPU, with at least one
+// pixel an image.
+void require_output_gradient(const torch::stable::Tensor& grad);
+
+// The same for a mask that fits the gradient of an input with `channels` channels, of the size of
+// `grad`.
+void require_relu_mask(const torch::stable::Tensor& mask, const torch::stable::Tensor& grad,
+                       int64_t channels);
+
+}  // namespace vkdnw
