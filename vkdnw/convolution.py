@@ -1,13 +1,18 @@
-"""Data gradient of 3x3 convolutions on the CPU by Winograd's F(4x4, 3x3), ReLU's backward included.
+"""Data gradients of 3x3 and 1x1 convolutions on the CPU, the backward of a ReLU in front included.
 
-Two steps, so that weights are transformed once and used for many gradients::
+3x3 convolutions take two steps, so that weights are transformed once and used for many gradients::
 
     transformed = winograd_weights(conv.weight)
     grad_input = conv3x3_input_gradient(grad_output, transformed, mask=relu_output)
 
-Winograd's algorithm multiplies four times less than the direct one and rounds a little more. In a
-backward pass that is harmless: it is linear, and no ReLU decides anything by the sign of what is
-computed here. The compiled library is loaded on the first call. The ops have no derivatives.
+1x1 convolutions take one::
+
+    grad_input = conv1x1_input_gradient(grad_output, conv.weight, mask=relu_output)
+
+Winograd's F(4x4, 3x3) multiplies four times less than the direct algorithm and rounds a little
+more. In a backward pass that is harmless: it is linear, and no ReLU decides anything by the sign of
+what is computed here. The compiled library is loaded on the first call. The ops have no
+derivatives.
 
 Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016; the
 interpolation points are chosen for accuracy (csrc/kernels/winograd3x3_transforms.h).
@@ -76,14 +81,51 @@ def conv3x3_input_gradient(grad: Tensor, transformed: Tensor, mask: Tensor | Non
     return result
 
 
+def conv1x1_input_gradient(grad: Tensor, weight: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Gradient with respect to the input of a 1x1 convolution, and of the ReLU in front of it.
+
+    The convolution has stride 1, no padding and one group. Where the mask is <= 0, the result is
+    0; elsewhere, also where the mask is NaN, it is the gradient: as torch's threshold_backward has
+    it. A NaN or an infinity in `grad` reaches its own pixel only.
+
+    Sums are taken in float32 over Co upwards. The bits of the result do not depend on the number
+    of threads, nor on what else is in the batch. The kernel is made for few channels: with 256 it
+    is no faster than torch.
+
+    Args:
+        grad: [N, Co, H, W] float32 channels_last, gradient of the convolution's output.
+        weight: [Co, Ci, 1, 1] float32 on the CPU, any strides; Co and Ci multiples of 16.
+        mask: [M, Ci, H, W] float32 channels_last, output of the ReLU (the convolution's input).
+            N is a multiple of M; sample n has mask n % M. None for no ReLU.
+
+    Returns:
+        [N, Ci, H, W] float32 channels_last.
+
+    Raises:
+        ValueError: sizes, dtypes, devices or layouts that are not as above.
+        NativeLibraryError: the compiled library is missing or does not fit this machine.
+    """
+    load()
+    result: Tensor = torch.ops.vkdnw.conv1x1_input_gradient(grad, weight, mask)
+    return result
+
+
 def _fake_weights(weight: Tensor) -> Tensor:
     return weight.new_empty((_POSITIONS, weight.shape[1], weight.shape[0]))
 
 
-def _fake_gradient(grad: Tensor, transformed: Tensor, mask: Tensor | None) -> Tensor:
+def _fake_3x3_gradient(grad: Tensor, transformed: Tensor, mask: Tensor | None) -> Tensor:
+    return _fake_gradient(grad, channels=transformed.shape[1])
+
+
+def _fake_1x1_gradient(grad: Tensor, weight: Tensor, mask: Tensor | None) -> Tensor:
+    return _fake_gradient(grad, channels=weight.shape[1])
+
+
+def _fake_gradient(grad: Tensor, channels: int) -> Tensor:
     samples, _, height, width = grad.shape
     return torch.empty(
-        (samples, transformed.shape[1], height, width),
+        (samples, channels, height, width),
         dtype=grad.dtype,
         device=grad.device,
         memory_format=torch.channels_last,
@@ -93,8 +135,9 @@ def _fake_gradient(grad: Tensor, transformed: Tensor, mask: Tensor | None) -> Te
 load = fake_kernels.loader(
     {
         "vkdnw::winograd_weights": _fake_weights,
-        "vkdnw::conv3x3_input_gradient": _fake_gradient,
+        "vkdnw::conv3x3_input_gradient": _fake_3x3_gradient,
+        "vkdnw::conv1x1_input_gradient": _fake_1x1_gradient,
     }
 )
-"""Loads the library. Both functions call it; code that is compiled with `fullgraph=True`, or that
+"""Loads the library. The functions call it; code that is compiled with `fullgraph=True`, or that
 calls `torch.ops.vkdnw` itself, calls it once before."""

@@ -1,0 +1,100 @@
+"""vkdnw::conv1x1_input_gradient against torch's convolution_backward and threshold_backward.
+
+Layers of NAS-Bench-201, one thread, process CPU time, best of several runs taken in turn. All
+sides see the same data. "mm" is what torch can be asked for instead of a convolution: the product
+of a view of the gradient with the weights, then threshold_backward. "copy" is torch's copy of as
+many numbers as the op has to move (it reads two tensors and writes one; the copy reads one and
+writes one, so its time is multiplied by 3/2). The error is the largest one, relative to the
+largest element of the float64 gradient before masking.
+
+    python benchmarks/ops_conv1x1_input_gradient.py
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from vkdnw.convolution import conv1x1_input_gradient
+
+LAYERS = ((16, 32), (32, 16), (64, 8))  # channels, height = width
+BATCHES = (8, 16, 64)
+REPEATS = 40
+CALLS = 4
+
+
+def composed(grad: Tensor, relu: Tensor, weight: Tensor) -> Tensor:
+    wanted = [True, False, False]
+    gradient, _, _ = torch.ops.aten.convolution_backward(
+        grad, relu, weight, None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1, wanted
+    )
+    result: Tensor = torch.ops.aten.threshold_backward(gradient, relu, 0)
+    return result
+
+
+def multiplied(grad: Tensor, relu: Tensor, weight: Tensor) -> Tensor:
+    gradient = grad.permute(0, 2, 3, 1).matmul(weight[:, :, 0, 0]).permute(0, 3, 1, 2)
+    result: Tensor = torch.ops.aten.threshold_backward(gradient, relu, 0)
+    return result
+
+
+def cpu_seconds(call: Callable[[], object]) -> float:
+    start = time.process_time()
+    for _ in range(CALLS):
+        call()
+    return (time.process_time() - start) / CALLS
+
+
+def best_times(calls: list[Callable[[], Tensor]]) -> list[float]:
+    for call in calls:
+        call()
+    rounds = [[cpu_seconds(call) for call in calls] for _ in range(REPEATS)]
+    return [min(times) for times in zip(*rounds, strict=True)]
+
+
+def nhwc(image: Tensor) -> Tensor:
+    return image.contiguous(memory_format=torch.channels_last)
+
+
+def compare(channels: int, size: int, batch: int) -> None:
+    rng = torch.Generator().manual_seed(0)
+    shape = (batch, channels, size, size)
+    grad = nhwc(torch.randn(shape, generator=rng))
+    relu = nhwc(torch.randn(shape, generator=rng).relu())
+    weight = torch.randn(channels, channels, 1, 1, generator=rng)
+    calls: list[Callable[[], Tensor]] = [
+        lambda: composed(grad, relu, weight),
+        lambda: multiplied(grad, relu, weight),
+        lambda: conv1x1_input_gradient(grad, weight, relu),
+    ]
+    exact = torch.nn.functional.conv_transpose2d(grad.double(), weight.double())
+    errors = [
+        ((call() - exact * (relu > 0)).abs().max() / exact.abs().max()).item() for call in calls
+    ]
+    torch_time, mm_time, our_time, copy_time = best_times([*calls, lambda: grad.clone()])
+    rate = 2 * channels * grad.numel() / 1e9
+    print(
+        f"{channels:8} {size:4} {batch:5} {torch_time * 1e6:9.0f} {mm_time * 1e6:6.0f}"
+        f" {our_time * 1e6:9.0f} {1.5e6 * copy_time:8.0f} {torch_time / our_time:6.2f}"
+        f" {mm_time / our_time:5.2f} {rate / our_time:9.0f} {errors[0]:9.1e} {errors[2]:9.1e}"
+    )
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    print("ratio: torch / vkdnw; mm: mm / vkdnw; rate in GFLOP/s")
+    print(
+        "channels size batch  torch us  mm us  vkdnw us  copy us  ratio    mm  vkdnw /s"
+        " torch err vkdnw err"
+    )
+    with torch.inference_mode():
+        for channels, size in LAYERS:
+            for batch in BATCHES:
+                compare(channels, size, batch)
+
+
+if __name__ == "__main__":
+    main()

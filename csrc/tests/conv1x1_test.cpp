@@ -1,0 +1,140 @@
+#include "kernels/conv1x1.h"
+
+#include <doctest.h>
+
+#include <cmath>
+#include <cstdint>
+#include <random>
+#include <vector>
+
+using vkdnw::conv1x1::input_gradient;
+using vkdnw::conv1x1::InputGradient;
+using vkdnw::conv1x1::kChannelBlock;
+using vkdnw::conv1x1::kMaxBlocks;
+using vkdnw::conv1x1::kMaxSums;
+using vkdnw::conv1x1::kTilePixels;
+
+namespace {
+
+// One gradient with its memory.
+struct Example {
+  int64_t pixels;
+  int64_t grad_channels;
+  int64_t channels;
+  int64_t mask_pixels;
+  std::vector<float> grad;    // [pixels, grad_channels]
+  std::vector<float> weight;  // [grad_channels, channels]
+  std::vector<float> mask;    // [mask_pixels, channels]
+
+  InputGradient problem(std::vector<float>& result, bool masked) const {
+    return {.pixels = pixels,
+            .grad_channels = grad_channels,
+            .channels = channels,
+            .grad = grad.data(),
+            .weights = weight.data(),
+            .mask = masked ? mask.data() : nullptr,
+            .mask_pixels = mask_pixels,
+            .result = result.data()};
+  }
+};
+
+std::vector<float> random_numbers(int64_t count, std::mt19937& rng) {
+  std::normal_distribution<float> normal;
+  std::vector<float> numbers(count);
+  for (float& number : numbers) {
+    number = normal(rng);
+  }
+  return numbers;
+}
+
+Example random_example(int64_t pixels, int64_t grad_blocks, int64_t blocks, int64_t mask_pixels) {
+  std::mt19937 rng(7);
+  const int64_t grad_channels = grad_blocks * kChannelBlock;
+  const int64_t channels = blocks * kChannelBlock;
+  return {.pixels = pixels,
+          .grad_channels = grad_channels,
+          .channels = channels,
+          .mask_pixels = mask_pixels,
+          .grad = random_numbers(pixels * grad_channels, rng),
+          .weight = random_numbers(grad_channels * channels, rng),
+          .mask = random_numbers(mask_pixels * channels, rng)};
+}
+
+// Starts as NaN, so that no number that is left out goes unnoticed.
+std::vector<float> gradient(const Example& example, bool masked) {
+  std::vector<float> result(example.pixels * example.channels, std::nanf(""));
+  input_gradient(example.problem(result, masked), 0, example.pixels);
+  return result;
+}
+
+// Whether every element is within the error that its roundings can add up to.
+bool is_accurate(const Example& e) {
+  const std::vector<float> result = gradient(e, false);
+  const double roundings = static_cast<double>(e.grad_channels) * 0x1p-24;
+  for (int64_t i = 0; i < e.pixels * e.channels; ++i) {
+    double sum = 0;
+    double magnitudes = 0;
+    for (int64_t k = 0; k < e.grad_channels; ++k) {
+      const double term = double{e.grad[i / e.channels * e.grad_channels + k]} *
+                          e.weight[k * e.channels + i % e.channels];
+      sum += term;
+      magnitudes += std::fabs(term);
+    }
+    if (!(std::fabs(result[i] - sum) <= roundings / (1 - roundings) * magnitudes)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+TEST_CASE("equals the sum over the channels for any number of pixels and channels") {
+  for (int64_t blocks = 1; blocks <= 2 * kMaxBlocks + 1; ++blocks) {
+    for (int64_t pixels = 1; pixels <= kMaxSums + 1; ++pixels) {
+      CAPTURE(blocks);
+      CAPTURE(pixels);
+      CHECK(is_accurate(random_example(pixels, 1 + pixels % 3, blocks, 1)));
+    }
+    CHECK(is_accurate(random_example(kTilePixels, 2, blocks, 1)));
+    CHECK(is_accurate(random_example(2 * kTilePixels + 5, 2, blocks, 1)));
+  }
+}
+
+TEST_CASE("is zero where the mask is not positive, and has the same bits elsewhere") {
+  for (const int64_t mask_pixels : {int64_t{1}, int64_t{35}, kTilePixels, kTilePixels + 7}) {
+    CAPTURE(mask_pixels);
+    const Example example = random_example(3 * mask_pixels, 1, 2, mask_pixels);
+    const std::vector<float> plain = gradient(example, false);
+    std::vector<float> expected = plain;
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      expected[i] = example.mask[i % example.mask.size()] <= 0 ? 0 : plain[i];
+    }
+    CHECK(gradient(example, true) == expected);
+  }
+}
+
+TEST_CASE("has the same bits for any split of the pixels, and writes no others") {
+  const Example example = random_example(4 * 61, 2, 3, 61);
+  const std::vector<float> expected = gradient(example, true);
+  for (const int64_t split : {1, 23, 61, 62, 130, 243}) {
+    CAPTURE(split);
+    std::vector<float> result(expected.size(), -1);
+    const InputGradient problem = example.problem(result, true);
+    input_gradient(problem, split, example.pixels);
+    for (int64_t i = 0; i < split * example.channels; ++i) {
+      REQUIRE(result[i] == -1);
+    }
+    input_gradient(problem, 0, split);
+    CHECK(result == expected);
+  }
+}
+
+TEST_CASE("a NaN reaches every channel of its pixel and no other pixel") {
+  Example example = random_example(40, 2, 3, 1);
+  example.grad[17 * example.grad_channels + 5] = std::nanf("");
+  const std::vector<float> result = gradient(example, false);
+  for (int64_t i = 0; i < example.pixels * example.channels; ++i) {
+    CHECK(std::isnan(result[i]) == (i / example.channels == 17));
+  }
+}
