@@ -18,7 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vkdnw.convolution import conv3x3_input_gradient, winograd_weights
+from vkdnw.convolution import (
+    conv1x1_input_gradient,
+    conv3x3_input_gradient,
+    winograd_weights,
+)
 from vkdnw.per_sample.capture import PathChanged, Recorder
 from vkdnw.per_sample.fusion import Fusion, pools_natively
 from vkdnw.per_sample.trace import Trace
@@ -74,7 +78,7 @@ class _Weights:
     conv: nn.Conv2d
     weight: Tensor  # scaled by the folded BatchNorm
     bias: Tensor | None
-    transformed: Tensor | None  # Winograd's, of the scaled weight
+    input_gradient: Callable[[Tensor, Tensor | None], Tensor] | None  # native, of (g, mask)
 
 
 def _scaled_weights(found: Trace, fusion: Fusion) -> _Weights:
@@ -89,8 +93,18 @@ def _scaled_weights(found: Trace, fusion: Fusion) -> _Weights:
         factor = scale.to(weight.device).view(-1, 1, 1, 1)
         weight, bias = (weight.double() * factor).to(weight.dtype), shift.to(weight)
     weight = weight.contiguous(memory_format=found.layout)
-    transformed = winograd_weights(weight) if fusion.winograd else None
-    return _Weights(conv, weight, bias, transformed)
+    return _Weights(conv, weight, bias, _input_gradient(fusion, weight))
+
+
+def _input_gradient(
+    fusion: Fusion, weight: Tensor
+) -> Callable[[Tensor, Tensor | None], Tensor] | None:
+    if fusion.gradient == "winograd":
+        transformed = winograd_weights(weight)
+        return lambda gradient, mask: conv3x3_input_gradient(gradient, transformed, mask)
+    if fusion.gradient == "pointwise":
+        return lambda gradient, mask: conv1x1_input_gradient(gradient, weight, mask)
+    return None
 
 
 def _convolution(
@@ -104,22 +118,22 @@ def _convolution(
         output: Tensor = conv._conv_forward(input, weights.weight, weights.bias)
         return output
 
-    def winograd(input: Tensor) -> Tensor:
+    def native(input: Tensor) -> Tensor:
         if fusion.relu is not None and vars(passed).pop("tensor", None) is not input:
             raise PathChanged(f"{fusion.conv} read something else than {fusion.relu} returned")
         rectify = fusion.relu is not None
-        output, seen = _WinogradConvolution.apply(input, anchor, weights, rectify)  # type: ignore[no-untyped-call]
+        output, seen = _NativeConvolution.apply(input, anchor, weights, rectify)  # type: ignore[no-untyped-call]
         recorder.substitute_input(fusion.conv, seen)
         convolved: Tensor = output
         return convolved
 
-    if fusion.winograd:
-        return winograd
+    if fusion.gradient is not None:
+        return native
     weights.weight.requires_grad_(True)
     return plain
 
 
-class _WinogradConvolution(torch.autograd.Function):
+class _NativeConvolution(torch.autograd.Function):
     """(ReLU and) convolution; returns its output, and the input that the convolution read."""
 
     @staticmethod
@@ -138,8 +152,7 @@ class _WinogradConvolution(torch.autograd.Function):
         if gradient is None or not ctx.needs_input_grad[0]:
             return None, None, None, None
         gradient = gradient.contiguous(memory_format=torch.channels_last)
-        flowing = conv3x3_input_gradient(gradient, ctx.weights.transformed, ctx.mask)
-        return flowing, None, None, None
+        return ctx.weights.input_gradient(gradient, ctx.mask), None, None, None
 
 
 def _pooling() -> Forward:

@@ -6,8 +6,8 @@ maps in the forward and in each of the many backward passes:
 * BatchNorm in eval mode is a fixed scale and shift of each channel, so it folds into the weights.
   The derivatives stay those of the separate layers: with ``y = s * conv(x) + t`` the gradient at
   the convolution's own output is ``s g``, and the normalised input is ``(y - bias) / weight``.
-* On a CPU in float32, the data gradient of a 3x3 convolution goes through Winograd's algorithm,
-  which applies the ReLU's mask on the way out.
+* On a CPU in float32, the data gradients of 3x3 and 1x1 convolutions have native ops, by
+  Winograd's algorithm and as a product, that apply the ReLU's mask on the way out.
 
 A pattern counts only where the graph proves it: each layer called once, each output read by the
 next layer alone, no hooks of the caller's in between.
@@ -15,7 +15,8 @@ next layer alone, no hooks of the caller's in between.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,9 @@ from vkdnw.per_sample.graph import Node
 from vkdnw.per_sample.trace import Trace
 from vkdnw.rules.batch_norm import normaliser
 
+Gradient = Literal["winograd", "pointwise"]
+
+MAX_POINTWISE_CHANNELS = 128  # the native product loses its lead where weights leave level 1
 MAX_OFFSET = 10.0  # |bias / weight| up to which (y - bias) / weight keeps its digits
 
 
@@ -44,8 +48,8 @@ class Fusion:
 
     conv: str
     norm: FoldedNorm | None
-    relu: str | None  # in front; only with winograd
-    winograd: bool
+    relu: str | None  # in front; only with a native gradient
+    gradient: Gradient | None  # None: autograd's
 
 
 def find_fusions(found: Trace) -> tuple[Fusion, ...]:
@@ -60,30 +64,34 @@ def find_fusions(found: Trace) -> tuple[Fusion, ...]:
     for site, record in found.records.items():
         if site not in single or record.edge is None or not _is_conv(found, site):
             continue
-        winograd = takes_winograd(found.layers[site.layer].module, record.input, found.layout)
-        relu = _relu_before(found, record, makers) if winograd else None
+        gradient = native_gradient(found.layers[site.layer].module, record.input, found.layout)
+        relu = _relu_before(found, record, makers) if gradient is not None else None
         norm = _norm_after(found, record, makers)
-        if winograd or norm is not None:
-            fusions.append(Fusion(site.layer, norm, relu, winograd))
+        if gradient is not None or norm is not None:
+            fusions.append(Fusion(site.layer, norm, relu, gradient))
     return _with_intact_outputs(found, tuple(fusions))
 
 
-def takes_winograd(conv: nn.Module, x: Tensor, layout: torch.memory_format) -> bool:
-    """Whether the native data gradient covers this convolution."""
-    return (
-        isinstance(conv, nn.Conv2d)
-        and x.device.type == "cpu"
-        and x.dtype == torch.float32
-        and layout == torch.channels_last
-        and conv.kernel_size == (3, 3)
-        and conv.stride == (1, 1)
-        and conv.padding in ((1, 1), "same")
-        and conv.padding_mode == "zeros"
-        and conv.dilation == (1, 1)
-        and conv.groups == 1
-        and conv.in_channels % CHANNEL_MULTIPLE == 0
-        and conv.out_channels % CHANNEL_MULTIPLE == 0
-    )
+def native_gradient(conv: nn.Module, x: Tensor, layout: torch.memory_format) -> Gradient | None:
+    """The native op that computes this convolution's data gradient, if one does."""
+    if (
+        not isinstance(conv, nn.Conv2d)
+        or x.device.type != "cpu"
+        or x.dtype != torch.float32
+        or layout != torch.channels_last
+        or conv.stride != (1, 1)
+        or conv.dilation != (1, 1)
+        or conv.groups != 1
+        or conv.padding_mode != "zeros"
+        or conv.in_channels % CHANNEL_MULTIPLE
+        or conv.out_channels % CHANNEL_MULTIPLE
+    ):
+        return None
+    if conv.kernel_size == (3, 3) and conv.padding in ((1, 1), "same"):
+        return "winograd"
+    widest = max(conv.in_channels, conv.out_channels)
+    pointwise = conv.kernel_size == (1, 1) and conv.padding in ((0, 0), "same", "valid")
+    return "pointwise" if pointwise and widest <= MAX_POINTWISE_CHANNELS else None
 
 
 def pools_natively(x: Tensor) -> bool:
@@ -168,8 +176,8 @@ def _with_intact_outputs(found: Trace, fusions: tuple[Fusion, ...]) -> tuple[Fus
     for fusion in fusions:
         if fusion.norm is None or _survives(found, fusion.norm.name, tame):
             kept.append(fusion)
-        elif fusion.winograd:
-            kept.append(Fusion(fusion.conv, None, fusion.relu, True))
+        elif fusion.gradient is not None:
+            kept.append(replace(fusion, norm=None))
     return tuple(kept)
 
 
