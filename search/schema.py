@@ -70,6 +70,7 @@ CREATE TABLE evaluations (
     seconds    REAL NOT NULL,
     fallback   TEXT NOT NULL  -- JSON: parameters differentiated without a rule
 );
+CREATE INDEX evaluations_by_task ON evaluations (network_id, seed);
 
 CREATE TABLE scores (
     network_id    INTEGER NOT NULL REFERENCES networks,

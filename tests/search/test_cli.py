@@ -149,6 +149,12 @@ def test_without_a_subcommand_the_help_is_shown(vkdnw: Vkdnw) -> None:
     assert all(name in out for name in ("search", "top", "evaluate", "doctor", "--version"))
 
 
+def test_the_command_answers_without_loading_torch() -> None:
+    """Loading it takes a second or two, which nobody waits for to read the help."""
+    check = "import vkdnw.search.cli, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-P", "-c", check], check=False).returncode == 0
+
+
 def test_version(vkdnw: Vkdnw) -> None:
     from importlib.metadata import version
 
@@ -246,7 +252,17 @@ def test_a_failing_scorer_is_told_and_is_a_failure(
 
 def test_ctrl_c_leaves_a_run_and_says_how_to_go_on(tmp_path: Path) -> None:
     """The whole command at a terminal: the signal goes to every process of the session."""
-    arguments = ["search", "nb201", "--out", str(tmp_path), *TINY, "--all", "--workers", "2"]
+    arguments = [
+        "search",
+        "nb201",
+        "--out",
+        str(tmp_path),
+        *TINY,
+        "--sample",
+        "2000",
+        "--workers",
+        "2",
+    ]
     process = subprocess.Popen(
         [*COMMAND, *arguments], stderr=subprocess.PIPE, text=True, start_new_session=True
     )

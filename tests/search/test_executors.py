@@ -119,20 +119,13 @@ def test_tasks_may_be_submitted_while_others_run(executor: Executor[Any, Any]) -
 
 def test_cancel_gives_back_exactly_what_was_not_begun(executor: Executor[Any, Any]) -> None:
     submit(executor, [("square", n) for n in range(20)])
-    first = collect_at_least_one(executor)
-    dropped = executor.cancel()
-    rest = []
-    while outcomes := list(executor.wait(5.0)):
-        rest += outcomes
-    seen = sorted([*(o.task for o in [*first, *rest]), *dropped])
-    assert seen == [("square", n) for n in range(20)]
-
-
-def collect_at_least_one(executor: Executor[Any, Any]) -> list[Outcome[Any, Any]]:
     outcomes: list[Outcome[Any, Any]] = []
     while not outcomes:
         outcomes += executor.wait(0.1)
-    return outcomes
+    dropped = executor.cancel()
+    outcomes += collect(executor, 20 - len(dropped) - len(outcomes))
+    assert not executor.wait(0.1)
+    assert sorted([*(o.task for o in outcomes), *dropped]) == [("square", n) for n in range(20)]
 
 
 def test_waiting_with_nothing_in_flight_returns_at_once(executor: Executor[Any, Any]) -> None:

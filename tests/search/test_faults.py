@@ -89,7 +89,7 @@ def test_the_undisturbed_run_is_complete(undisturbed: Rows) -> None:
     assert len({row[-1] for row in undisturbed.values()}) == TASKS  # equal networks, equal bits
 
 
-@pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.parametrize("workers", [1, 5])
 def test_the_number_of_workers_does_not_change_a_bit(
     tmp_path: Path, undisturbed: object, workers: int
 ) -> None:
@@ -165,11 +165,10 @@ def test_a_network_that_kills_its_workers_is_recorded_and_may_be_scored_later(
     assert len(healed) == 2 * (COUNT + 2)
 
 
-@pytest.mark.parametrize("limit", [120_000, 160_000])
-def test_a_full_disk(tmp_path: Path, undisturbed: object, limit: int) -> None:
+def test_a_full_disk(tmp_path: Path, undisturbed: object) -> None:
     """A limit on the size of files stands in for the disk: it works without being root."""
     run = FakeRun(str(tmp_path), COUNT)
-    said = finish(replace(run, file_limit=limit), code=1)
+    said = finish(replace(run, file_limit=140_000), code=1)
     assert f"{tmp_path / STATE}: " in said
     assert "what was finished before is safe" in said
     kept = scored(tmp_path)
@@ -317,14 +316,16 @@ with open_results(Path(sys.argv[2])) as results:
 
 
 def test_two_runners_on_one_run(tmp_path: Path, undisturbed: object) -> None:
-    run = FakeRun(str(tmp_path), COUNT, seconds=0.02)
+    run = FakeRun(str(tmp_path), COUNT, seconds=0.3)
     with started(run) as first:
         wait_until(lambda: scored(tmp_path))
         said = finish(run, code=1)
         assert f"{tmp_path} is in use by another runner, pid {first.pid};" in said
-        assert first.poll() is None
-        _, said = first.communicate(timeout=60)
-    assert first.returncode == 0, said
+        before = len(scored(tmp_path))
+        wait_until(lambda: len(scored(tmp_path)) > before)  # the first one works on
+        first.kill()
+        first.wait()
+    finish(replace(run, seconds=0.0))
     assert rows(tmp_path) == undisturbed
 
 
@@ -340,8 +341,10 @@ def test_the_lock_of_a_killed_runner_is_gone_with_it(tmp_path: Path, undisturbed
     assert rows(tmp_path) == undisturbed
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("workers", "number", "code"),
+    [(0, signal.SIGINT, 130), (2, signal.SIGINT, 130), (2, signal.SIGTERM, 143)],
+)
 def test_an_interrupt_leaves_a_run_that_goes_on(
     tmp_path: Path, undisturbed: object, workers: int, number: signal.Signals, code: int
 ) -> None:

@@ -88,12 +88,12 @@ def run(folder: Path, count: int, workers: int) -> Summary:
 def test_workers_and_goes_do_not_change_a_bit_of_a_run(tmp_path: Path) -> None:
     """The guarantee of the fault tests, with real networks in real workers."""
     run(tmp_path / "one", 8, workers=0)
-    for count in (3, 6, 8):
-        run(tmp_path / "three goes", count, workers=1)
+    for count in (3, 8):
+        run(tmp_path / "two goes", count, workers=1)
     run(tmp_path / "two workers", 8, workers=2)
     expected = rows(tmp_path / "one")
     assert len(expected) == 16
-    assert rows(tmp_path / "three goes") == expected
+    assert rows(tmp_path / "two goes") == expected
     assert rows(tmp_path / "two workers") == expected
     assert run(tmp_path / "two workers", 8, workers=2).scored == 0
 
