@@ -33,11 +33,18 @@ class Batch:
         def take(value: Any) -> Any:
             if not _has_samples(value):
                 return value
-            piece = value[index]
+            piece = value[index if isinstance(index, slice) else index.to(value.device)]
             memory_format = layout if piece.dim() == 4 else torch.contiguous_format
             return piece.clone(memory_format=memory_format)
 
         return self._map(take, size=_length(index, self.size))
+
+    def samples(self, chosen: range, layout: torch.memory_format, fewest: int) -> Batch:
+        """A copy of consecutive samples; the first is repeated at the end up to ``fewest``."""
+        if len(chosen) >= fewest:
+            return self.chunk(slice(chosen.start, chosen.stop), layout)
+        repeats = [chosen.start] * (fewest - len(chosen))
+        return self.chunk(torch.tensor([*chosen, *repeats]), layout)
 
     def to(self, dtype: torch.dtype | None) -> Batch:
         """Floating-point tensors in another dtype; None changes nothing."""

@@ -92,8 +92,14 @@ def _chunk(
     samples: range,
     cotangents: Tensor,
 ) -> Chunk:
-    piece = problem.batch.chunk(slice(samples.start, samples.stop), found.layout)
+    if found.by_sample:
+        size = (len(samples), len(cotangents), plan.columns)
+        jacobian = torch.zeros(size, dtype=found.dtype, device=problem.device)
+        logits = add_fallback_columns(jacobian, problem, found, plan, samples, cotangents)
+        return Chunk(samples, jacobian, logits)
+    piece = problem.batch.samples(samples, found.layout, found.fewest)
     jacobian, logits = chunk_jacobian(problem, found, plan, recorder, piece, cotangents)
+    jacobian, logits = jacobian[: len(samples)], logits[: len(samples)]  # less repeated ones
     if plan.fallback:
         add_fallback_columns(jacobian, problem, found, plan, samples, cotangents)
     return Chunk(samples, jacobian, logits)
@@ -108,12 +114,13 @@ def chunk_size(problem: Problem, found: Trace) -> tuple[int, int]:
     on_cpu = problem.device.type == "cpu"
     threads = problem.threads if on_cpu else 1
     fitting = problem.max_memory // found.bytes_per_sample
-    if fitting < 1:
+    if fitting < found.fewest:
         raise MemoryError(
-            f"max_memory={problem.max_memory} bytes: one sample needs about "
-            f"{found.bytes_per_sample} bytes; raise it or use smaller inputs"
+            f"max_memory={problem.max_memory} bytes: the model takes {found.fewest} samples at a "
+            f"time or more, and one needs about {found.bytes_per_sample} bytes; raise it or use "
+            "smaller inputs"
         )
-    threads = min(threads, fitting)
+    threads = min(threads, fitting // found.fewest)
     size = fitting // threads
     if on_cpu:
         size = min(size, max(1, CACHE_BYTES // found.largest_map))

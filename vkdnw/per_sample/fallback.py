@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vkdnw.batch import Batch
 from vkdnw.checks import check_logits, pick_logits
 from vkdnw.per_sample.plan import Plan
 from vkdnw.per_sample.problem import Problem
@@ -55,19 +54,15 @@ def add_fallback_columns(
 
 def _forward_alone(problem: Problem, found: Trace, sample: int) -> Tensor:
     """Logits of one sample; ``[2, C]``, twice the same, for a model that needs a batch."""
-    logits = _forward(problem, problem.batch.chunk(slice(sample, sample + 1), found.layout))
-    if logits.dim() == 2 and logits.shape[0] == 1:
-        check_logits(logits, 1)
-        return logits
-    # A squeeze() in the model drops the axis of a single sample.
-    twice = torch.tensor([sample, sample], device=problem.device)
-    logits = _forward(problem, problem.batch.chunk(twice, found.layout))
-    check_logits(logits, 2)
+    piece = problem.batch.samples(range(sample, sample + 1), found.layout, found.fewest)
+    logits = pick_logits(piece.forward(problem.model), problem.output)
+    check_logits(logits, piece.size)
+    if logits.shape[1] != found.classes:
+        raise ValueError(
+            f"the model returns {found.classes} logits for some samples and {logits.shape[1]} for "
+            f"sample {sample}; the number of classes must not depend on the data"
+        )
     return logits
-
-
-def _forward(problem: Problem, piece: Batch) -> Tensor:
-    return pick_logits(piece.forward(problem.model), problem.output)
 
 
 def _gradients(logits: Tensor, chosen: Sequence[Tensor], row: Tensor) -> list[Tensor | None]:

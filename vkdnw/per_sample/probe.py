@@ -37,9 +37,9 @@ def run_probe(problem: Problem, recorder: Recorder) -> Probe:
     for layout in LAYOUTS if has_images else LAYOUTS[1:]:
         try:
             return _probe_in(layout, problem, recorder)
-        except RuntimeError:
-            # A model may call .view() on what it takes for contiguous images; another error will
-            # come again in the plain layout, and be the caller's.
+        except Exception:
+            # A model may call .view() on what it takes for contiguous images, or check that they
+            # are; another error will come again in the plain layout, and be the caller's.
             if layout == LAYOUTS[-1]:
                 raise
     raise AssertionError("unreachable: the last layout returns or raises")
@@ -83,10 +83,9 @@ _REPEATABLE = {torch.float64: 1e-9, torch.float32: 1e-4}
 def check_repeatable(problem: Problem, probe: Probe) -> None:
     """Runs the first sample again beside another companion; its logits must stay."""
     companion = 2 if problem.batch.size > 2 else 0
-    index = torch.tensor([0, companion][: probe.samples], device=problem.device)
-    piece = problem.batch.chunk(index, probe.layout)
-    with torch.no_grad():
-        again = pick_logits(piece.forward(problem.model), problem.output)[0]
+    piece = problem.batch.chunk(torch.tensor([0, companion][: probe.samples]), probe.layout)
+    # With gradients, as before: without them torch's attention computes padding otherwise.
+    again = pick_logits(piece.forward(problem.model), problem.output)[0].detach()
     before = probe.logits.detach()[0]
     difference = float((again - before).abs().max())
     scale = float(before.abs().max())
@@ -97,6 +96,19 @@ def check_repeatable(problem: Problem, probe: Probe) -> None:
             "treats samples apart: call model.eval(), and replace batch statistics and random "
             "operations"
         )
+
+
+def fewest_samples(problem: Problem, probe: Probe) -> int:
+    """Samples that a forward pass needs: 2 where a ``squeeze()`` drops the axis of a lone one."""
+    if probe.samples == 1:
+        return 1
+    alone = problem.batch.chunk(slice(0, 1), probe.layout)
+    try:
+        with torch.no_grad():
+            logits = pick_logits(alone.forward(problem.model), problem.output)
+    except Exception:
+        return 2  # it took two samples, so their number is what it cannot take
+    return 1 if logits.shape == (1, probe.logits.shape[1]) else 2
 
 
 def sample_rows(probe: Probe, ruled: Records) -> dict[CallSite, int]:

@@ -51,9 +51,8 @@ def chunk_jacobian(
         logits = pick_logits(piece.forward(problem.model), problem.output)
     check_logits(logits, piece.size)
     _check_path(problem, found, logits, records)
-    dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
     jacobian = torch.zeros(
-        piece.size, len(cotangents), plan.columns, dtype=dtype, device=logits.device
+        piece.size, len(cotangents), plan.columns, dtype=found.dtype, device=logits.device
     )
     if plan.entries or plan.dense:
         _accumulate(jacobian, found, plan, records, logits, cotangents)

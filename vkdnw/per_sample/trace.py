@@ -15,7 +15,7 @@ from torch import nn
 
 from vkdnw.per_sample.capture import CallSite, Recorder, Records
 from vkdnw.per_sample.graph import Node, consumers, uses
-from vkdnw.per_sample.probe import check_repeatable, run_probe, sample_rows
+from vkdnw.per_sample.probe import check_repeatable, fewest_samples, run_probe, sample_rows
 from vkdnw.per_sample.problem import Problem
 from vkdnw.rules import Rule, rule_for
 
@@ -33,8 +33,11 @@ class Layer:
 class Trace:
     """What the probe found; ``terms`` are the layer calls that make up a covered parameter."""
 
+    chosen: tuple[str, ...]  # parameters with chosen scalars, in the selection's order
     classes: int
+    dtype: torch.dtype  # of the Jacobian: float64 for float64 logits, else float32
     layout: torch.memory_format  # of images
+    fewest: int  # samples that a forward pass needs
     layers: dict[str, Layer]
     relus: dict[str, nn.ReLU]  # by module name; they may be fused with the layer behind them
     pools: dict[str, nn.AvgPool2d]  # 3x3 average poolings of stride 1, by module name
@@ -47,6 +50,11 @@ class Trace:
     bytes_per_sample: int  # kept alive between forward and backward, and by the gradients
     records: Records  # of the probe itself: layers with a rule, and ReLUs
     users: dict[Node, list[Node]]  # the probe's graph
+
+    @property
+    def by_sample(self) -> bool:
+        """Whether every parameter is left to the fallback, so that nothing is run as a chunk."""
+        return self.fallback == self.chosen
 
     def module(self, name: str) -> nn.Module:
         """A layer, a ReLU or a pooling by its name."""
@@ -92,9 +100,13 @@ def trace(problem: Problem) -> Trace:
     rows = sample_rows(probe, ruled)
     users = consumers(probe.logits)
     terms, fallback, unreached = _coverage(problem, layers, ruled, rows, users)
+    in_double = probe.logits.dtype == torch.float64
     return Trace(
+        chosen=problem.selection.names,
         classes=probe.logits.shape[1],
+        dtype=torch.float64 if in_double else torch.float32,
         layout=probe.layout,
+        fewest=fewest_samples(problem, probe),
         layers=layers,
         relus=relus,
         pools=_pools(problem.model),
@@ -126,8 +138,7 @@ def _pools(model: nn.Module) -> dict[str, nn.AvgPool2d]:
 
 def without_rules(found: Trace) -> Trace:
     """The same trace with every parameter left to the fallback."""
-    reached = tuple(found.terms) + found.fallback + found.unreached
-    return replace(found, terms={}, fallback=reached, unreached=())
+    return replace(found, terms={}, fallback=found.chosen, unreached=())
 
 
 def require_gradients(problem: Problem) -> None:
