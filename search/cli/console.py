@@ -23,6 +23,11 @@ def stderr() -> Console:
     return Console(stderr=True)
 
 
+def print_line(console: Console, text: str) -> None:
+    """Print a line as it is: not wrapped, so that it can be copied, and no part of it coloured."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 def print_json(content: Any) -> None:
     """Print strict JSON: JSON has no NaN and no infinities, so these become strings."""
     json.dump(_strict(content), sys.stdout, indent=2, allow_nan=False)

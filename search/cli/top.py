@@ -14,6 +14,8 @@ from vkdnw.search.results import Results, Tally, open_results
 
 COUNT = 10
 LISTED_FAILURES = 5
+WIDE = 170
+"""Columns that a table with architectures takes; in a narrower terminal they follow in a list."""
 
 
 def top(
@@ -35,19 +37,22 @@ def show(run: Path, results: Results, count: int, by: str, as_json: bool) -> Non
     with console.usage_errors("--by"):
         ranked = rank(results.evaluations(), by)[:count]
     if as_json:
-        console.print_json({"run": str(run), "by": by, **asdict(tally), "top": map_rows(ranked)})
+        console.print_json(
+            {"run": str(run), "by": by, **asdict(tally), "top": list(map(asdict, ranked))}
+        )
         return
     out = console.stdout()
-    out.print(f"{run}: {describe(tally)}", highlight=False, markup=False, soft_wrap=True)
+    console.print_line(out, f"{run}: {describe(tally)}")
     for failure in tally.failures[:LISTED_FAILURES]:
-        out.print(
-            f"  failed: {failure.network} seed {failure.seed}: {failure.reason}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
+        console.print_line(
+            out, f"  failed: {failure.network} seed {failure.seed}: {failure.reason}"
         )
     if ranked:
-        out.print(table(ranked, by))
+        wide = out.width >= WIDE
+        out.print(table(ranked, by, architectures=wide))
+        if not wide:
+            for row in ranked:
+                console.print_line(out, f"{row.rank:3}  {row.architecture}")
 
 
 def describe(tally: Tally) -> str:
@@ -61,22 +66,20 @@ def describe(tally: Tally) -> str:
     )
 
 
-def map_rows(ranked: Sequence[Ranked]) -> list[dict[str, object]]:
-    return [asdict(row) for row in ranked]
-
-
-def table(ranked: Sequence[Ranked], by: str) -> Table:
+def table(ranked: Sequence[Ranked], by: str, architectures: bool) -> Table:
     """The ranking as a table, a column for each value; +- is the deviation over seeds."""
     shown = Table(title=f"Top {len(ranked)} by {by}", title_justify="left", header_style="bold")
     shown.add_column("#", justify="right")
-    shown.add_column("architecture", overflow="fold")
+    if architectures:
+        shown.add_column("architecture", no_wrap=True)
     names = [name for name in COLUMNS if any(name in row.values for row in ranked)]
     for name in names:
         shown.add_column(COLUMNS[name][0], justify="right")
     shown.add_column("equal", justify="right")
     for row in ranked:
         cells = [_cell(row, name) for name in names]
-        shown.add_row(str(row.rank), row.architecture, *cells, _equal(row))
+        name_cell = [row.architecture] if architectures else []
+        shown.add_row(str(row.rank), *name_cell, *cells, _equal(row))
     return shown
 
 

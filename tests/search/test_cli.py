@@ -170,6 +170,17 @@ def test_top_of_no_run_is_a_failure(vkdnw: Vkdnw, tmp_path: Path) -> None:
     assert "Traceback" in err
 
 
+@pytest.mark.parametrize("columns", [80, 200])
+def test_an_architecture_is_never_broken_over_lines(
+    vkdnw: Vkdnw, finished: Path, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    """It is there to be copied, from a narrow terminal too."""
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes this for a terminal
+    monkeypatch.setenv("COLUMNS", str(columns))
+    _, out, _ = vkdnw("top", finished)
+    assert all(row.architecture in out for row in ranked(finished))
+
+
 def test_top_by_another_value(vkdnw: Vkdnw, finished: Path) -> None:
     code, out, _ = vkdnw("top", finished, "-n", 2, "--by", "flops", "--json")
     flops = [row["values"]["flops"] for row in json.loads(out)["top"]]
