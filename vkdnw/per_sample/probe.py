@@ -159,7 +159,7 @@ def sample_rows(probe: Probe, ruled: Records) -> dict[CallSite, int]:
 
 def _rows(record: Record, samples: int) -> int | None:
     """Leading rows of a call per sample, if its input and output agree on them."""
-    given, returned = record.input, record.output
-    if given.dim() == 0 or given.shape[0] != returned.shape[0] or given.shape[0] % samples:
+    count = record.input.shape[0]
+    if count == 0 or count != record.output.shape[0] or count % samples:
         return None
-    return given.shape[0] // samples
+    return count // samples

@@ -97,7 +97,12 @@ def trace(problem: Problem) -> Trace:
         probe = run_probe(problem, recorder)
     check_repeatable(problem, probe)
     ruled = {site: probe.records[site] for site in probe.records if site.layer in layers}
-    rows = sample_rows(probe, ruled)
+    batched = {
+        site: record
+        for site, record in ruled.items()
+        if layers[site.layer].rule.batched(layers[site.layer].module, record.input)
+    }
+    rows = sample_rows(probe, batched)
     users = consumers(probe.logits)
     terms, fallback, unreached = _coverage(problem, layers, ruled, rows, users)
     in_double = probe.logits.dtype == torch.float64

@@ -50,6 +50,7 @@ def _dense(layer: nn.Module, leaf: str, x: Tensor, g: Tensor, rows: range) -> Te
 
 RULE = Rule(
     supports=lambda layer: isinstance(layer, _BatchNorm) and layer.running_mean is not None,
+    batched=lambda layer, x: True,
     channels=_channels,
     gradient=_gradient,
     picks=_picks,

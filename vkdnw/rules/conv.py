@@ -47,6 +47,11 @@ def _supports(layer: nn.Module) -> bool:
     return isinstance(layer, _ConvNd)
 
 
+def _batched(layer: nn.Module, x: Tensor) -> bool:
+    assert isinstance(layer, _ConvNd)
+    return x.dim() == _spatial(layer) + 2
+
+
 def _channels(layer: nn.Module, leaf: str, x: Tensor, indices: Tensor) -> Tensor:
     assert isinstance(layer, _ConvNd)
     if layer.padding_mode != "zeros":
@@ -118,6 +123,7 @@ def _dense(layer: nn.Module, leaf: str, x: Tensor, g: Tensor, rows: range) -> Te
 
 RULE = Rule(
     supports=_supports,
+    batched=_batched,
     channels=_channels,
     gradient=_gradient,
     picks=_picks,

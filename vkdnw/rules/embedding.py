@@ -48,6 +48,7 @@ def _dense(layer: nn.Module, leaf: str, x: Tensor, g: Tensor, rows: range) -> Te
 
 RULE = Rule(
     supports=_supports,
+    batched=lambda layer, x: x.dim() >= 1,
     channels=_channels,
     gradient=_gradient,
     picks=_picks,

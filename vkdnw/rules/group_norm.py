@@ -25,6 +25,7 @@ def _dense(layer: nn.Module, leaf: str, x: Tensor, g: Tensor, rows: range) -> Te
 
 RULE = Rule(
     supports=lambda layer: True,
+    batched=lambda layer, x: x.dim() >= 2,
     channels=_channels,
     gradient=batch_norm.RULE.gradient,  # channels sit on the same axis
     picks=_picks,

@@ -8,6 +8,11 @@ from torch import Tensor, nn
 from vkdnw.rules.rule import Picks, Rule, dense_product, dense_sum, pointwise_picks, positions_last
 
 
+def _batched(layer: nn.Module, x: Tensor) -> bool:
+    assert isinstance(layer, nn.LayerNorm)
+    return x.dim() > len(layer.normalized_shape)
+
+
 def _flattened(layer: nn.LayerNorm, tensor: Tensor, lead: int) -> Tensor:
     """``[lead..., r, T..., normalised axes]`` to canonical ``[lead..., N, 1, 1, positions]``."""
     tensor = tensor.flatten(-len(layer.normalized_shape))
@@ -40,6 +45,7 @@ def _dense(layer: nn.Module, leaf: str, x: Tensor, g: Tensor, rows: range) -> Te
 
 RULE = Rule(
     supports=lambda layer: True,
+    batched=_batched,
     channels=_channels,
     gradient=_gradient,
     picks=_picks,

@@ -35,6 +35,7 @@ def _dense(layer: nn.Module, leaf: str, x: Tensor, g: Tensor, rows: range) -> Te
 
 RULE = Rule(
     supports=lambda layer: True,
+    batched=lambda layer, x: x.dim() >= 2,
     channels=_channels,
     gradient=_gradient,
     picks=_picks,

@@ -43,6 +43,8 @@ class Rule:
     """How one layer type is differentiated; ``leaf`` is the parameter's name in the layer.
 
     ``supports``  whether this very layer is covered (options may exclude it).
+    ``batched``   whether an input has a leading axis of rows before the layer's own axes: layers
+                  also take a lone image, or a vector of parameters.
     ``channels``  input ``[b, r, ...]`` to canonical ``x``; ``r`` rows of the layer's leading axis
                   belong to one sample (windows of an image, frames of a clip; usually 1).
     ``gradient``  output gradient ``[K, b, r, ...]`` to canonical ``g``.
@@ -52,6 +54,7 @@ class Rule:
     """
 
     supports: Callable[[nn.Module], bool]
+    batched: Callable[[nn.Module, Tensor], bool]
     channels: Callable[[nn.Module, str, Tensor, Tensor], Tensor]
     gradient: Callable[[nn.Module, Tensor], Tensor]
     picks: Callable[[nn.Module, str, Tensor], Picks]
