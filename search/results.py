@@ -72,7 +72,7 @@ class Results:
             key = (network_id, seed)
             if key not in scores:
                 continue
-            values = _with_single({**counts[architecture_id], **scores[key]})
+            values = _with_single({**scores[key], **counts[architecture_id]})
             seconds, fallback = timing[key]
             found.append(
                 Evaluation(
@@ -156,5 +156,5 @@ def open_results(folder: Path) -> Iterator[Results]:
 def _with_single(values: dict[str, float]) -> dict[str, float]:
     """Add VKDNW_single, the number of parameter tensors plus VKDNW (Section 4.1 of the paper)."""
     if "layers" in values and "vkdnw" in values:
-        values["single"] = values["layers"] + values["vkdnw"]
+        return {"single": values["layers"] + values["vkdnw"], **values}
     return values
