@@ -98,12 +98,30 @@ class Recorder:
                 given = args[0] if args else next(iter(kwargs.values()))
             ordinal = self._current.calls.get(name, 0)
             self._current.calls[name] = ordinal + 1
-            edge = get_gradient_edge(output) if output.requires_grad else None
+            edge = _entry(output) if output.requires_grad else None
             records[CallSite(name, ordinal)] = Record(
                 given, given._version, output, output._version, edge
             )
 
         return record
+
+
+def _entry(output: Tensor) -> GradientEdge:
+    """Where a layer's output enters the graph; the gradient there may have another shape.
+
+    A layer may return a view of what it computed (Linear over positions does). Writing into a view
+    rewrites the history of all of it, and the view's own node drops out of the graph.
+    """
+    base = output._base
+    if (
+        base is not None
+        and base.grad_fn is not None
+        and base.numel() == output.numel()
+        and base.is_contiguous()
+        and output.is_contiguous()
+    ):
+        output = base
+    return get_gradient_edge(output)
 
 
 def output_gradients(

@@ -112,7 +112,7 @@ def chunk_size(problem: Problem, found: Trace) -> tuple[int, int]:
         MemoryError: not even one sample fits ``max_memory``.
     """
     on_cpu = problem.device.type == "cpu"
-    threads = problem.threads if on_cpu else 1
+    threads = problem.threads if on_cpu and found.concurrent else 1
     fitting = problem.max_memory // found.bytes_per_sample
     if fitting < found.fewest:
         raise MemoryError(

@@ -59,6 +59,7 @@ class Plan:
     affine: Tensor  # [Q, 2] float64
     dense: tuple[DenseTerm, ...]
     fallback: tuple[FallbackTerm, ...]
+    fused: frozenset[str]  # layers whose own parameters do not enter the graph
 
 
 def make_plan(selection: Selection, found: Trace, fusions: tuple[Fusion, ...] = ()) -> Plan:
@@ -94,6 +95,7 @@ def make_plan(selection: Selection, found: Trace, fusions: tuple[Fusion, ...] = 
         affine=torch.cat([affine for _, affine in rows]) if rows else torch.empty(0, 2).double(),
         dense=tuple(dense),
         fallback=tuple(fallback),
+        fused=frozenset(fusion_of),
     )
 
 

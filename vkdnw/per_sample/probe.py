@@ -151,7 +151,7 @@ def sample_rows(probe: Probe, ruled: Records) -> dict[CallSite, int]:
         for site, gradient in zip(sites, gradients, strict=False):
             if gradient is None or site not in rows:
                 continue
-            other = gradient.unflatten(0, (2, rows[site]))[1 - sample]
+            other = gradient.reshape(2, -1)[1 - sample]
             if other.any():
                 del rows[site]
     return rows

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge
 
 from vkdnw import ops
 from vkdnw.batch import Batch
@@ -20,10 +21,11 @@ from vkdnw.per_sample.capture import (
     Records,
     output_gradients,
 )
-from vkdnw.per_sample.graph import consumers, uses
+from vkdnw.per_sample.graph import Node, consumers, uses
+from vkdnw.per_sample.owners import check_owners, rows_may_move
 from vkdnw.per_sample.plan import DenseTerm, Entry, Plan
 from vkdnw.per_sample.problem import Problem
-from vkdnw.per_sample.trace import Trace
+from vkdnw.per_sample.trace import Trace, parameter_calls
 
 
 def chunk_jacobian(
@@ -47,10 +49,15 @@ def chunk_jacobian(
     Raises:
         PathChanged: what the probe found does not hold for these samples.
     """
+    tracked = piece.with_leaves([])  # so that whatever is done to the inputs enters the graph
     with recorder.recording() as records:
-        logits = pick_logits(piece.forward(problem.model), problem.output)
+        logits = pick_logits(tracked.forward(problem.model), problem.output)
     check_logits(logits, piece.size)
-    _check_path(problem, found, logits, records)
+    users = consumers(logits)
+    _check_path(found, logits, records)
+    _check_uses(problem, found, plan, records, users)
+    if rows_may_move(piece, users):
+        check_owners(logits, {site: _edge(records[site]) for site in _sites(plan)})
     jacobian = torch.zeros(
         piece.size, len(cotangents), plan.columns, dtype=found.dtype, device=logits.device
     )
@@ -59,16 +66,11 @@ def chunk_jacobian(
     return jacobian, logits.detach()
 
 
-def _check_path(problem: Problem, found: Trace, logits: Tensor, records: Records) -> None:
+def _check_path(found: Trace, logits: Tensor, records: Records) -> None:
     if tuple(records) != found.calls:
         raise PathChanged("the layers called differ from the probe's")
     if logits.shape[1] != found.classes:
         raise PathChanged("the number of classes differs from the probe's")
-    parameters = dict(problem.model.named_parameters())
-    used = uses(consumers(logits))
-    for name in found.unreached:
-        if used[id(parameters[name])]:
-            raise PathChanged(f"{name} was not used by the probe's samples")
     for site in records.keys() & found.rows.keys():
         rows = found.rows[site]
         if records[site].input.shape[0] != rows * len(logits):
@@ -80,6 +82,36 @@ def _check_path(problem: Problem, found: Trace, logits: Tensor, records: Records
             )
 
 
+def _check_uses(
+    problem: Problem,
+    found: Trace,
+    plan: Plan,
+    records: Records,
+    users: dict[Node, list[Node]],
+) -> None:
+    """Every use of a parameter must be, as in the probe, a call of its layer."""
+    parameters = dict(problem.model.named_parameters())
+    calls, used = parameter_calls(found.layers, records, users), uses(users)
+    for name in found.chosen:
+        if name in found.fallback:
+            continue
+        expected = found.terms.get(name, ())
+        in_graph = sum(site.layer not in plan.fused for site, _ in expected)
+        if calls.get(name, ()) != expected or used[id(parameters[name])] != in_graph:
+            raise PathChanged(f"{name} is used otherwise than by the probe's samples")
+
+
+def _sites(plan: Plan) -> list[CallSite]:
+    """The layer calls that a plan takes columns from."""
+    parts: tuple[Entry | DenseTerm, ...] = (*plan.entries, *plan.dense)
+    return list(dict.fromkeys(part.site for part in parts))
+
+
+def _edge(record: Record) -> GradientEdge:
+    assert record.edge is not None  # the plan holds only calls that logits depend on
+    return record.edge
+
+
 def _accumulate(
     jacobian: Tensor,
     found: Trace,
@@ -89,14 +121,13 @@ def _accumulate(
     cotangents: Tensor,
 ) -> None:
     """Adds the terms of the plan's picks and dense rows, cotangent by cotangent."""
-    parts: tuple[Entry | DenseTerm, ...] = (*plan.entries, *plan.dense)
-    sites = list(dict.fromkeys(part.site for part in parts))
-    edges = [records[site].edge for site in sites]
+    sites = _sites(plan)
+    edges = [_edge(records[site]) for site in sites]
     position: dict[tuple[int, int], int] = {}  # a folded pair shares one edge
     for edge in edges:
-        position.setdefault((id(edge.node), edge.output_nr), len(position))  # type: ignore[union-attr]
+        position.setdefault((id(edge.node), edge.output_nr), len(position))
     where = {
-        site: position[id(edge.node), edge.output_nr]  # type: ignore[union-attr]
+        site: position[id(edge.node), edge.output_nr]
         for site, edge in zip(sites, edges, strict=True)
     }
     first_edges = {where[site]: edge for site, edge in zip(sites, edges, strict=True)}
@@ -115,7 +146,7 @@ def _accumulate(
         ]
     for k, cotangent in enumerate(cotangents):
         last = k == len(cotangents) - 1
-        flowing = output_gradients(logits, unique, cotangent, keep_graph=not last)  # type: ignore[arg-type]
+        flowing = output_gradients(logits, unique, cotangent, keep_graph=not last)
         gradients = {site: _gradient(found, site, records, flowing[where[site]]) for site in sites}
         row = jacobian[:, k : k + 1]  # [b, 1, P]
         if plan.entries:
@@ -141,10 +172,10 @@ def _kept(x: Tensor, channels: Tensor) -> Tensor:
 
 def _gradient(found: Trace, site: CallSite, records: Records, flowing: Tensor | None) -> Tensor:
     """The gradient at a layer's output in canonical form, with one cotangent in front."""
-    layer = found.layers[site.layer]
+    layer, output = found.layers[site.layer], records[site].output
     if flowing is None:  # no path from these logits: a gradient of zeros, never materialised
-        output = records[site].output
         flowing = torch.zeros((), dtype=output.dtype, device=output.device).expand(output.shape)
+    flowing = flowing.reshape(output.shape)  # the edge may be that of what the output is a view of
     by_sample = flowing.unflatten(0, (-1, found.rows[site])).unsqueeze(0)  # [1, b, r, ...]
     return layer.rule.gradient(layer.module, by_sample)
 

@@ -8,6 +8,7 @@ sample. What is not covered goes to the fallback.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,6 +18,7 @@ from vkdnw.per_sample.capture import CallSite, Recorder, Records
 from vkdnw.per_sample.graph import Node, consumers, uses
 from vkdnw.per_sample.probe import check_repeatable, fewest_samples, run_probe, sample_rows
 from vkdnw.per_sample.problem import Problem
+from vkdnw.per_sample.watch import watched
 from vkdnw.rules import Rule, rule_for
 
 
@@ -44,6 +46,7 @@ class Trace:
     calls: tuple[CallSite, ...]  # of layers that own chosen parameters, in order
     rows: dict[CallSite, int]  # rows of the layer's leading axis that belong to one sample
     terms: dict[str, tuple[tuple[CallSite, str], ...]]  # parameter name -> (call, leaf)
+    concurrent: bool  # whether several threads may run the model at once
     fallback: tuple[str, ...]  # parameters differentiated sample by sample
     unreached: tuple[str, ...]  # parameters the logits do not depend on
     largest_map: int  # bytes of one sample's largest layer output
@@ -95,7 +98,8 @@ def trace(problem: Problem) -> Trace:
     recorder = Recorder({name: layer.module for name, layer in layers.items()} | relus)
     with recorder.attached():
         probe = run_probe(problem, recorder)
-    check_repeatable(problem, probe)
+    with watched(problem.model) as seen:
+        check_repeatable(problem, probe)
     ruled = {site: probe.records[site] for site in probe.records if site.layer in layers}
     batched = {
         site: record
@@ -104,7 +108,10 @@ def trace(problem: Problem) -> Trace:
     }
     rows = sample_rows(probe, batched)
     users = consumers(probe.logits)
-    terms, fallback, unreached = _coverage(problem, layers, ruled, rows, users)
+    calls = parameter_calls(layers, ruled, users)
+    unfit = _unfit(layers, rows, calls)
+    unfit |= {name for name, p in problem.model.named_parameters() if id(p) in seen.replaced}
+    terms, fallback, unreached = _coverage(problem, calls, unfit, uses(users))
     in_double = probe.logits.dtype == torch.float64
     return Trace(
         chosen=problem.selection.names,
@@ -118,6 +125,7 @@ def trace(problem: Problem) -> Trace:
         calls=tuple(site for site in ruled if layers[site.layer].leaves),
         rows=rows,
         terms=terms,
+        concurrent=seen.concurrent,
         fallback=fallback,
         unreached=unreached,
         largest_map=_largest_map(probe.records, probe.samples),
@@ -158,27 +166,37 @@ def _largest_map(records: Records, samples: int) -> int:
     return max((record.output.nbytes // samples for record in records.values()), default=1)
 
 
-def _coverage(
-    problem: Problem,
-    layers: dict[str, Layer],
-    records: Records,
-    rows: dict[CallSite, int],
-    users: dict[Node, list[Node]],
-) -> tuple[dict[str, tuple[tuple[CallSite, str], ...]], tuple[str, ...], tuple[str, ...]]:
-    """Splits the chosen parameters into those covered by rules, the fallback's, and unreached."""
-    parameters = dict(problem.model.named_parameters())
-    used = uses(users)
+Terms = dict[str, tuple[tuple[CallSite, str], ...]]
+
+
+def parameter_calls(
+    layers: dict[str, Layer], records: Records, users: dict[Node, list[Node]]
+) -> Terms:
+    """For every chosen parameter: the recorded calls, and leaves in them, that logits depend on."""
     calls: dict[str, list[tuple[CallSite, str]]] = {}
-    unfit: set[str] = set()
     for site, record in records.items():
         if record.edge is None or record.edge.node not in users:
-            continue  # the logits do not depend on this call
-        layer = layers[site.layer]
-        fits = site in rows and (rows[site] == 1 or not layer.rule.single_row)
-        for leaf, name in layer.leaves.items():
+            continue
+        for leaf, name in layers[site.layer].leaves.items():
             calls.setdefault(name, []).append((site, leaf))
-            if not fits:
-                unfit.add(name)
+    return {name: tuple(found) for name, found in calls.items()}
+
+
+def _unfit(layers: dict[str, Layer], rows: dict[CallSite, int], calls: Terms) -> set[str]:
+    """Parameters of calls whose rows cannot be told apart by sample."""
+    return {
+        name
+        for name, found in calls.items()
+        for site, _ in found
+        if site not in rows or (rows[site] > 1 and layers[site.layer].rule.single_row)
+    }
+
+
+def _coverage(
+    problem: Problem, calls: Terms, unfit: set[str], used: Counter[int]
+) -> tuple[Terms, tuple[str, ...], tuple[str, ...]]:
+    """Splits the chosen parameters into those covered by rules, the fallback's, and unreached."""
+    parameters = dict(problem.model.named_parameters())
     terms, fallback, unreached = {}, [], []
     for name in problem.selection.names:
         count = used[id(parameters[name])]
@@ -187,5 +205,5 @@ def _coverage(
         elif name in unfit or len(calls.get(name, ())) != count:
             fallback.append(name)
         else:
-            terms[name] = tuple(calls[name])
+            terms[name] = calls[name]
     return terms, tuple(fallback), tuple(unreached)

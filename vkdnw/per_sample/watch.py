@@ -1,0 +1,86 @@
+"""Watches what a forward pass does to the model's own modules.
+
+A model may hand values from one part of its forward to another through an attribute, or call a
+layer with other weights for a moment (``torch.func.functional_call``). Either is fine while one
+thread runs it, and wrong numbers where two do; and what a layer computed with other weights is no
+derivative of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+_STANDARD = frozenset(vars(nn.Module())) - {"_parameters", "_buffers"}
+_DEPTH = 3  # of containers that are looked into
+
+
+@dataclass
+class Watch:
+    """What was seen, complete once the block has ended."""
+
+    replaced: set[int] = field(default_factory=set)  # ids of parameters not in place in a call
+    concurrent: bool = False  # whether several threads may run the model at once
+
+
+@contextmanager
+def watched(model: nn.Module) -> Iterator[Watch]:
+    """Watches the forward passes of the block. Caches should have been filled by an earlier one."""
+    seen = Watch()
+    hooked = any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    handles = []
+    try:
+        for module in model.modules():
+            if module._parameters:
+                hook = _compare(dict(module._parameters), seen.replaced)
+                handles.append(module.register_forward_hook(hook, prepend=True))
+        before = _attributes(model)
+        yield seen
+        same = _equal(before, _attributes(model))
+        # Hooks of the caller's may keep values anywhere.
+        seen.concurrent = same and not hooked and not seen.replaced
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _compare(own: dict[str, nn.Parameter | None], replaced: set[int]) -> Any:
+    def compare(module: nn.Module, args: Any, output: Any) -> None:
+        for name, parameter in own.items():
+            if module._parameters.get(name) is not parameter:
+                replaced.add(id(parameter))
+
+    return compare
+
+
+def _attributes(model: nn.Module) -> list[Any]:
+    """What modules hold; objects themselves, so that none is freed and its address used again."""
+    return [
+        (name, _mark(value, _DEPTH))
+        for module in model.modules()
+        for name, value in vars(module).items()
+        if name not in _STANDARD
+    ]
+
+
+def _mark(value: Any, depth: int) -> Any:
+    if isinstance(value, Tensor):
+        return value, None if value.is_inference() else value._version
+    if isinstance(value, Mapping) and depth:
+        return [(key, _mark(item, depth - 1)) for key, item in value.items()]
+    if isinstance(value, list | tuple | set) and depth:
+        return [_mark(item, depth - 1) for item in value]
+    return value
+
+
+def _equal(left: Any, right: Any) -> bool:
+    """Equal containers and numbers, and otherwise the same objects."""
+    if isinstance(left, list | tuple) and type(left) is type(right):
+        return len(left) == len(right) and all(map(_equal, left, right))
+    if isinstance(left, int | float | str) and type(left) is type(right):
+        return bool(left == right)
+    return left is right
