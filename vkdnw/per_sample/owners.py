@@ -28,6 +28,7 @@ _KEEPING_ROWS = frozenset(
         "AdaptiveAvgPool2D",
         "Add",
         "Addmm",
+        "AsStrided",
         "AvgPool2D",
         "Convolution",
         "Div",
