@@ -4,10 +4,14 @@
 >>> score.vkdnw, score.single
 """
 
-from vkdnw import weights
-from vkdnw.api import FallbackWarning, Score, fisher, jacobian, score
-from vkdnw.initialisation import initialise
-from vkdnw.native import NativeLibraryError
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vkdnw import weights
+    from vkdnw.api import FallbackWarning, Score, fisher, jacobian, score
+    from vkdnw.initialisation import initialise
+    from vkdnw.native import NativeLibraryError
 
 __all__ = [
     "FallbackWarning",
@@ -19,3 +23,26 @@ __all__ = [
     "score",
     "weights",
 ]
+
+# Loaded on first use: `vkdnw --help`, `vkdnw top` and the start of a run need no torch.
+_MODULES = {
+    "FallbackWarning": "vkdnw.api",
+    "NativeLibraryError": "vkdnw.native",
+    "Score": "vkdnw.api",
+    "fisher": "vkdnw.api",
+    "initialise": "vkdnw.initialisation",
+    "jacobian": "vkdnw.api",
+    "score": "vkdnw.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "weights":
+        return import_module("vkdnw.weights")
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
+    raise AttributeError(f"module 'vkdnw' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

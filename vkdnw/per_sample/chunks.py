@@ -30,7 +30,7 @@ from vkdnw.weights import Selection
 
 T = TypeVar("T")
 
-CACHE_BYTES = 2**19  # of the largest feature map of a chunk: several of them fit level 2
+CACHE_BYTES = 2**20  # of the largest feature map of a chunk: several of them fit level 2
 MIN_PIECES = 4  # of a batch, so that small networks use several cores too
 
 

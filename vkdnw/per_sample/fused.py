@@ -122,10 +122,10 @@ def _convolution(
         if fusion.relu is not None and vars(passed).pop("tensor", None) is not input:
             raise PathChanged(f"{fusion.conv} read something else than {fusion.relu} returned")
         rectify = fusion.relu is not None
-        output, seen = _NativeConvolution.apply(input, anchor, weights, rectify)  # type: ignore[no-untyped-call]
+        seen = _rectified(input) if rectify else input.detach()
         recorder.substitute_input(fusion.conv, seen)
-        convolved: Tensor = output
-        return convolved
+        output: Tensor = _NativeConvolution.apply(input, anchor, seen, weights, rectify)  # type: ignore[no-untyped-call]
+        return output
 
     if fusion.gradient is not None:
         return native
@@ -133,26 +133,34 @@ def _convolution(
     return plain
 
 
+def _rectified(x: Tensor) -> Tensor:
+    """ReLU of a tensor, kept with it: parallel branches of a cell rectify the same one."""
+    kept: tuple[int, Tensor] | None = getattr(x, "_vkdnw_rectified", None)
+    if kept is None or kept[0] != x._version:
+        kept = x._version, torch.relu(x.detach())
+        x._vkdnw_rectified = kept  # type: ignore[attr-defined]
+    return kept[1]
+
+
 class _NativeConvolution(torch.autograd.Function):
-    """(ReLU and) convolution; returns its output, and the input that the convolution read."""
+    """(ReLU and) convolution of what it has ``seen``, with the native gradient of both."""
 
     @staticmethod
     def forward(
-        ctx: Any, input: Tensor, anchor: Tensor, weights: _Weights, rectify: bool
-    ) -> tuple[Tensor, Tensor]:
-        seen = torch.relu(input) if rectify else input.detach()
+        ctx: Any, input: Tensor, anchor: Tensor, seen: Tensor, weights: _Weights, rectify: bool
+    ) -> Tensor:
         ctx.weights, ctx.mask = weights, seen if rectify else None
-        ctx.mark_non_differentiable(seen)
-        ctx.set_materialize_grads(False)
-        return weights.conv._conv_forward(seen, weights.weight, weights.bias), seen
+        output: Tensor = weights.conv._conv_forward(seen, weights.weight, weights.bias)
+        return output
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> Any:
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        if not ctx.needs_input_grad[0]:
+            return None, None, None, None, None
         gradient = gradients[0]
-        if gradient is None or not ctx.needs_input_grad[0]:
-            return None, None, None, None
-        gradient = gradient.contiguous(memory_format=torch.channels_last)
-        return ctx.weights.input_gradient(gradient, ctx.mask), None, None, None
+        if not gradient.is_contiguous(memory_format=torch.channels_last):
+            gradient = gradient.contiguous(memory_format=torch.channels_last)
+        return ctx.weights.input_gradient(gradient, ctx.mask), None, None, None, None
 
 
 def _pooling() -> Forward:
