@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include "kernels/simd.h"
 
@@ -26,17 +27,27 @@ inline void store_lanes(T* target, Lanes<T> lanes) {
   store_simd<kLaneBytes>(target, lanes);
 }
 
+namespace detail {
+
+// The upper half of a vector added to its lower half, until one number is left.
+template <typename T, int64_t kBytes, int... kIndex>
+inline T fold(Simd<T, kBytes> value, std::integer_sequence<int, kIndex...>) {
+  constexpr int kHalf = sizeof...(kIndex);
+  const auto halves = __builtin_shufflevector(value, value, kIndex...) +
+                      __builtin_shufflevector(value, value, (kIndex + kHalf)...);
+  if constexpr (kHalf == 2) {
+    return halves[0] + halves[1];
+  } else {
+    return fold<T, kBytes / 2>(halves, std::make_integer_sequence<int, kHalf / 2>{});
+  }
+}
+
+}  // namespace detail
+
 // Pairwise, so that the rounding error grows with the logarithm of the number of lanes.
 template <typename T>
 inline T sum_of_lanes(Lanes<T> lanes) {
-  T partial[kLaneCount<T>];
-  store_lanes(partial, lanes);
-  for (int64_t width = kLaneCount<T> / 2; width > 0; width /= 2) {
-    for (int64_t i = 0; i < width; ++i) {
-      partial[i] += partial[i + width];
-    }
-  }
-  return partial[0];
+  return detail::fold<T, kLaneBytes>(lanes, std::make_integer_sequence<int, kLaneCount<T> / 2>{});
 }
 
 }  // namespace vkdnw
