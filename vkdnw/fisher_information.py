@@ -40,15 +40,17 @@ def probabilities(logits: Tensor, smoothing: float, convention: Convention) -> T
     """Smoothed class probabilities ``(1 - a) softmax + a / C``, float64 ``[B, C]``.
 
     At initialisation the softmax is nearly one-hot and its covariance nearly zero; without
-    smoothing the spectrum carries no signal. The authors' code holds ``a`` in half precision, so
-    that their probabilities sum to 1.00017 for a = 0.05: ``released`` does the same.
+    smoothing the spectrum carries no signal. The authors' code holds ``1 - a`` and ``a / C`` in
+    half precision, so that their probabilities sum to 1.00017 for a = 0.05 and ten classes:
+    ``released`` does the same.
     """
     softmax = torch.softmax(logits.double(), dim=1)
-    kept, spread = 1.0 - smoothing, smoothing
+    classes = logits.shape[1]
+    kept, spread = 1.0 - smoothing, smoothing / classes
     if convention == "released":
         half = torch.tensor(smoothing, dtype=torch.float16)
-        kept, spread = float(1.0 - half), float(half)
-    return kept * softmax + spread / logits.shape[1]
+        kept, spread = float(1.0 - half), float(half / classes)
+    return kept * softmax + spread
 
 
 def class_cotangents(classes: int, convention: Convention, device: torch.device) -> Tensor:
