@@ -6,7 +6,7 @@
 
 #include <vector>
 
-#include "kernels/jacobian_columns.h"
+#include "kernels/jacobian_columns_problem.h"
 
 namespace vkdnw {
 
