@@ -10,13 +10,10 @@ import torch
 from torch import Tensor, nn
 
 import vkdnw
-from tests.library.case import EVERY, Case
-from tests.library.layer_cases import LAYER_CASES
-from tests.library.model_cases import MODEL_CASES
+from tests.library.cases import CASES
+from tests.library.cases.case import EVERY, Case
 from tests.reference import reference_jacobian, reference_jacobian_by_loop
 from vkdnw.weights import Selection, select
-
-CASES = [*LAYER_CASES, *MODEL_CASES]
 
 ROUNDING = 1e-12  # float64, relative to the parameter's largest derivative
 

@@ -1,28 +1,15 @@
-"""Small models, each with one habit of real code that per-sample differentiation trips over."""
+"""Networks as they are built elsewhere: residual, pre-activation, windows, attention."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-class Forward(nn.Module):
-    """Named parts, and a forward written where the model is used: ``forward(parts, *inputs)``."""
-
-    def __init__(self, run: Callable[..., Any], **parts: Any) -> None:
-        super().__init__()
-        self.run = run
-        for name, part in parts.items():
-            setattr(self, name, part)
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self.run(self, *args, **kwargs)
+from tests.library.cases.case import Case, Forward, images, normal
+from tests.library.cases.sequences import ATTENTION_WEIGHTS
 
 
 class BasicBlock(nn.Module):
@@ -158,135 +145,38 @@ class VisionTransformer(nn.Module):
         return self.head(self.encoder(x)[:, 0])
 
 
-class Router(nn.Module):
-    """A mixture of experts: each sample goes to the one expert its gate prefers."""
-
-    def __init__(self, experts: int = 3) -> None:
-        super().__init__()
-        self.gate = nn.Linear(4, experts)
-        self.experts = nn.ModuleList(nn.Linear(4, 3) for _ in range(experts))
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight, chosen = self.gate(x).softmax(1).max(1)
-        out = x.new_zeros(len(x), 3)
-        for number, expert in enumerate(self.experts):
-            mine = chosen == number
-            if mine.any():
-                out[mine] = weight[mine, None] * expert(x[mine])
-        return out
-
-
-class EmptyRouter(Router):
-    """The same, calling experts with no samples as well."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        chosen = self.gate(x).argmax(1)
-        out = x.new_zeros(len(x), 3)
-        for number, expert in enumerate(self.experts):
-            out[chosen == number] = expert(x[chosen == number])
-        return out
-
-
-class SortedSequences(nn.Module):
-    """Recurrent code of old: samples sorted by length on the way in, and back on the way out."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(9, 4)
-        self.mix = nn.Linear(4, 4)
-        self.head = nn.Linear(4, 3)
-
-    def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        order = lengths.argsort(descending=True)
-        x = torch.tanh(self.mix(self.embedding(tokens[order])))
-        inside = torch.arange(tokens.shape[1]) < lengths[order, None]
-        pooled = (x * inside[..., None]).sum(1)
-        return self.head(pooled[order.argsort()])
-
-
-class SortedFeatures(nn.Module):
-    """Samples in the order of a feature while they go through a layer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.mix = nn.Linear(4, 4)
-        self.head = nn.Linear(4, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        order = x[:, 0].argsort()
-        y = torch.tanh(self.mix(x[order]))
-        return self.head(torch.empty_like(y).index_copy(0, order, y))
-
-
-class ExtraBranch(nn.Module):
-    """Uses a layer's weight a second time, as a function, for some samples only."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(4, 4)
-        self.head = nn.Linear(4, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = torch.tanh(self.layer(x))
-        extra = x[:, 0] > 1.0
-        if extra.any():
-            y = torch.where(extra[:, None], F.linear(y, self.layer.weight), y)
-        return self.head(y)
-
-
-class DroppedCall(nn.Module):
-    """Calls a layer, and for some samples throws the result away for a functional one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(4, 4)
-        self.head = nn.Linear(4, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.layer(x)
-        if (x[:, 0] > 1.0).any():
-            y = F.linear(x, 2 * self.layer.weight, self.layer.bias).where(
-                x[:, :1] > 1.0, F.linear(x, self.layer.weight, self.layer.bias)
-            )
-        return self.head(torch.tanh(y))
-
-
-class Stateful(nn.Module):
-    """Hands features from one part of its forward to another through an attribute, and dawdles."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.trunk = nn.Linear(4, 4)
-        self.head = nn.Linear(4, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.features = torch.tanh(self.trunk(x))
-        time.sleep(0.005)
-        return self.head(self.features)
-
-
-class Caching(nn.Module):
-    """Registers and reassigns buffers while it runs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(4, 3)
-        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("mean", torch.zeros(4))
-        self.register_buffer("unset", None)
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.calls += 1
-        self.mean = x.detach().mean(0)
-        self.unset = torch.ones(1)
-        if "late" not in self._buffers:
-            self.register_buffer("late", torch.ones(4, dtype=x.dtype), persistent=False)
-        return self.layer(x * self.late)
-
-
-@dataclass
-class Answer:
-    """What some models return."""
-
-    logits: Tensor
-    features: Tensor
+NETWORKS = [
+    Case("residual network", residual_network, images, reference="loop"),
+    Case(
+        "residual network, 16 channels",
+        partial(residual_network, 16),
+        images,
+        reference="loop",
+    ),
+    *(
+        Case(
+            f"pre-activation network, inplace={inplace}, bias={bias}",
+            partial(pre_activation_network, 4, inplace, bias),
+            images,
+            reference="loop",
+        )
+        for inplace in (False, True)
+        for bias in (False, True)
+    ),
+    Case(
+        "window transformer",
+        window_transformer,
+        normal(5, 3, 8, 8),
+        fallback=("plain.table", "shifted.table"),
+    ),
+    Case(
+        "vision transformer",
+        VisionTransformer,
+        images,
+        fallback=(
+            "token",
+            "positions",
+            *(f"encoder.layers.0.self_attn.{name}" for name in ATTENTION_WEIGHTS),
+        ),
+    ),
+]

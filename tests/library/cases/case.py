@@ -112,3 +112,43 @@ def layer_case(
         fallback=tuple(f"layer.{leaf}" for leaf in fallback),
         **options,
     )
+
+
+class Forward(nn.Module):
+    """Named parts, and a forward written where the model is used: ``forward(parts, *inputs)``."""
+
+    def __init__(self, run: Callable[..., Any], **parts: Any) -> None:
+        super().__init__()
+        self.run = run
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.run(self, *args, **kwargs)
+
+
+def forward(
+    name: str, run: Any, inputs: Any, parts: Callable[[], dict[str, Any]], **options: Any
+) -> Case:
+    """A case of :class:`Forward`: its parts are made when it is built."""
+    return Case(name, lambda: Forward(run, **parts()), inputs, **options)
+
+
+def linears(**sizes: tuple[int, int]) -> Callable[[], dict[str, Any]]:
+    """Parts for :func:`forward`: linear layers of given sizes."""
+    return lambda: {name: nn.Linear(*size) for name, size in sizes.items()}
+
+
+def normal(*shape: int) -> Callable[[], Tensor]:
+    """A batch of a shape."""
+    return lambda: torch.randn(*shape)
+
+
+def vectors() -> Tensor:
+    """Five samples of four numbers."""
+    return torch.randn(5, 4)
+
+
+def images() -> Tensor:
+    """Five small images."""
+    return torch.randn(5, 3, 6, 6)
