@@ -8,7 +8,7 @@ overwrite the tensor later, but the edge still names the value that the layer re
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -49,6 +49,7 @@ class Record:
 
 
 Records = dict[CallSite, Record]
+Tap = Callable[[Tensor], None]
 
 
 class Recorder:
@@ -87,6 +88,24 @@ class Recorder:
         """Records ``x`` as the input of the layer that is running: a fused ReLU hid it."""
         if hasattr(self._current, "records"):
             self._current.substitutes[name] = x
+
+    @contextmanager
+    def tapping(self, taps: Mapping[str, Tap]) -> Iterator[None]:
+        """Hands the output gradients of native convolutions to ``taps``, by layer, as they pass.
+
+        Reading a gradient while it is in cache, and letting it go, is cheaper than capturing it.
+        """
+        self._current.taps = taps
+        try:
+            yield
+        finally:
+            del self._current.taps
+
+    def tap(self, name: str, gradient: Tensor) -> None:
+        """Called by a native convolution's backward with its output gradient."""
+        taps = getattr(self._current, "taps", {})
+        if name in taps:
+            taps[name](gradient)
 
     def _hook(self, name: str) -> Any:
         def record(layer: nn.Module, args: Any, kwargs: Any, output: Tensor) -> None:

@@ -23,7 +23,7 @@ from vkdnw.convolution import (
     conv3x3_input_gradient,
     winograd_weights,
 )
-from vkdnw.per_sample.capture import PathChanged, Recorder
+from vkdnw.per_sample.capture import PathChanged, Recorder, Tap
 from vkdnw.per_sample.fusion import Fusion, pools_natively
 from vkdnw.per_sample.trace import Trace
 from vkdnw.pooling import avg_pool3x3_input_gradient
@@ -118,13 +118,18 @@ def _convolution(
         output: Tensor = conv._conv_forward(input, weights.weight, weights.bias)
         return output
 
+    def tap(gradient: Tensor) -> None:
+        recorder.tap(fusion.conv, gradient)
+
     def native(input: Tensor) -> Tensor:
         if fusion.relu is not None and vars(passed).pop("tensor", None) is not input:
             raise PathChanged(f"{fusion.conv} read something else than {fusion.relu} returned")
         rectify = fusion.relu is not None
         seen = _rectified(input) if rectify else input.detach()
         recorder.substitute_input(fusion.conv, seen)
-        output: Tensor = _NativeConvolution.apply(input, anchor, seen, weights, rectify)  # type: ignore[no-untyped-call]
+        output: Tensor = _NativeConvolution.apply(  # type: ignore[no-untyped-call]
+            input, anchor, seen, weights, rectify, tap
+        )
         return output
 
     if fusion.gradient is not None:
@@ -147,20 +152,27 @@ class _NativeConvolution(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, input: Tensor, anchor: Tensor, seen: Tensor, weights: _Weights, rectify: bool
+        ctx: Any,
+        input: Tensor,
+        anchor: Tensor,
+        seen: Tensor,
+        weights: _Weights,
+        rectify: bool,
+        tap: Tap,
     ) -> Tensor:
-        ctx.weights, ctx.mask = weights, seen if rectify else None
+        ctx.weights, ctx.mask, ctx.tap = weights, seen if rectify else None, tap
         output: Tensor = weights.conv._conv_forward(seen, weights.weight, weights.bias)
         return output
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        if not ctx.needs_input_grad[0]:
-            return None, None, None, None, None
         gradient = gradients[0]
+        ctx.tap(gradient)
+        if not ctx.needs_input_grad[0]:
+            return (None,) * 6
         if not gradient.is_contiguous(memory_format=torch.channels_last):
             gradient = gradient.contiguous(memory_format=torch.channels_last)
-        return ctx.weights.input_gradient(gradient, ctx.mask), None, None, None, None
+        return ctx.weights.input_gradient(gradient, ctx.mask), None, None, None, None, None
 
 
 def _pooling() -> Forward:

@@ -42,11 +42,12 @@ class FallbackTerm:
 
 @dataclass(frozen=True)
 class Entry:
-    """A layer call that picks refer to by its number, and the input channels they read."""
+    """A layer call that picks refer to by its number, and the channels they read, ascending."""
 
     site: CallSite
     weight_indices: Tensor  # chosen flat indices of the weight, for the rule's channels
-    channels: Tensor  # the canonical input channels that are kept, ascending
+    input_channels: Tensor  # of the canonical input
+    grad_channels: Tensor  # of the canonical output gradient
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,12 @@ class Plan:
 
     columns: int
     entries: tuple[Entry, ...]
-    picks: Tensor  # [Q, 10] int64; layer numbers count entries, input channels the kept ones
+    picks: Tensor  # [Q, 10] int64; layer numbers count entries, channels those kept of an entry
     affine: Tensor  # [Q, 2] float64
     dense: tuple[DenseTerm, ...]
     fallback: tuple[FallbackTerm, ...]
     fused: frozenset[str]  # layers whose own parameters do not enter the graph
+    taps: dict[str, tuple[int, ...]]  # native convolution -> entries that read its gradient
 
 
 def make_plan(selection: Selection, found: Trace, fusions: tuple[Fusion, ...] = ()) -> Plan:
@@ -96,6 +98,7 @@ def make_plan(selection: Selection, found: Trace, fusions: tuple[Fusion, ...] = 
         dense=tuple(dense),
         fallback=tuple(fallback),
         fused=frozenset(fusion_of),
+        taps=_taps(fusions, entries),
     )
 
 
@@ -111,21 +114,35 @@ class _Picked:
 
 def _entry(site: CallSite, parts: list[_Picked]) -> Entry:
     of_weight = [part.indices for part in parts if part.leaf == "weight"]
-    channels = torch.unique(torch.cat([part.picks.input_channel for part in parts]))
+    input_channels = torch.unique(torch.cat([part.picks.input_channel for part in parts]))
     return Entry(
         site,
         weight_indices=of_weight[0] if of_weight else torch.zeros(1, dtype=torch.int64),
-        channels=channels[channels >= 0],
+        input_channels=input_channels[input_channels >= 0],
+        grad_channels=torch.unique(torch.cat([part.picks.grad_channel for part in parts])),
     )
+
+
+def _taps(fusions: tuple[Fusion, ...], entries: tuple[Entry, ...]) -> dict[str, tuple[int, ...]]:
+    """Entries whose output gradient passes through a native convolution's backward."""
+    number = {entry.site.layer: position for position, entry in enumerate(entries)}
+    taps = {}
+    for fusion in fusions:
+        sharing = (fusion.conv, *([fusion.norm.name] if fusion.norm is not None else []))
+        readers = tuple(number[layer] for layer in sharing if layer in number)
+        if fusion.gradient is not None and readers:
+            taps[fusion.conv] = readers
+    return taps
 
 
 def _rows(number: int, entry: Entry, part: _Picked) -> tuple[Tensor, Tensor]:
     """The rows ``[q, 10]`` and ``[q, 2]`` of a part in the tables of the native op."""
     picks = part.picks
-    kept = torch.searchsorted(entry.channels, picks.input_channel)
+    kept = torch.searchsorted(entry.input_channels, picks.input_channel)
     input_channel = torch.where(picks.input_channel < 0, picks.input_channel, kept)
+    grad_channel = torch.searchsorted(entry.grad_channels, picks.grad_channel)
     column = part.first_column + torch.arange(len(part.indices))
-    head = [column, torch.full_like(column, number), picks.grad_channel, input_channel]
+    head = [column, torch.full_like(column, number), grad_channel, input_channel]
     table = torch.cat([torch.stack(head, dim=1), picks.start, picks.step], dim=1)
     return table, torch.stack([picks.shift, picks.scale], dim=1)
 

@@ -6,6 +6,8 @@ each chosen scalar is a short correlation between what its layer read and what f
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
@@ -62,7 +64,7 @@ def chunk_jacobian(
         piece.size, len(cotangents), plan.columns, dtype=found.dtype, device=logits.device
     )
     if plan.entries or plan.dense:
-        _accumulate(jacobian, found, plan, records, logits, cotangents)
+        _accumulate(jacobian, found, plan, recorder, records, users, logits, cotangents)
     return jacobian, logits.detach()
 
 
@@ -116,44 +118,123 @@ def _accumulate(
     jacobian: Tensor,
     found: Trace,
     plan: Plan,
+    recorder: Recorder,
     records: Records,
+    users: dict[Node, list[Node]],
     logits: Tensor,
     cotangents: Tensor,
 ) -> None:
     """Adds the terms of the plan's picks and dense rows, cotangent by cotangent."""
-    sites = _sites(plan)
-    edges = [_edge(records[site]) for site in sites]
-    position: dict[tuple[int, int], int] = {}  # a folded pair shares one edge
-    for edge in edges:
-        position.setdefault((id(edge.node), edge.output_nr), len(position))
-    where = {
-        site: position[id(edge.node), edge.output_nr]
-        for site, edge in zip(sites, edges, strict=True)
-    }
-    first_edges = {where[site]: edge for site, edge in zip(sites, edges, strict=True)}
-    unique = [first_edges[number] for number in range(len(position))]
     with torch.no_grad():
-        inputs = [
-            _kept(
-                _channels(found, entry.site, "weight", records[entry.site], entry.weight_indices),
-                entry.channels,
-            )
-            for entry in plan.entries
-        ]
+        inputs = [_entry_input(found, entry, records) for entry in plan.entries]
         dense_inputs = [
             _channels(found, term.site, term.leaf, records[term.site], term.row_indices)
             for term in plan.dense
         ]
+    edges, tapped = _sources(plan, records, users)
+    gradients: dict[int, Tensor] = {}  # of entries, for the cotangent at hand
+    taps = {layer: partial(_tap, gradients, found, plan, plan.taps[layer]) for layer in tapped}
     for k, cotangent in enumerate(cotangents):
+        gradients.clear()
         last = k == len(cotangents) - 1
-        flowing = output_gradients(logits, unique, cotangent, keep_graph=not last)
-        gradients = {site: _gradient(found, site, records, flowing[where[site]]) for site in sites}
+        with recorder.tapping(taps):
+            flowing = output_gradients(logits, list(edges.values()), cotangent, keep_graph=not last)
+        captured = dict(zip(edges, flowing, strict=True))
         row = jacobian[:, k : k + 1]  # [b, 1, P]
         if plan.entries:
-            by_site = [gradients[entry.site] for entry in plan.entries]
-            ops.jacobian_columns_(row, inputs, by_site, plan.picks, plan.affine)
+            by_entry = [
+                gradients[number]
+                if number in gradients
+                else _entry_gradient(found, entry, _flowing(captured, records[entry.site]))
+                for number, entry in enumerate(plan.entries)
+            ]
+            ops.jacobian_columns_(row, inputs, by_entry, plan.picks, plan.affine)
         for term, x in zip(plan.dense, dense_inputs, strict=True):
-            _add_dense(row, found, term, x, gradients[term.site])
+            g = _gradient(found, term.site, _flowing(captured, records[term.site]))
+            _add_dense(row, found, term, x, g)
+
+
+EdgeKey = tuple[int, int]  # of a gradient edge: its node's id and the output's number
+
+
+def _key(edge: GradientEdge) -> EdgeKey:
+    return id(edge.node), edge.output_nr
+
+
+def _sources(
+    plan: Plan, records: Records, users: dict[Node, list[Node]]
+) -> tuple[dict[EdgeKey, GradientEdge], list[str]]:
+    """Edges whose gradients to ask autograd for, and layers whose gradients can be tapped.
+
+    A native convolution is tapped where its backward runs anyway, on the way to an edge that is
+    asked for; calls are looked at from the input's side, so that few edges are needed.
+    """
+    tappable = {plan.entries[n].site: layer for layer, ns in plan.taps.items() for n in ns}
+    running: set[Node] = set()
+    edges: dict[EdgeKey, GradientEdge] = {}
+    tapped: dict[str, None] = {}
+    wanted = set(_sites(plan))
+    for site in records:
+        if site not in wanted:
+            continue
+        edge = _edge(records[site])
+        if site in tappable and edge.node in running:
+            tapped[tappable[site]] = None
+        else:
+            edges[_key(edge)] = edge
+            _add_users(edge.node, users, running)
+    return edges, list(tapped)
+
+
+def _add_users(node: Node, users: dict[Node, list[Node]], running: set[Node]) -> None:
+    """Adds every node that a gradient passes on its way to ``node``."""
+    waiting = list(users.get(node, ()))
+    while waiting:
+        user = waiting.pop()
+        if user not in running:
+            running.add(user)
+            waiting.extend(users[user])
+
+
+def _tap(
+    gradients: dict[int, Tensor],
+    found: Trace,
+    plan: Plan,
+    numbers: tuple[int, ...],
+    gradient: Tensor,
+) -> None:
+    """Keeps the channels that picks read of a gradient that is passing by."""
+    for number in numbers:
+        gradients[number] = _entry_gradient(found, plan.entries[number], gradient).contiguous()
+
+
+def _flowing(captured: dict[EdgeKey, Tensor | None], record: Record) -> Tensor:
+    """The gradient at a call's output; its edge may be that of what the output is a view of."""
+    flowing, output = captured.get(_key(_edge(record))), record.output
+    if flowing is None:  # no path from these logits: a gradient of zeros, never materialised
+        flowing = torch.zeros((), dtype=output.dtype, device=output.device).expand(output.shape)
+    return flowing.reshape(output.shape)
+
+
+def _entry_input(found: Trace, entry: Entry, records: Records) -> Tensor:
+    """The few channels that picks read, contiguous: every cotangent reads them again."""
+    x = _channels(found, entry.site, "weight", records[entry.site], entry.weight_indices)
+    return _kept(x, 1, entry.input_channels).contiguous()
+
+
+def _entry_gradient(found: Trace, entry: Entry, flowing: Tensor) -> Tensor:
+    """The channels of an output gradient that picks read, ``[1, b, Cg, G1, G2, G3]``."""
+    return _kept(_gradient(found, entry.site, flowing), 2, entry.grad_channels)
+
+
+def _kept(tensor: Tensor, axis: int, channels: Tensor) -> Tensor:
+    """Some channels; a view where they are neighbours."""
+    if len(channels) == 0:
+        return tensor.narrow(axis, 0, 0)
+    first, last = int(channels[0]), int(channels[-1])
+    if last - first == len(channels) - 1:
+        return tensor.narrow(axis, first, len(channels))
+    return tensor[(slice(None),) * axis + (channels.to(tensor.device),)]
 
 
 def _channels(found: Trace, site: CallSite, leaf: str, record: Record, indices: Tensor) -> Tensor:
@@ -162,20 +243,9 @@ def _channels(found: Trace, site: CallSite, leaf: str, record: Record, indices: 
     return layer.rule.channels(layer.module, leaf, by_sample, indices)
 
 
-def _kept(x: Tensor, channels: Tensor) -> Tensor:
-    """The few channels that picks read, contiguous: every cotangent reads them again."""
-    if len(channels) == 0 or int(channels[-1] - channels[0]) == len(channels) - 1:
-        first = int(channels[0]) if len(channels) else 0
-        return x.narrow(1, first, len(channels)).contiguous()
-    return x[:, channels.to(x.device)]
-
-
-def _gradient(found: Trace, site: CallSite, records: Records, flowing: Tensor | None) -> Tensor:
+def _gradient(found: Trace, site: CallSite, flowing: Tensor) -> Tensor:
     """The gradient at a layer's output in canonical form, with one cotangent in front."""
-    layer, output = found.layers[site.layer], records[site].output
-    if flowing is None:  # no path from these logits: a gradient of zeros, never materialised
-        flowing = torch.zeros((), dtype=output.dtype, device=output.device).expand(output.shape)
-    flowing = flowing.reshape(output.shape)  # the edge may be that of what the output is a view of
+    layer = found.layers[site.layer]
     by_sample = flowing.unflatten(0, (-1, found.rows[site])).unsqueeze(0)  # [1, b, r, ...]
     return layer.rule.gradient(layer.module, by_sample)
 
