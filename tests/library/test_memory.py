@@ -1,0 +1,45 @@
+"""``max_memory`` and threads decide how a batch is cut up, and never what comes out."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+
+import vkdnw
+from tests.library.cases import CASES
+from tests.library.cases.case import Case
+from tests.library.cases.data_dependent import DECIDED
+from tests.library.cases.in_place import IN_PLACE
+from tests.library.cases.interfaces import INTERFACES
+from tests.library.cases.leading_axes import LEADING_AXES
+from tests.library.cases.networks import NETWORKS
+from tests.library.cases.sharing import SHARED
+from tests.library.cases.state import HOOKS
+from tests.library.comparison import assert_close, smallest_budget
+from vkdnw.weights import select
+
+pytestmark = pytest.mark.filterwarnings("ignore::vkdnw.FallbackWarning")
+
+WHOLE_MODELS = [
+    *NETWORKS,
+    *IN_PLACE,
+    *SHARED,
+    *INTERFACES,
+    *LEADING_AXES,
+    *DECIDED,
+    *HOOKS,
+]
+
+
+@pytest.mark.parametrize("case", WHOLE_MODELS, ids=lambda case: case.name)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_one_sample_at_a_time_gives_the_same(case: Case, threads: int) -> None:
+    model, batch = case.model(), case.batch()
+    options = {"weights": vkdnw.weights.spaced(3), "output": case.output}
+    selection = select(model, options["weights"])
+    expected = vkdnw.jacobian(model, batch, **options)
+    budget = threads * smallest_budget(model, batch, **options)
+    found = vkdnw.jacobian(model, batch, max_memory=budget, **options)
+    assert_close(found, expected, selection)
