@@ -18,11 +18,7 @@ def preserved(model: nn.Module) -> Iterator[None]:
     ``max_norm``, whose forward rescales rows in place.
     """
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    buffers = [
-        (module, name, buffer, None if buffer is None else buffer.detach().clone())
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-    ]
+    buffers = [_Buffers(module) for module in model.modules()]
     rescaled = [
         (module.weight, module.weight.detach().clone())
         for module in model.modules()
@@ -35,18 +31,36 @@ def preserved(model: nn.Module) -> Iterator[None]:
         finally:
             for parameter, flag in flags:
                 parameter.requires_grad_(flag)
-            for module, name, buffer, value in buffers:
-                _restore(module, name, buffer, value)
+            for held in buffers:
+                held.restore()
             with torch.no_grad():
                 for weight, value in rescaled:
                     weight.copy_(value)
 
 
-def _restore(module: nn.Module, name: str, buffer: Tensor | None, value: Tensor | None) -> None:
-    module._buffers[name] = buffer
-    if buffer is not None and value is not None and not _same(buffer, value):
+class _Buffers:
+    """A module's buffers: which tensors it holds under which names, and the values in them."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self._tensors = dict(module._buffers)
+        self._values = {
+            name: buffer.detach().clone()
+            for name, buffer in module._buffers.items()
+            if buffer is not None
+        }
+        self._passing = set(module._non_persistent_buffers_set)
+
+    def restore(self) -> None:
+        """Puts them back; buffers that were registered since are removed."""
+        self._module._buffers.clear()
+        self._module._buffers.update(self._tensors)
+        self._module._non_persistent_buffers_set = set(self._passing)
         with torch.no_grad():
-            buffer.copy_(value)
+            for name, value in self._values.items():
+                buffer = self._tensors[name]
+                if buffer is not None and not _same(buffer, value):
+                    buffer.copy_(value)
 
 
 def _same(left: Tensor, right: Tensor) -> bool:

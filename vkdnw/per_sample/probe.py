@@ -142,7 +142,7 @@ def sample_rows(probe: Probe, ruled: Records) -> dict[CallSite, int]:
             allow_unused=True,
         )
         for gradient in gradients[len(edges) :]:
-            if gradient is not None and gradient[1 - sample].any():
+            if gradient is not None and _reaches(gradient[1 - sample]):
                 raise ValueError(
                     "samples mix: the logits of one sample depend on another sample's input; "
                     "per-sample derivatives do not exist (batch statistics? attention across "
@@ -151,10 +151,14 @@ def sample_rows(probe: Probe, ruled: Records) -> dict[CallSite, int]:
         for site, gradient in zip(sites, gradients, strict=False):
             if gradient is None or site not in rows:
                 continue
-            other = gradient.reshape(2, -1)[1 - sample]
-            if other.any():
+            if _reaches(gradient.reshape(2, -1)[1 - sample]):
                 del rows[site]
     return rows
+
+
+def _reaches(gradient: Tensor) -> bool:
+    """Whether a gradient arrives: NaN is what an infinite derivative makes of none."""
+    return bool(((gradient != 0) & ~gradient.isnan()).any())
 
 
 def _rows(record: Record, samples: int) -> int | None:

@@ -55,7 +55,7 @@ def prepared(
         ValueError, TypeError: an argument cannot be used; the message names it and the remedy.
     """
     model = getattr(model, "_orig_mod", model)  # torch.compile hides layers from hooks
-    with one_thread() as threads:
+    with one_thread() as threads, torch.inference_mode(False), torch.enable_grad():
         check_model(model)
         selection = select(model, weights)
         check_resources(dtype, max_memory)
@@ -66,12 +66,7 @@ def prepared(
         device = next(model.parameters()).device
         budget = memory.available(device) if max_memory is None else max_memory
         # Autocast would change dtypes behind the caller's back; dtype= asks for one openly.
-        with (
-            preserved(model),
-            torch.inference_mode(False),
-            torch.enable_grad(),
-            torch.autocast(device.type, enabled=False),
-        ):
+        with preserved(model), torch.autocast(device.type, enabled=False):
             yield Problem(model, samples, output, selection, budget, threads)
 
 
