@@ -55,7 +55,7 @@ def _probe_in(layout: torch.memory_format, problem: Problem, recorder: Recorder)
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         saved[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # an output kept by its own node would never be freed
 
     with (
         recorder.recording() as records,
