@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
-
 import pytest
-import torch
 
 import vkdnw
-from tests.library.cases import CASES
 from tests.library.cases.case import Case
 from tests.library.cases.data_dependent import DECIDED
 from tests.library.cases.in_place import IN_PLACE

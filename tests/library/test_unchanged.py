@@ -1,4 +1,4 @@
-"""A call leaves model, batch and torch as it found them, also when it raises, wherever it raises."""
+"""A call leaves model, batch and torch as it found them, also when it raises, wherever it does."""
 
 from __future__ import annotations
 

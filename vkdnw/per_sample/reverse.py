@@ -131,6 +131,9 @@ def _accumulate(
             _channels(found, term.site, term.leaf, records[term.site], term.row_indices)
             for term in plan.dense
         ]
+        dtype = _computing_dtype(found, plan, records, [*inputs, *dense_inputs])
+        inputs = [x.to(dtype) for x in inputs]
+        dense_inputs = [x.to(dtype) for x in dense_inputs]
     edges, tapped = _sources(plan, records, users)
     gradients: dict[int, Tensor] = {}  # of entries, for the cotangent at hand
     taps = {layer: partial(_tap, gradients, found, plan, plan.taps[layer]) for layer in tapped}
@@ -148,10 +151,22 @@ def _accumulate(
                 else _entry_gradient(found, entry, _flowing(captured, records[entry.site]))
                 for number, entry in enumerate(plan.entries)
             ]
+            by_entry = [g.to(dtype) for g in by_entry]
             ops.jacobian_columns_(row, inputs, by_entry, plan.picks, plan.affine)
         for term, x in zip(plan.dense, dense_inputs, strict=True):
             g = _gradient(found, term.site, _flowing(captured, records[term.site]))
-            _add_dense(row, found, term, x, g)
+            _add_dense(row, found, term, x, g.to(dtype))
+
+
+def _computing_dtype(
+    found: Trace, plan: Plan, records: Records, inputs: list[Tensor]
+) -> torch.dtype:
+    """The layers' dtype if they have but one; else, or if the logits are finer, the Jacobian's."""
+    outputs = [records[site].output for site in _sites(plan)]
+    dtypes = {tensor.dtype for tensor in (*inputs, *outputs)}
+    if len(dtypes) == 1 and (torch.float64 in dtypes) == (found.dtype == torch.float64):
+        return dtypes.pop()
+    return found.dtype
 
 
 EdgeKey = tuple[int, int]  # of a gradient edge: its node's id and the output's number
