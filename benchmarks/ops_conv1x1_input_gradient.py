@@ -1,27 +1,30 @@
 """vkdnw::conv1x1_input_gradient against torch's convolution_backward and threshold_backward.
 
 Layers of NAS-Bench-201, one thread, process CPU time, best of several runs taken in turn. All
-sides see the same data. "mm" is what torch can be asked for instead of a convolution: the product
-of a view of the gradient with the weights, then threshold_backward. "copy" is torch's copy of as
-many numbers as the op has to move (it reads two tensors and writes one; the copy reads one and
-writes one, so its time is multiplied by 3/2). The error is the largest one, relative to the
-largest element of the float64 gradient before masking.
+sides see the same data, torch with the ReLU's output for a mask and the op with the bits of it.
+"copies" is how many such sets of data the calls take in turn: with one, it stays in the cache,
+with 64 it comes from memory as in the backward pass of a network. "mm" is what torch can be asked
+for instead of a convolution: the product of a view of the gradient with the weights, then
+threshold_backward. "copy" is torch's copy of the gradient, which reads and writes as many numbers
+as the op. The error is the largest one, relative to the largest element of the float64 gradient
+before masking.
 
     python benchmarks/ops_conv1x1_input_gradient.py
 """
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
-from vkdnw.convolution import conv1x1_input_gradient
+from vkdnw.convolution import conv1x1_input_gradient, rectify
 
 LAYERS = ((16, 32), (32, 16), (64, 8))  # channels, height = width
-BATCHES = (8, 16, 64)
+BATCHES = ((8, 1), (16, 1), (64, 1), (16, 64))  # samples, copies of the data
 REPEATS = 40
 CALLS = 4
 
@@ -55,30 +58,45 @@ def best_times(calls: list[Callable[[], Tensor]]) -> list[float]:
     return [min(times) for times in zip(*rounds, strict=True)]
 
 
-def nhwc(image: Tensor) -> Tensor:
-    return image.contiguous(memory_format=torch.channels_last)
+def normal_images(*shape: int) -> Tensor:
+    return torch.randn(shape).contiguous(memory_format=torch.channels_last)
 
 
-def compare(channels: int, size: int, batch: int) -> None:
-    rng = torch.Generator().manual_seed(0)
-    shape = (batch, channels, size, size)
-    grad = nhwc(torch.randn(shape, generator=rng))
-    relu = nhwc(torch.randn(shape, generator=rng).relu())
-    weight = torch.randn(channels, channels, 1, 1, generator=rng)
-    calls: list[Callable[[], Tensor]] = [
-        lambda: composed(grad, relu, weight),
-        lambda: multiplied(grad, relu, weight),
-        lambda: conv1x1_input_gradient(grad, weight, relu),
-    ]
+def in_turn(grad: Tensor, x: Tensor, copies: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Gradient, ReLU output and bit mask, over and over."""
+    data = [(grad.clone(), *rectify(x)) for _ in range(copies)]
+    return itertools.cycle(data)
+
+
+def compare(channels: int, size: int, batch: int, copies: int) -> None:
+    torch.manual_seed(0)
+    grad, x = (normal_images(batch, channels, size, size) for _ in range(2))
+    weight = torch.randn(channels, channels, 1, 1)
+    data = in_turn(grad, x, copies)
+
+    def by_torch() -> Tensor:
+        grad, relu, _ = next(data)
+        return composed(grad, relu, weight)
+
+    def by_product() -> Tensor:
+        grad, relu, _ = next(data)
+        return multiplied(grad, relu, weight)
+
+    def by_op() -> Tensor:
+        grad, _, mask = next(data)
+        return conv1x1_input_gradient(grad, weight, mask)
+
+    def copy() -> Tensor:
+        return next(data)[0].clone()
+
+    calls: list[Callable[[], Tensor]] = [by_torch, by_product, by_op]
     exact = torch.nn.functional.conv_transpose2d(grad.double(), weight.double())
-    errors = [
-        ((call() - exact * (relu > 0)).abs().max() / exact.abs().max()).item() for call in calls
-    ]
-    torch_time, mm_time, our_time, copy_time = best_times([*calls, lambda: grad.clone()])
+    errors = [((call() - exact * (x > 0)).abs().max() / exact.abs().max()).item() for call in calls]
+    torch_time, mm_time, our_time, copy_time = best_times([*calls, copy])
     rate = 2 * channels * grad.numel() / 1e9
     print(
-        f"{channels:8} {size:4} {batch:5} {torch_time * 1e6:9.0f} {mm_time * 1e6:6.0f}"
-        f" {our_time * 1e6:9.0f} {1.5e6 * copy_time:8.0f} {torch_time / our_time:6.2f}"
+        f"{channels:8} {size:4} {batch:5} {copies:6} {torch_time * 1e6:9.0f} {mm_time * 1e6:6.0f}"
+        f" {our_time * 1e6:9.0f} {copy_time * 1e6:8.0f} {torch_time / our_time:6.2f}"
         f" {mm_time / our_time:5.2f} {rate / our_time:9.0f} {errors[0]:9.1e} {errors[2]:9.1e}"
     )
 
@@ -87,13 +105,13 @@ def main() -> None:
     torch.set_num_threads(1)
     print("ratio: torch / vkdnw; mm: mm / vkdnw; rate in GFLOP/s")
     print(
-        "channels size batch  torch us  mm us  vkdnw us  copy us  ratio    mm  vkdnw /s"
+        "channels size batch copies  torch us  mm us  vkdnw us  copy us  ratio    mm  vkdnw /s"
         " torch err vkdnw err"
     )
     with torch.inference_mode():
         for channels, size in LAYERS:
-            for batch in BATCHES:
-                compare(channels, size, batch)
+            for batch, copies in BATCHES:
+                compare(channels, size, batch, copies)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,27 @@
 """vkdnw::conv3x3_input_gradient against torch's convolution_backward and threshold_backward.
 
 Layers of NAS-Bench-201, one thread, process CPU time, best of several runs taken in turn. Both
-sides see the same data; the error is the largest one, relative to the largest element of the
-float64 gradient before masking.
+sides see the same data, torch with the ReLU's output for a mask and the op with the bits of it.
+"copies" is how many such sets of data the calls take in turn: with one, it stays in the cache,
+with 64 it comes from memory as in the backward pass of a network. The error is the largest one,
+relative to the largest element of the float64 gradient before masking.
 
     python benchmarks/ops_conv3x3_input_gradient.py
 """
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
-from vkdnw.convolution import conv3x3_input_gradient, winograd_weights
+from vkdnw.convolution import conv3x3_input_gradient, rectify, winograd_weights
 
 LAYERS = ((16, 32), (32, 16), (64, 8))  # channels, height = width
-BATCHES = (8, 16, 64)
+BATCHES = ((8, 1), (16, 1), (64, 1), (16, 64))  # samples, copies of the data
 REPEATS = 12
 CALLS = 4
 
@@ -47,28 +50,38 @@ def best_times(calls: list[Callable[[], object]]) -> list[float]:
     return [min(times) for times in zip(*rounds, strict=True)]
 
 
-def compare(channels: int, size: int, batch: int) -> None:
-    rng = torch.Generator().manual_seed(0)
-    shape = (batch, channels, size, size)
-    grad, normal = (
-        torch.randn(shape, generator=rng).contiguous(memory_format=torch.channels_last)
-        for _ in range(2)
-    )
-    relu = normal.relu()
-    weight = torch.randn(channels, channels, 3, 3, generator=rng)
+def normal_images(*shape: int) -> Tensor:
+    return torch.randn(shape).contiguous(memory_format=torch.channels_last)
+
+
+def in_turn(grad: Tensor, x: Tensor, copies: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Gradient, ReLU output and bit mask, over and over."""
+    data = [(grad.clone(), *rectify(x)) for _ in range(copies)]
+    return itertools.cycle(data)
+
+
+def compare(channels: int, size: int, batch: int, copies: int) -> None:
+    torch.manual_seed(0)
+    grad, x = (normal_images(batch, channels, size, size) for _ in range(2))
+    weight = torch.randn(channels, channels, 3, 3)
     transformed = winograd_weights(weight)
-    calls: list[Callable[[], Tensor]] = [
-        lambda: composed(grad, relu, weight),
-        lambda: conv3x3_input_gradient(grad, transformed, relu),
-    ]
+    data = in_turn(grad, x, copies)
+
+    def by_torch() -> Tensor:
+        grad, relu, _ = next(data)
+        return composed(grad, relu, weight)
+
+    def by_op() -> Tensor:
+        grad, _, mask = next(data)
+        return conv3x3_input_gradient(grad, transformed, mask)
+
+    calls: list[Callable[[], Tensor]] = [by_torch, by_op]
     exact = torch.nn.functional.conv_transpose2d(grad.double(), weight.double(), padding=1)
-    errors = [
-        ((call() - exact * (relu > 0)).abs().max() / exact.abs().max()).item() for call in calls
-    ]
+    errors = [((call() - exact * (x > 0)).abs().max() / exact.abs().max()).item() for call in calls]
     torch_time, our_time, transform_time = best_times([*calls, lambda: winograd_weights(weight)])
     rate = 2 * 9 * channels * grad.numel() / 1e9
     print(
-        f"{channels:8} {size:4} {batch:5} {torch_time * 1e6:9.0f} {our_time * 1e6:9.0f}"
+        f"{channels:8} {size:4} {batch:5} {copies:6} {torch_time * 1e6:9.0f} {our_time * 1e6:9.0f}"
         f" {torch_time / our_time:6.2f} {rate / torch_time:9.0f} {rate / our_time:9.0f}"
         f" {transform_time * 1e6:9.0f} {errors[0]:9.1e} {errors[1]:9.1e}"
     )
@@ -78,13 +91,13 @@ def main() -> None:
     torch.set_num_threads(1)
     print("rates in GFLOP/s of the direct algorithm")
     print(
-        "channels size batch  torch us  vkdnw us  ratio  torch /s  vkdnw /s  weights us"
+        "channels size batch copies  torch us  vkdnw us  ratio  torch /s  vkdnw /s  weights us"
         " torch err vkdnw err"
     )
     with torch.inference_mode():
         for channels, size in LAYERS:
-            for batch in BATCHES:
-                compare(channels, size, batch)
+            for batch, copies in BATCHES:
+                compare(channels, size, batch, copies)
 
 
 if __name__ == "__main__":

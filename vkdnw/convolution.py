@@ -1,13 +1,18 @@
 """Data gradients of 3x3 and 1x1 convolutions on the CPU, the backward of a ReLU in front included.
 
+The forward of the ReLU keeps one bit of each number, which is all that its backward needs::
+
+    relu, mask = rectify(x)
+    output = conv(relu)
+
 3x3 convolutions take two steps, so that weights are transformed once and used for many gradients::
 
     transformed = winograd_weights(conv.weight)
-    grad_input = conv3x3_input_gradient(grad_output, transformed, mask=relu_output)
+    grad_x = conv3x3_input_gradient(grad_output, transformed, mask)
 
 1x1 convolutions take one::
 
-    grad_input = conv1x1_input_gradient(grad_output, conv.weight, mask=relu_output)
+    grad_x = conv1x1_input_gradient(grad_output, conv.weight, mask)
 
 Winograd's F(4x4, 3x3) multiplies four times less than the direct algorithm and rounds a little
 more. In a backward pass that is harmless: it is linear, and no ReLU decides anything by the sign of
@@ -29,6 +34,28 @@ CHANNEL_MULTIPLE = 16
 """Input and output channels must be multiples of this."""
 
 _POSITIONS = 36
+
+
+def rectify(x: Tensor) -> tuple[Tensor, Tensor]:
+    """ReLU, and a mask of where its gradient passes, in one pass over memory.
+
+    The first result equals torch.relu(x) to the bit: -0.0 and NaN stay what they are. The gradient
+    passes where it is not <= 0, hence also where it is NaN: as torch's threshold_backward has it.
+
+    Args:
+        x: [M, C, H, W] float32 channels_last, C a multiple of 16.
+
+    Returns:
+        The ReLU, [M, C, H, W] float32 channels_last, and the mask, [M, H, W, C / 8] uint8
+        contiguous: channel c is bit c % 8 of byte c / 8.
+
+    Raises:
+        ValueError: another size, dtype, device or layout.
+        NativeLibraryError: the compiled library is missing or does not fit this machine.
+    """
+    load()
+    relu, mask = torch.ops.vkdnw.rectify(x)
+    return relu, mask
 
 
 def winograd_weights(weight: Tensor) -> Tensor:
@@ -54,9 +81,8 @@ def conv3x3_input_gradient(grad: Tensor, transformed: Tensor, mask: Tensor | Non
     """Gradient with respect to the input of a 3x3 convolution, and of the ReLU in front of it.
 
     The convolution has stride 1, padding 1 (zeros), dilation 1 and one group. Where the mask is
-    <= 0, the result is 0; elsewhere, also where the mask is NaN, it is the gradient: as torch's
-    threshold_backward has it. A NaN or an infinity in `grad` makes the gradient of every pixel
-    that it reaches NaN or infinite, and may do so for other pixels of the same 4x4 tile.
+    clear, the result is 0. A NaN or an infinity in `grad` makes the gradient of every pixel that it
+    reaches NaN or infinite, and may do so for other pixels of the same 4x4 tile.
 
     The largest error is about 2e-6 of the largest element for up to 64 channels of normally
     distributed numbers, twice that of the direct algorithm in float32. The bits of the result do
@@ -66,8 +92,8 @@ def conv3x3_input_gradient(grad: Tensor, transformed: Tensor, mask: Tensor | Non
     Args:
         grad: [N, Co, H, W] float32 channels_last, gradient of the convolution's output.
         transformed: :func:`winograd_weights` of the convolution's weight.
-        mask: [M, Ci, H, W] float32 channels_last, output of the ReLU (the convolution's input).
-            N is a multiple of M; sample n has mask n % M. None for no ReLU.
+        mask: [M, H, W, Ci / 8] uint8 contiguous, from :func:`rectify` of the ReLU's input. N is a
+            multiple of M; sample n has mask n % M. None for no ReLU.
 
     Returns:
         [N, Ci, H, W] float32 channels_last.
@@ -84,9 +110,8 @@ def conv3x3_input_gradient(grad: Tensor, transformed: Tensor, mask: Tensor | Non
 def conv1x1_input_gradient(grad: Tensor, weight: Tensor, mask: Tensor | None = None) -> Tensor:
     """Gradient with respect to the input of a 1x1 convolution, and of the ReLU in front of it.
 
-    The convolution has stride 1, no padding and one group. Where the mask is <= 0, the result is
-    0; elsewhere, also where the mask is NaN, it is the gradient: as torch's threshold_backward has
-    it. A NaN or an infinity in `grad` reaches its own pixel only.
+    The convolution has stride 1, no padding and one group. Where the mask is clear, the result is
+    0. A NaN or an infinity in `grad` reaches its own pixel only.
 
     Sums are taken in float32 over Co upwards. The bits of the result do not depend on the number
     of threads, nor on what else is in the batch. The kernel is made for few channels: with 256 it
@@ -95,8 +120,8 @@ def conv1x1_input_gradient(grad: Tensor, weight: Tensor, mask: Tensor | None = N
     Args:
         grad: [N, Co, H, W] float32 channels_last, gradient of the convolution's output.
         weight: [Co, Ci, 1, 1] float32 on the CPU, any strides; Co and Ci multiples of 16.
-        mask: [M, Ci, H, W] float32 channels_last, output of the ReLU (the convolution's input).
-            N is a multiple of M; sample n has mask n % M. None for no ReLU.
+        mask: [M, H, W, Ci / 8] uint8 contiguous, from :func:`rectify` of the ReLU's input. N is a
+            multiple of M; sample n has mask n % M. None for no ReLU.
 
     Returns:
         [N, Ci, H, W] float32 channels_last.
@@ -108,6 +133,12 @@ def conv1x1_input_gradient(grad: Tensor, weight: Tensor, mask: Tensor | None = N
     load()
     result: Tensor = torch.ops.vkdnw.conv1x1_input_gradient(grad, weight, mask)
     return result
+
+
+def _fake_rectify(x: Tensor) -> tuple[Tensor, Tensor]:
+    samples, channels, height, width = x.shape
+    mask = x.new_empty((samples, height, width, channels // 8), dtype=torch.uint8)
+    return torch.empty_like(x, memory_format=torch.channels_last), mask
 
 
 def _fake_weights(weight: Tensor) -> Tensor:
@@ -134,6 +165,7 @@ def _fake_gradient(grad: Tensor, channels: int) -> Tensor:
 
 load = fake_kernels.loader(
     {
+        "vkdnw::rectify": _fake_rectify,
         "vkdnw::winograd_weights": _fake_weights,
         "vkdnw::conv3x3_input_gradient": _fake_3x3_gradient,
         "vkdnw::conv1x1_input_gradient": _fake_1x1_gradient,

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "kernels/relu_mask.h"
 #include "kernels/simd.h"
 
 namespace vkdnw::conv1x1 {
@@ -33,15 +34,16 @@ inline constexpr int kMaxRows = 12;
 // Pixels that all blocks of channels are computed for before the next ones are fetched.
 inline constexpr int64_t kTilePixels = 4 * kMaxSums;
 
-// One data gradient. Pixel p is masked by pixel p % mask_pixels of the mask; the mask may be null.
-// Both channel counts are multiples of kChannelBlock.
+// One data gradient. Pixel p is masked by pixel p % mask_pixels of the mask, which is as
+// kernels/relu_mask.h has it and may be null. Both channel counts are multiples of kChannelBlock,
+// and with a mask, `channels` also of 8.
 struct InputGradient {
   int64_t pixels;
   int64_t grad_channels;
   int64_t channels;
   const float* grad;     // [pixels, grad_channels]
   const float* weights;  // [grad_channels, channels], as the forward convolution has them
-  const float* mask;     // [mask_pixels, channels]
+  const uint8_t* mask;   // [mask_pixels, channels / 8]
   int64_t mask_pixels;
   float* result;  // [pixels, channels]
 };
@@ -53,13 +55,13 @@ struct Part {
   int64_t channels;
   const float* grad;
   const float* weights;
-  const float* mask;
+  const uint8_t* mask;
   float* result;
 
   Part from_pixel(int64_t pixel) const {
     Part part = *this;
     part.grad += pixel * grad_channels;
-    part.mask = mask == nullptr ? nullptr : mask + pixel * channels;
+    part.mask = mask == nullptr ? nullptr : mask + pixel * channels / 8;
     part.result += pixel * channels;
     return part;
   }
@@ -67,16 +69,11 @@ struct Part {
   Part from_channel(int64_t channel) const {
     Part part = *this;
     part.weights += channel;
-    part.mask = mask == nullptr ? nullptr : mask + channel;
+    part.mask = mask == nullptr ? nullptr : mask + channel / 8;
     part.result += channel;
     return part;
   }
 };
-
-// As torch's threshold_backward: zero where the mask is <= 0, so that a NaN lets pass.
-inline Channels masked(Channels gradient, const float* mask) {
-  return load_simd<kNativeBytes>(mask) <= 0 ? Channels{} : gradient;
-}
 
 // The first Rows pixels and Blocks blocks of channels of a part, held in registers.
 template <int Rows, int Blocks>
@@ -103,9 +100,9 @@ void multiply_rows(const Part& part) {
 #pragma GCC unroll 4
     for (int b = 0; b < Blocks; ++b) {
       const int64_t offset = row * part.channels + b * kChannelBlock;
-      store_simd<kNativeBytes>(part.result + offset, part.mask == nullptr
-                                                         ? sum[row][b]
-                                                         : masked(sum[row][b], part.mask + offset));
+      store_simd<kNativeBytes>(
+          part.result + offset,
+          part.mask == nullptr ? sum[row][b] : relu::masked(sum[row][b], part.mask, offset));
     }
   }
 }
@@ -148,10 +145,10 @@ inline void multiply(const Part& part, int64_t pixels) {
 inline void input_gradient(const InputGradient& problem, int64_t first, int64_t last) {
   while (first < last) {
     int64_t pixels = std::min(kTilePixels, last - first);
-    const float* mask = nullptr;
+    const uint8_t* mask = nullptr;
     if (problem.mask != nullptr) {
       const int64_t pixel = first % problem.mask_pixels;
-      mask = problem.mask + pixel * problem.channels;
+      mask = problem.mask + pixel * problem.channels / 8;
       pixels = std::min(pixels, problem.mask_pixels - pixel);
     }
     multiply({.grad_channels = problem.grad_channels,

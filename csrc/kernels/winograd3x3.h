@@ -16,13 +16,15 @@
 #include <cstdint>
 
 #include "kernels/aligned_buffer.h"
+#include "kernels/relu_mask.h"
 #include "kernels/winograd3x3_product.h"
 #include "kernels/winograd3x3_transforms.h"
 
 namespace vkdnw::winograd {
 
-// One data gradient. Sample n is masked by sample n % mask_samples of the mask; the mask may be
-// null. Both channel counts are multiples of kChannelBlock.
+// One data gradient. Sample n is masked by sample n % mask_samples of the mask, which is as
+// kernels/relu_mask.h has it and may be null. Both channel counts are multiples of kChannelBlock,
+// and with a mask, `channels` also of 8.
 struct InputGradient {
   int64_t samples;
   int64_t height;
@@ -31,7 +33,7 @@ struct InputGradient {
   int64_t channels;
   const float* grad;     // [samples, height, width, grad_channels]
   const float* weights;  // [kPositions, channels / kChannelBlock, grad_channels, kChannelBlock]
-  const float* mask;     // [mask_samples, height, width, channels]
+  const uint8_t* mask;   // [mask_samples, height, width, channels / 8]
   int64_t mask_samples;
   float* result;  // [samples, height, width, channels]
 
@@ -180,10 +182,10 @@ class InputGradientWorker {
     const int64_t first_pixel = tile.y * problem_.width + tile.x;
     const int64_t image = problem_.height * problem_.width;
     float* target = problem_.result + (tile.sample * image + first_pixel) * channels;
-    const float* mask = nullptr;
+    const uint8_t* mask = nullptr;
     if (problem_.mask != nullptr) {
       const int64_t sample = tile.sample % problem_.mask_samples;
-      mask = problem_.mask + (sample * image + first_pixel) * channels;
+      mask = problem_.mask + (sample * image + first_pixel) * channels / 8;
     }
     const int64_t rows = std::min(kTile, problem_.height - tile.y);
     const int64_t columns = std::min(kTile, problem_.width - tile.x);
@@ -196,15 +198,10 @@ class InputGradientWorker {
         for (int64_t j = 0; j < columns; ++j) {
           const int64_t offset = (i * problem_.width + j) * channels + c;
           store_channels(target + offset,
-                         mask == nullptr ? pixels[i][j] : masked(pixels[i][j], mask + offset));
+                         mask == nullptr ? pixels[i][j] : relu::masked(pixels[i][j], mask, offset));
         }
       }
     }
-  }
-
-  // As torch's threshold_backward: zero where the mask is <= 0, so that a NaN lets pass.
-  static Channels masked(Channels gradient, const float* mask) {
-    return load_channels(mask) <= 0 ? Channels{} : gradient;
   }
 
   const InputGradient& problem_;

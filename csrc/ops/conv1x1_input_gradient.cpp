@@ -27,7 +27,7 @@ conv1x1::InputGradient checked_conv1x1_gradient(const Tensor& grad, const Tensor
           .channels = channels,
           .grad = static_cast<const float*>(grad.const_data_ptr()),
           .weights = nullptr,
-          .mask = mask ? static_cast<const float*>(mask->const_data_ptr()) : nullptr,
+          .mask = mask ? static_cast<const uint8_t*>(mask->const_data_ptr()) : nullptr,
           .mask_pixels = mask ? mask->size(0) * image : 0,
           .result = nullptr};
 }

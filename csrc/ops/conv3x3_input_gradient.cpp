@@ -43,7 +43,7 @@ winograd::InputGradient checked_input_gradient(const Tensor& grad, const Tensor&
           .channels = channels,
           .grad = static_cast<const float*>(grad.const_data_ptr()),
           .weights = static_cast<const float*>(transformed.const_data_ptr()),
-          .mask = mask ? static_cast<const float*>(mask->const_data_ptr()) : nullptr,
+          .mask = mask ? static_cast<const uint8_t*>(mask->const_data_ptr()) : nullptr,
           .mask_samples = mask ? mask->size(0) : 0,
           .result = nullptr};
 }

@@ -5,6 +5,7 @@
 
 namespace vkdnw {
 
+using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
 void require_conv_weight(const Tensor& weight, int64_t kernel_size, const char* shape) {
@@ -26,11 +27,18 @@ void require_output_gradient(const Tensor& grad) {
 }
 
 void require_relu_mask(const Tensor& mask, const Tensor& grad, int64_t channels) {
-  require_channels_last("mask", mask, "[M, Ci, H, W]", kConvGradientOtherwise);
-  require(mask.size(1) == channels && mask.size(2) == grad.size(2) && mask.size(3) == grad.size(3),
-          "mask has shape [", mask.size(0), ", ", mask.size(1), ", ", mask.size(2), ", ",
-          mask.size(3), "] and the result [", grad.size(0), ", ", channels, ", ", grad.size(2),
-          ", ", grad.size(3), "]; all but the first must agree");
+  require(mask.dim() == 4, "mask has ", mask.dim(), " dimensions, not 4: [M, H, W, Ci / 8]");
+  require(mask.scalar_type() == ScalarType::Byte, "mask is ",
+          torch::headeronly::toString(mask.scalar_type()),
+          ", not uint8; pass the second result of rectify");
+  require(mask.is_cpu(), "mask is not on the CPU, where grad is");
+  require(
+      mask.size(1) == grad.size(2) && mask.size(2) == grad.size(3) && mask.size(3) == channels / 8,
+      "mask has shape [", mask.size(0), ", ", mask.size(1), ", ", mask.size(2), ", ", mask.size(3),
+      "], not [M, ", grad.size(2), ", ", grad.size(3), ", ", channels / 8,
+      "]: the result has shape [", grad.size(0), ", ", channels, ", ", grad.size(2), ", ",
+      grad.size(3), "]; rectify the input of the same convolution");
+  require(mask.is_contiguous(), "mask is not contiguous; call mask.contiguous()");
   require(mask.size(0) > 0 && grad.size(0) % mask.size(0) == 0, "mask has ", mask.size(0),
           " samples and grad ", grad.size(0), "; the latter must be a multiple of the former");
 }

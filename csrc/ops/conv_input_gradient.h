@@ -21,8 +21,8 @@ void require_conv_weight(const torch::stable::Tensor& weight, int64_t kernel_siz
 // pixel an image.
 void require_output_gradient(const torch::stable::Tensor& grad);
 
-// The same for a mask that fits the gradient of an input with `channels` channels, of the size of
-// `grad`.
+// The same for a mask, uint8 and contiguous on the CPU, that fits the gradient of an input with
+// `channels` channels, of the size of `grad`.
 void require_relu_mask(const torch::stable::Tensor& mask, const torch::stable::Tensor& grad,
                        int64_t channels);
 

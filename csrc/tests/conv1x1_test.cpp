@@ -7,12 +7,15 @@
 #include <random>
 #include <vector>
 
+#include "tests/packed_mask.h"
+
 using vkdnw::conv1x1::input_gradient;
 using vkdnw::conv1x1::InputGradient;
 using vkdnw::conv1x1::kChannelBlock;
 using vkdnw::conv1x1::kMaxBlocks;
 using vkdnw::conv1x1::kMaxSums;
 using vkdnw::conv1x1::kTilePixels;
+using vkdnw::tests::packed_mask;
 
 namespace {
 
@@ -24,7 +27,8 @@ struct Example {
   int64_t mask_pixels;
   std::vector<float> grad;    // [pixels, grad_channels]
   std::vector<float> weight;  // [grad_channels, channels]
-  std::vector<float> mask;    // [mask_pixels, channels]
+  std::vector<float> relu;    // [mask_pixels, channels]
+  std::vector<uint8_t> mask;  // [mask_pixels, channels / 8]
 
   InputGradient problem(std::vector<float>& result, bool masked) const {
     return {.pixels = pixels,
@@ -51,13 +55,15 @@ Example random_example(int64_t pixels, int64_t grad_blocks, int64_t blocks, int6
   std::mt19937 rng(7);
   const int64_t grad_channels = grad_blocks * kChannelBlock;
   const int64_t channels = blocks * kChannelBlock;
+  const std::vector<float> relu = random_numbers(mask_pixels * channels, rng);
   return {.pixels = pixels,
           .grad_channels = grad_channels,
           .channels = channels,
           .mask_pixels = mask_pixels,
           .grad = random_numbers(pixels * grad_channels, rng),
           .weight = random_numbers(grad_channels * channels, rng),
-          .mask = random_numbers(mask_pixels * channels, rng)};
+          .relu = relu,
+          .mask = packed_mask(relu)};
 }
 
 // Starts as NaN, so that no number that is left out goes unnoticed.
@@ -101,21 +107,21 @@ TEST_CASE("equals the sum over the channels for any number of pixels and channel
   }
 }
 
-TEST_CASE("is zero where the mask is not positive, and has the same bits elsewhere") {
+TEST_CASE("is zero where the mask is clear, and has the same bits elsewhere") {
   for (const int64_t mask_pixels : {int64_t{1}, int64_t{35}, kTilePixels, kTilePixels + 7}) {
     CAPTURE(mask_pixels);
     const Example example = random_example(3 * mask_pixels, 1, 2, mask_pixels);
     const std::vector<float> plain = gradient(example, false);
     std::vector<float> expected = plain;
     for (std::size_t i = 0; i < expected.size(); ++i) {
-      expected[i] = example.mask[i % example.mask.size()] <= 0 ? 0 : plain[i];
+      expected[i] = example.relu[i % example.relu.size()] <= 0 ? 0 : plain[i];
     }
     CHECK(gradient(example, true) == expected);
   }
 }
 
 TEST_CASE("has the same bits for any split of the pixels, and writes no others") {
-  const Example example = random_example(4 * 61, 2, 3, 61);
+  const Example example = random_example(4 * 61, 2, 4, 61);
   const std::vector<float> expected = gradient(example, true);
   for (const int64_t split : {1, 23, 61, 62, 130, 243}) {
     CAPTURE(split);

@@ -7,6 +7,9 @@
 #include <random>
 #include <vector>
 
+#include "tests/packed_mask.h"
+
+using vkdnw::tests::packed_mask;
 using vkdnw::winograd::InputGradient;
 using vkdnw::winograd::InputGradientWorker;
 using vkdnw::winograd::kChannelBlock;
@@ -23,7 +26,8 @@ struct Example {
   int64_t channels;
   std::vector<float> weight;       // [grad_channels, channels, 3, 3]
   std::vector<float> grad;         // [samples, height, width, grad_channels]
-  std::vector<float> mask;         // [samples / 2, height, width, channels]
+  std::vector<float> relu;         // [samples / 2, height, width, channels]
+  std::vector<uint8_t> mask;       // [samples / 2, height, width, channels / 8]
   std::vector<float> transformed;  // as InputGradient::weights
 
   InputGradient problem(std::vector<float>& result, bool masked) const {
@@ -64,8 +68,10 @@ Example random_example(int64_t samples, int64_t height, int64_t width, int64_t g
                   .channels = channels,
                   .weight = random_numbers(grad_channels * channels * 9, rng),
                   .grad = random_numbers(pixels * grad_channels, rng),
-                  .mask = random_numbers(pixels / 2 * channels, rng),
+                  .relu = random_numbers(pixels / 2 * channels, rng),
+                  .mask = {},
                   .transformed = std::vector<float>(kPositions * grad_channels * channels)};
+  example.mask = packed_mask(example.relu);
   vkdnw::winograd::transform_gradient_weights(example.weight.data(), grad_channels, channels,
                                               example.transformed.data());
   return example;
@@ -138,13 +144,13 @@ TEST_CASE("equals the direct sum for any image size and number of channels") {
   }
 }
 
-TEST_CASE("is zero where the mask is not positive, and the same elsewhere") {
+TEST_CASE("is zero where the mask is clear, and the same elsewhere") {
   const Example example = random_example(4, 6, 5, 1, 2);
   const std::vector<float> plain = winograd(example, false, 4);
   const std::vector<float> masked = winograd(example, true, 4);
-  const int64_t mask_size = static_cast<int64_t>(example.mask.size());
+  const int64_t mask_size = static_cast<int64_t>(example.relu.size());
   for (int64_t i = 0; i < example.outputs(); ++i) {
-    CHECK(masked[i] == (example.mask[i % mask_size] <= 0 ? 0 : plain[i]));
+    CHECK(masked[i] == (example.relu[i % mask_size] <= 0 ? 0 : plain[i]));
   }
 }
 

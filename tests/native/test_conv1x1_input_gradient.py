@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tests.native.relu_masks import packed
 from vkdnw.convolution import conv1x1_input_gradient, load
 
 
@@ -20,16 +21,19 @@ class Case:
 
     grad: Tensor  # [N, Co, H, W]
     weight: Tensor  # [Co, Ci, 1, 1]
-    mask: Tensor | None  # [M, Ci, H, W]
+    relu: Tensor | None  # [M, Ci, H, W]
+
+    def mask(self) -> Tensor | None:
+        return None if self.relu is None else packed(self.relu)
 
     def run(self) -> Tensor:
-        return conv1x1_input_gradient(self.grad, self.weight, self.mask)
+        return conv1x1_input_gradient(self.grad, self.weight, self.mask())
 
     def masked(self, gradient: Tensor) -> Tensor:
-        if self.mask is None:
+        if self.relu is None:
             return gradient
-        masks = self.mask.repeat(self.grad.shape[0] // self.mask.shape[0], 1, 1, 1)
-        return torch.where(masks <= 0, 0.0, gradient)
+        relus = self.relu.repeat(self.grad.shape[0] // self.relu.shape[0], 1, 1, 1)
+        return torch.where(relus <= 0, 0.0, gradient)
 
     def expected(self) -> Tensor:
         """By automatic differentiation in float64."""
@@ -62,8 +66,8 @@ def make_case(
     rng = torch.Generator().manual_seed(seed)
     weight = torch.randn(out, channels, 1, 1, generator=rng)
     grad = nhwc(torch.randn(samples, out, *size, generator=rng))
-    mask = nhwc(torch.randn(masks, channels, *size, generator=rng).relu()) if masks else None
-    return Case(grad, weight, mask)
+    relu = nhwc(torch.randn(masks, channels, *size, generator=rng).relu()) if masks else None
+    return Case(grad, weight, relu)
 
 
 def random_case(seed: int) -> Case:
@@ -96,10 +100,10 @@ def test_shapes_of_nas_bench_201(channels: int, size: int) -> None:
 def test_each_sample_has_its_mask() -> None:
     """With more samples than masks, sample n has mask n % M."""
     case = make_case(6, 16, 16, (5, 6), masks=3)
-    assert case.mask is not None
+    assert case.relu is not None
     together = case.run()
     for n in range(6):
-        alone = Case(case.grad[n : n + 1], case.weight, case.mask[n % 3 : n % 3 + 1])
+        alone = Case(case.grad[n : n + 1], case.weight, case.relu[n % 3 : n % 3 + 1])
         assert torch.equal(together[n : n + 1], alone.run())
 
 
@@ -108,9 +112,9 @@ def test_masks_as_threshold_backward() -> None:
     case = make_case(1, 16, 16, (8, 8))
     gradient = case.run()
     values = torch.tensor([0.0, -0.0, -1.0, -torch.inf, 1e-45, 1.0, torch.inf, torch.nan])
-    mask = nhwc(values[:, None].expand(1, 16, 8, 8))
-    masked = Case(case.grad, case.weight, mask).run()
-    expected = torch.ops.aten.threshold_backward(gradient, mask, 0)
+    relu = nhwc(values[:, None].expand(1, 16, 8, 8))
+    masked = Case(case.grad, case.weight, relu).run()
+    expected = torch.ops.aten.threshold_backward(gradient, relu, 0)
     assert torch.equal(masked, expected)
     assert torch.equal(masked[:, :, 4:], gradient[:, :, 4:])
     assert not masked[:, :, :4].any()
@@ -142,10 +146,12 @@ def test_no_samples() -> None:
 
 def test_leaves_its_arguments_alone() -> None:
     case = make_case(4, 16, 32, (5, 6), masks=2)
-    assert case.mask is not None
-    before = case.grad.clone(), case.weight.clone(), case.mask.clone()
-    case.run()
-    for argument, copy in zip((case.grad, case.weight, case.mask), before, strict=True):
+    mask = case.mask()
+    assert mask is not None
+    arguments = case.grad, case.weight, mask
+    before = [argument.clone() for argument in arguments]
+    conv1x1_input_gradient(*arguments)
+    for argument, copy in zip(arguments, before, strict=True):
         assert torch.equal(argument, copy)
 
 
@@ -169,7 +175,7 @@ def test_opcheck(masks: int) -> None:
     load()
     case = make_case(4, 16, 32, (5, 6), masks)
     torch.library.opcheck(
-        torch.ops.vkdnw.conv1x1_input_gradient, (case.grad, case.weight, case.mask)
+        torch.ops.vkdnw.conv1x1_input_gradient, (case.grad, case.weight, case.mask())
     )
 
 
@@ -186,10 +192,12 @@ def test_opcheck(masks: int) -> None:
         ("weight", lambda w: w[:, :24], "16 output and 24 input channels.*multiples of 16"),
         ("weight", lambda w: w[:0], "0 output and 32 input channels"),
         ("weight", lambda w: w.double(), "weight is Double, not float32"),
-        ("mask", lambda m: m.contiguous(), r"mask is not channels_last; call mask\.contiguous"),
-        ("mask", lambda m: m.double(), "mask is Double, not float32"),
-        ("mask", lambda m: nhwc(m[:, :16]), r"mask has shape \[4, 16, 5, 6\] .* \[4, 32, 5, 6\]"),
-        ("mask", lambda m: nhwc(m[..., :5]), r"mask has shape \[4, 32, 5, 5\] .* \[4, 32, 5, 6\]"),
+        ("mask", lambda m: m[0], r"mask has 3 dimensions, not 4: \[M, H, W, Ci / 8\]"),
+        ("mask", lambda m: m.float(), "mask is Float, not uint8; pass .* rectify"),
+        ("mask", lambda m: m[..., :2], r"mask has shape \[4, 5, 6, 2\], not \[M, 5, 6, 4\]"),
+        ("mask", lambda m: m[:, :, :5], r"mask has shape \[4, 5, 5, 4\], not \[M, 5, 6, 4\]"),
+        ("mask", lambda m: m[:, 1:], r"mask has shape \[4, 4, 6, 4\], not \[M, 5, 6, 4\]"),
+        ("mask", lambda m: nhwc(m), r"mask is not contiguous; call mask\.contiguous\(\)"),
         ("mask", lambda m: m[:3], "mask has 3 samples and grad 4; .* must be a multiple"),
         ("mask", lambda m: m[:0], "mask has 0 samples and grad 4"),
     ],
@@ -198,8 +206,9 @@ def test_refuses_by_name_with_the_remedy(
     name: str, change: Callable[[Tensor], Tensor], message: str
 ) -> None:
     case = make_case(4, 16, 32, (5, 6), masks=4)
-    assert case.mask is not None
-    arguments = {"grad": case.grad, "weight": case.weight, "mask": case.mask}
+    mask = case.mask()
+    assert mask is not None
+    arguments = {"grad": case.grad, "weight": case.weight, "mask": mask}
     arguments[name] = change(arguments[name])
     with pytest.raises(ValueError, match=message):
         conv1x1_input_gradient(**arguments)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tests.native.relu_masks import packed
 from vkdnw.convolution import conv3x3_input_gradient, load, winograd_weights
 
 ACCURACY = 5e-6
@@ -23,10 +24,13 @@ class Case:
 
     grad: Tensor  # [N, Co, H, W]
     weight: Tensor  # [Co, Ci, 3, 3]
-    mask: Tensor | None  # [M, Ci, H, W]
+    relu: Tensor | None  # [M, Ci, H, W]
+
+    def mask(self) -> Tensor | None:
+        return None if self.relu is None else packed(self.relu)
 
     def run(self) -> Tensor:
-        return conv3x3_input_gradient(self.grad, winograd_weights(self.weight), self.mask)
+        return conv3x3_input_gradient(self.grad, winograd_weights(self.weight), self.mask())
 
     def unmasked(self) -> Tensor:
         """By automatic differentiation in float64."""
@@ -36,10 +40,10 @@ class Case:
         return torch.autograd.grad(y, x, self.grad.double())[0]
 
     def expected(self) -> Tensor:
-        if self.mask is None:
+        if self.relu is None:
             return self.unmasked()
-        masks = self.mask.repeat(self.grad.shape[0] // self.mask.shape[0], 1, 1, 1)
-        return torch.where(masks <= 0, 0.0, self.unmasked())
+        relus = self.relu.repeat(self.grad.shape[0] // self.relu.shape[0], 1, 1, 1)
+        return torch.where(relus <= 0, 0.0, self.unmasked())
 
     def error(self) -> float:
         """Largest error, relative to the largest element before masking."""
@@ -57,8 +61,8 @@ def make_case(
     rng = torch.Generator().manual_seed(seed)
     weight = torch.randn(out, channels, 3, 3, generator=rng)
     grad = nhwc(torch.randn(samples, out, *size, generator=rng))
-    mask = nhwc(torch.randn(masks, channels, *size, generator=rng).relu()) if masks else None
-    return Case(grad, weight, mask)
+    relu = nhwc(torch.randn(masks, channels, *size, generator=rng).relu()) if masks else None
+    return Case(grad, weight, relu)
 
 
 def random_case(seed: int) -> Case:
@@ -89,10 +93,10 @@ def test_shapes_of_nas_bench_201(channels: int, size: int) -> None:
 def test_each_sample_has_its_mask() -> None:
     """With more samples than masks, sample n has mask n % M."""
     case = make_case(6, 16, 16, (5, 6), masks=3)
-    assert case.mask is not None
+    assert case.relu is not None
     together = case.run()
     for n in range(6):
-        alone = Case(case.grad[n : n + 1], case.weight, case.mask[n % 3 : n % 3 + 1])
+        alone = Case(case.grad[n : n + 1], case.weight, case.relu[n % 3 : n % 3 + 1])
         assert torch.equal(together[n : n + 1], alone.run())
 
 
@@ -101,9 +105,9 @@ def test_masks_as_threshold_backward() -> None:
     case = make_case(1, 16, 16, (8, 8))
     gradient = case.run()
     values = torch.tensor([0.0, -0.0, -1.0, -torch.inf, 1e-45, 1.0, torch.inf, torch.nan])
-    mask = nhwc(values[:, None].expand(1, 16, 8, 8))
-    masked = Case(case.grad, case.weight, mask).run()
-    expected = torch.ops.aten.threshold_backward(gradient, mask, 0)
+    relu = nhwc(values[:, None].expand(1, 16, 8, 8))
+    masked = Case(case.grad, case.weight, relu).run()
+    expected = torch.ops.aten.threshold_backward(gradient, relu, 0)
     assert torch.equal(masked, expected)
     assert torch.equal(masked[:, :, 4:], gradient[:, :, 4:])
     assert not masked[:, :, :4].any()
@@ -149,7 +153,7 @@ def test_opcheck(masks: int) -> None:
     torch.library.opcheck(torch.ops.vkdnw.winograd_weights, (case.weight,))
     torch.library.opcheck(
         torch.ops.vkdnw.conv3x3_input_gradient,
-        (case.grad, winograd_weights(case.weight), case.mask),
+        (case.grad, winograd_weights(case.weight), case.mask()),
     )
 
 
@@ -180,9 +184,12 @@ def test_refuses_weights(weight: Tensor, message: str) -> None:
         ("transformed", lambda t: t[1:], "transformed is not what winograd_weights returns"),
         ("transformed", lambda t: t.mT, "transformed is not what winograd_weights returns"),
         ("transformed", lambda t: t.double(), "transformed is Double, not float32"),
-        ("mask", lambda m: m.contiguous(), r"mask is not channels_last; call mask\.contiguous"),
-        ("mask", lambda m: m.double(), "mask is Double, not float32"),
-        ("mask", lambda m: nhwc(m[..., :5]), r"mask has shape \[4, 32, 5, 5\] .* \[4, 32, 5, 6\]"),
+        ("mask", lambda m: m[0], r"mask has 3 dimensions, not 4: \[M, H, W, Ci / 8\]"),
+        ("mask", lambda m: m.float(), "mask is Float, not uint8; pass .* rectify"),
+        ("mask", lambda m: m[..., :2], r"mask has shape \[4, 5, 6, 2\], not \[M, 5, 6, 4\]"),
+        ("mask", lambda m: m[:, :, :5], r"mask has shape \[4, 5, 5, 4\], not \[M, 5, 6, 4\]"),
+        ("mask", lambda m: m[:, 1:], r"mask has shape \[4, 4, 6, 4\], not \[M, 5, 6, 4\]"),
+        ("mask", lambda m: nhwc(m), r"mask is not contiguous; call mask\.contiguous\(\)"),
         ("mask", lambda m: m[:3], "mask has 3 samples and grad 4; .* must be a multiple"),
         ("mask", lambda m: m[:0], "mask has 0 samples and grad 4"),
     ],
@@ -191,9 +198,10 @@ def test_refuses_by_name_with_the_remedy(
     name: str, change: Callable[[Tensor], Tensor], message: str
 ) -> None:
     case = make_case(4, 16, 32, (5, 6), masks=4)
-    assert case.mask is not None
+    mask = case.mask()
+    assert mask is not None
     transformed = winograd_weights(case.weight)
-    arguments = {"grad": case.grad, "transformed": transformed, "mask": case.mask}
+    arguments = {"grad": case.grad, "transformed": transformed, "mask": mask}
     arguments[name] = change(arguments[name])
     with pytest.raises(ValueError, match=message):
         conv3x3_input_gradient(**arguments)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from vkdnw.convolution import (
     conv1x1_input_gradient,
     conv3x3_input_gradient,
+    rectify,
     winograd_weights,
 )
 from vkdnw.per_sample.capture import PathChanged, Recorder, Tap
@@ -124,11 +125,10 @@ def _convolution(
     def native(input: Tensor) -> Tensor:
         if fusion.relu is not None and vars(passed).pop("tensor", None) is not input:
             raise PathChanged(f"{fusion.conv} read something else than {fusion.relu} returned")
-        rectify = fusion.relu is not None
-        seen = _rectified(input) if rectify else input.detach()
+        seen, mask = (input.detach(), None) if fusion.relu is None else _rectified(input)
         recorder.substitute_input(fusion.conv, seen)
         output: Tensor = _NativeConvolution.apply(  # type: ignore[no-untyped-call]
-            input, anchor, seen, weights, rectify, tap
+            input, anchor, seen, weights, mask, tap
         )
         return output
 
@@ -138,11 +138,11 @@ def _convolution(
     return plain
 
 
-def _rectified(x: Tensor) -> Tensor:
-    """ReLU of a tensor, kept with it: parallel branches of a cell rectify the same one."""
-    kept: tuple[int, Tensor] | None = getattr(x, "_vkdnw_rectified", None)
+def _rectified(x: Tensor) -> tuple[Tensor, Tensor]:
+    """ReLU of a tensor and its mask, kept with it: parallel branches of a cell rectify the same."""
+    kept: tuple[int, tuple[Tensor, Tensor]] | None = getattr(x, "_vkdnw_rectified", None)
     if kept is None or kept[0] != x._version:
-        kept = x._version, torch.relu(x.detach())
+        kept = x._version, rectify(x.detach().contiguous(memory_format=torch.channels_last))
         x._vkdnw_rectified = kept  # type: ignore[attr-defined]
     return kept[1]
 
@@ -157,10 +157,10 @@ class _NativeConvolution(torch.autograd.Function):
         anchor: Tensor,
         seen: Tensor,
         weights: _Weights,
-        rectify: bool,
+        mask: Tensor | None,
         tap: Tap,
     ) -> Tensor:
-        ctx.weights, ctx.mask, ctx.tap = weights, seen if rectify else None, tap
+        ctx.weights, ctx.mask, ctx.tap = weights, mask, tap
         output: Tensor = weights.conv._conv_forward(seen, weights.weight, weights.bias)
         return output
 

@@ -1,0 +1,73 @@
+"""vkdnw::rectify against torch.relu, which it equals but for the bit mask that it makes as well.
+
+Nodes of NAS-Bench-201, one thread, process CPU time, best of several runs taken in turn. "copies"
+is how many inputs the calls take in turn: with one, it stays in the cache, with 64 it comes from
+memory. "composed" is the ReLU and a comparison with zero, which makes a mask of one byte a number.
+
+    python benchmarks/ops_rectify.py
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from vkdnw.convolution import rectify
+
+NODES = ((16, 32), (32, 16), (64, 8))  # channels, height = width
+BATCHES = ((8, 1), (16, 1), (64, 1), (16, 64))  # samples, copies of the data
+REPEATS = 40
+CALLS = 4
+
+
+def composed(x: Tensor) -> tuple[Tensor, Tensor]:
+    relu = torch.relu(x)
+    return relu, relu > 0
+
+
+def cpu_seconds(call: Callable[[], object]) -> float:
+    start = time.process_time()
+    for _ in range(CALLS):
+        call()
+    return (time.process_time() - start) / CALLS
+
+
+def best_times(calls: list[Callable[[], object]]) -> list[float]:
+    for call in calls:
+        call()
+    rounds = [[cpu_seconds(call) for call in calls] for _ in range(REPEATS)]
+    return [min(times) for times in zip(*rounds, strict=True)]
+
+
+def compare(channels: int, size: int, batch: int, copies: int) -> None:
+    x = torch.randn(batch, channels, size, size).contiguous(memory_format=torch.channels_last)
+    data = itertools.cycle([x.clone() for _ in range(copies)])
+    relu_time, composed_time, our_time = best_times(
+        [
+            lambda: torch.relu(next(data)),
+            lambda: composed(next(data)),
+            lambda: rectify(next(data)),
+        ]
+    )
+    print(
+        f"{channels:8} {size:4} {batch:5} {copies:6} {relu_time * 1e6:8.0f}"
+        f" {composed_time * 1e6:11.0f} {our_time * 1e6:9.0f} {relu_time / our_time:6.2f}"
+    )
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    print("ratio: relu / vkdnw")
+    print("channels size batch copies  relu us composed us  vkdnw us  ratio")
+    with torch.inference_mode():
+        for channels, size in NODES:
+            for batch, copies in BATCHES:
+                compare(channels, size, batch, copies)
+
+
+if __name__ == "__main__":
+    main()
