@@ -63,11 +63,15 @@ def _identity(input: Tensor) -> Tensor:
 
 
 def _passing(passed: threading.local) -> Forward:
-    """The ReLU's forward: the convolution behind it will apply it."""
+    """The ReLU's forward: the convolution behind it takes the ReLU's own input from the graph.
+
+    What is returned is rectified all the same: a reader may look at it outside the graph.
+    """
 
     def forward(input: Tensor) -> Tensor:
-        passed.tensor = input
-        return input
+        output, mask = _rectified(input)
+        passed.tensors = input, output, mask
+        return output
 
     return forward
 
@@ -123,12 +127,15 @@ def _convolution(
         recorder.tap(fusion.conv, gradient)
 
     def native(input: Tensor) -> Tensor:
-        if fusion.relu is not None and vars(passed).pop("tensor", None) is not input:
-            raise PathChanged(f"{fusion.conv} read something else than {fusion.relu} returned")
-        seen, mask = (input.detach(), None) if fusion.relu is None else _rectified(input)
+        source, mask = input, None
+        if fusion.relu is not None:
+            source, rectified, mask = vars(passed).pop("tensors", (None, None, None))
+            if rectified is not input:
+                raise PathChanged(f"{fusion.conv} read something else than {fusion.relu} returned")
+        seen = input.detach()
         recorder.substitute_input(fusion.conv, seen)
         output: Tensor = _NativeConvolution.apply(  # type: ignore[no-untyped-call]
-            input, anchor, seen, weights, mask, tap
+            source, anchor, seen, weights, mask, tap
         )
         return output
 
@@ -142,9 +149,25 @@ def _rectified(x: Tensor) -> tuple[Tensor, Tensor]:
     """ReLU of a tensor and its mask, kept with it: parallel branches of a cell rectify the same."""
     kept: tuple[int, tuple[Tensor, Tensor]] | None = getattr(x, "_vkdnw_rectified", None)
     if kept is None or kept[0] != x._version:
-        kept = x._version, rectify(x.detach().contiguous(memory_format=torch.channels_last))
+        kept = x._version, _Rectification.apply(x)  # type: ignore[no-untyped-call]
         x._vkdnw_rectified = kept  # type: ignore[attr-defined]
     return kept[1]
+
+
+class _Rectification(torch.autograd.Function):
+    """ReLU and its mask; in the graph only where something else than a fused layer reads it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        output, mask = rectify(x.contiguous(memory_format=torch.channels_last))
+        ctx.save_for_backward(output)
+        ctx.mark_non_differentiable(mask)
+        return output, mask
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (output,) = ctx.saved_tensors
+        return gradients[0] * (output > 0)
 
 
 class _NativeConvolution(torch.autograd.Function):

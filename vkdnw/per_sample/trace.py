@@ -93,7 +93,9 @@ def trace(problem: Problem) -> Trace:
     require_gradients(problem)
     layers = ruled_layers(problem)
     relus = {
-        name: module for name, module in problem.model.named_modules() if type(module) is nn.ReLU
+        name: module
+        for name, module in problem.model.named_modules()
+        if type(module) is nn.ReLU and "forward" not in vars(module)
     }
     recorder = Recorder({name: layer.module for name, layer in layers.items()} | relus)
     with recorder.attached():
@@ -144,6 +146,7 @@ def _pools(model: nn.Module) -> dict[str, nn.AvgPool2d]:
         name: module
         for name, module in model.named_modules()
         if type(module) is nn.AvgPool2d
+        and "forward" not in vars(module)  # nothing that the caller put there is replaced
         and (module.kernel_size, module.stride, module.padding) in _CELL_POOLING
         and not (module.count_include_pad or module.ceil_mode or module.divisor_override)
     }
