@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from types import MethodType
 from typing import Any
 
 import pytest
@@ -44,6 +45,38 @@ def scaled(model: nn.Module, scales: list[float], shift: float) -> nn.Module:
     return model
 
 
+class Gated(nn.Module):
+    """Looks at what fused layers pass between them, outside the graph."""
+
+    def __init__(self, behind: str) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, padding=1)
+        self.relu = nn.ReLU()
+        self.conv = nn.Conv2d(16, 16, 3, padding=1)
+        self.norm = nn.BatchNorm2d(16)
+        self.head = nn.Linear(16, 3)
+        self.behind = behind
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = {}
+        seen["relu"] = self.relu(self.stem(x))
+        seen["conv"] = self.conv(seen["relu"])
+        seen["norm"] = self.norm(seen["conv"])
+        gate = seen[self.behind].detach().mean((1, 2, 3))[:, None]
+        return self.head(F.softplus(seen["norm"]).mean((2, 3))) * gate
+
+
+def replaced_forwards(model: nn.Module) -> nn.Module:
+    """Layers whose ``forward`` the caller has replaced on the object."""
+    pool, relu, conv, norm = model[3], model[2].first[0], model[2].first[1], model[2].first[2]
+    pool.forward = lambda x: 2 * F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+    relu.forward = F.softplus
+    # Bound, so that a copy of the model calls the copy's.
+    conv.forward = MethodType(lambda conv, x: F.conv2d(x, 3 * conv.weight, padding=1), conv)
+    norm.forward = MethodType(lambda norm, x: x + norm.weight[:, None, None], norm)
+    return model
+
+
 FUSED = [
     Case("winograd", partial(convolution, 16, 16, 3, padding=1), images),
     Case("winograd, wide", partial(convolution, 32, 48, 3, padding=1, bias=False), images),
@@ -69,6 +102,16 @@ FUSED = [
         "pre-activation network in place", partial(pre_activation_network, 16, True, True), images
     ),
     Case("residual network", partial(residual_network, 16), images),
+    *(
+        Case(f"a gate behind {part}", partial(Gated, part), images)
+        for part in ("relu", "conv", "norm")
+    ),
+    Case(
+        "replaced forwards",
+        partial(pre_activation_network, 16),
+        images,
+        settled=replaced_forwards,
+    ),
 ]
 
 

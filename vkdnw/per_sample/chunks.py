@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vkdnw.per_sample.capture import PathChanged, Recorder
 from vkdnw.per_sample.fallback import add_fallback_columns
-from vkdnw.per_sample.fused import fused
+from vkdnw.per_sample.fused import fused, keeps_logits
 from vkdnw.per_sample.fusion import find_fusions
 from vkdnw.per_sample.plan import Plan, make_plan
 from vkdnw.per_sample.problem import Problem
@@ -53,16 +53,18 @@ def jacobian_chunks(
             :func:`vkdnw.per_sample.trace.without_rules`.
         MemoryError: not even one sample fits the budget.
     """
-    plan = make_plan(selection, found)
-    # Dense rows are taken from layers as they are; so many of them leave little to gain.
-    fusions = () if plan.dense or plan.fallback else find_fusions(found)
-    if fusions:
-        plan = make_plan(selection, found, fusions)
     size, threads = chunk_size(problem, found)
     ranges = even_ranges(problem.batch.size, size)
     recorder = Recorder(
         {name: layer.module for name, layer in found.layers.items() if layer.leaves}
     )
+    plan = make_plan(selection, found)
+    # Dense rows are taken from layers as they are; so many of them leave little to gain.
+    fusions = () if plan.dense or plan.fallback else find_fusions(found)
+    if not keeps_logits(problem, found, fusions, recorder):
+        fusions = ()
+    if fusions:
+        plan = make_plan(selection, found, fusions)
 
     def compute(samples: range) -> Chunk:
         with torch.enable_grad(), torch.autocast(problem.device.type, enabled=False):

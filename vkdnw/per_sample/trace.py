@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vkdnw.per_sample.capture import CallSite, Recorder, Records
 from vkdnw.per_sample.graph import Node, consumers, uses
@@ -51,6 +51,7 @@ class Trace:
     unreached: tuple[str, ...]  # parameters the logits do not depend on
     largest_map: int  # bytes of one sample's largest layer output
     bytes_per_sample: int  # kept alive between forward and backward, and by the gradients
+    logits: Tensor  # of the probe's samples
     records: Records  # of the probe itself: layers with a rule, and ReLUs
     users: dict[Node, list[Node]]  # the probe's graph
 
@@ -132,6 +133,7 @@ def trace(problem: Problem) -> Trace:
         unreached=unreached,
         largest_map=_largest_map(probe.records, probe.samples),
         bytes_per_sample=probe.bytes_per_sample,
+        logits=probe.logits.detach(),
         records=probe.records,
         users=users,
     )

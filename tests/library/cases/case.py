@@ -53,6 +53,9 @@ def randomise(model: nn.Module) -> None:
             if isinstance(module, _NormBase) and module.running_mean is not None:
                 module.running_mean.normal_(0.0, 0.5)
                 module.running_var.uniform_(0.5, 2.0)
+            if isinstance(module, _NormBase) and module.affine:
+                # Away from zero, so that it can be folded; cases of their own have other scales.
+                module.weight.copy_(torch.randn_like(module.weight).sign() * (0.5 + torch.rand(())))
 
 
 def converted(value: Any, dtype: torch.dtype) -> Any:
