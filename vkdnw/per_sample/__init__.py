@@ -1,8 +1,10 @@
 """Exact per-sample Jacobians of any model: probe it, plan the columns, go through it in chunks.
 
-problem   checked arguments               trace    what the probe finds out about the model
-capture   hooks that record layer calls   graph    reads the autograd graph
-plan      the table of columns            fold     BatchNorm into convolutions
-reverse   columns by layer rules          fallback columns by autograd, sample by sample
-chunks    sizes, threads, order
+problem   checked arguments               chunks    sizes, threads, order
+capture   hooks that record layer calls   graph     reads the autograd graph
+probe     two samples, do they mix        watch     what a forward does to its own modules
+trace     what has a rule, what has none  plan      the table of columns
+fusion    layers that go together         fused     computes them together
+reverse   columns by layer rules          fallback  columns by autograd, sample by sample
+owners    whose rows a chunk's layers hold
 """

@@ -189,7 +189,8 @@ class _Rectification(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (output,) = ctx.saved_tensors
-        return gradients[0] * (output > 0)
+        passed: Tensor = gradients[0] * (output > 0)
+        return passed
 
 
 class _NativeConvolution(torch.autograd.Function):

@@ -73,9 +73,9 @@ def _keeps_rows(node: Node) -> bool:
         return str(function.__module__).startswith("vkdnw.")
     name = node.name()
     if name == "CatBackward0":
-        return 1 <= node._saved_dim < 2**31  # negative ones are given as large ones
+        return bool(1 <= node._saved_dim < 2**31)  # negative ones are given as large ones
     if name == "PermuteBackward0":
-        return node._saved_dims[0] == 0
+        return bool(node._saved_dims[0] == 0)
     return name in _KEEPING_ROWS
 
 
