@@ -75,11 +75,14 @@ class Batch:
 
     def tensors(self) -> list[tuple[str, Tensor]]:
         """Every tensor argument with a name for error messages."""
-        if len(self.args) == 1 and isinstance(self.args[0], Tensor) and not self.kwargs:
+        return [(name, value) for name, value in self.named() if isinstance(value, Tensor)]
+
+    def named(self) -> list[tuple[str, Any]]:
+        """Every argument with a name for error messages."""
+        if len(self.args) == 1 and not self.kwargs:
             return [("batch", self.args[0])]
         named = [(f"batch[{position}]", value) for position, value in enumerate(self.args)]
-        named += [(f"batch[{key!r}]", value) for key, value in self.kwargs.items()]
-        return [(name, value) for name, value in named if isinstance(value, Tensor)]
+        return named + [(f"batch[{key!r}]", value) for key, value in self.kwargs.items()]
 
     def forward(self, model: nn.Module) -> Any:
         """What the model returns for these arguments."""
@@ -97,7 +100,8 @@ def as_batch(value: BatchLike) -> Batch:
     """Reads what the caller passed as ``batch``.
 
     Raises:
-        TypeError: neither a tensor nor a tuple, list or mapping of arguments.
+        TypeError: neither a tensor nor a tuple, list or mapping of arguments, or one of them holds
+            tensors in turn.
         ValueError: no tensor with a sample axis, an empty batch, or tensors of different sizes.
     """
     args: tuple[Any, ...] = ()
@@ -114,6 +118,12 @@ def as_batch(value: BatchLike) -> Batch:
             "of the model's arguments"
         )
     batch = Batch(args, kwargs, 0)
+    for name, argument in batch.named():
+        if _holds_tensors(argument):
+            raise TypeError(
+                f"{name} is a {type(argument).__name__} that holds tensors, which cannot be cut "
+                "into samples; pass every tensor as an argument of its own"
+            )
     sizes = {name: len(tensor) for name, tensor in batch.tensors() if _has_samples(tensor)}
     if not sizes:
         raise ValueError("batch holds no tensor with a sample axis; expected [B, ...]")
@@ -127,6 +137,14 @@ def as_batch(value: BatchLike) -> Batch:
 
 def _has_samples(value: Any) -> bool:
     return isinstance(value, Tensor) and value.dim() > 0
+
+
+def _holds_tensors(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    return isinstance(value, tuple | list) and any(
+        _has_samples(item) or _holds_tensors(item) for item in value
+    )
 
 
 def _length(index: slice | Tensor, size: int) -> int:

@@ -29,6 +29,11 @@ def check_model(model: nn.Module) -> None:
     for name, parameter in model.named_parameters():
         if isinstance(parameter, nn.parameter.UninitializedParameter):
             raise ValueError(f"parameter {name} is lazy and has no shape yet; run the model once")
+        if parameter.is_complex():
+            raise ValueError(
+                f"parameter {name} is complex, and a derivative with respect to it is no number; "
+                "hold its real and imaginary parts as two parameters"
+            )
         _check_finite(f"parameter {name}", parameter, "initialise the model anew")
     for name, buffer in model.named_buffers():
         # Masks hold -inf on purpose; NaN never is.

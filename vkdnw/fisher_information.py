@@ -78,7 +78,8 @@ def fisher_matrix(
     if columns * columns * 8 > problem.max_memory:
         raise MemoryError(
             f"the Fisher matrix of {columns} scalars needs {columns * columns * 8} bytes, "
-            f"max_memory is {problem.max_memory}; vkdnw.score finds its spectrum without it"
+            f"max_memory={problem.max_memory}; raise it or choose fewer scalars with weights= "
+            "(vkdnw.score needs no matrix where scalars outnumber samples times classes)"
         )
     matrix = torch.zeros(columns, columns, dtype=torch.float64, device=problem.device)
     cotangents = class_cotangents(found.classes, convention, problem.device)

@@ -101,8 +101,6 @@ def trace(problem: Problem) -> Trace:
     recorder = Recorder({name: layer.module for name, layer in layers.items()} | relus)
     with recorder.attached():
         probe = run_probe(problem, recorder)
-    with watched(problem.model) as seen:
-        check_repeatable(problem, probe)
     ruled = {site: probe.records[site] for site in probe.records if site.layer in layers}
     batched = {
         site: record
@@ -110,6 +108,8 @@ def trace(problem: Problem) -> Trace:
         if layers[site.layer].rule.batched(layers[site.layer].module, record.input)
     }
     rows = sample_rows(probe, batched)
+    with watched(problem.model) as seen:
+        check_repeatable(problem, probe)
     users = consumers(probe.logits)
     calls = parameter_calls(layers, ruled, users)
     unfit = _unfit(layers, rows, calls)
