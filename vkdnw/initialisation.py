@@ -23,10 +23,18 @@ def initialise(model: nn.Module, scheme: str = "kaiming_normal", *, seed: int) -
     random state is left alone.
 
     Raises:
-        ValueError: unknown scheme.
+        ValueError: unknown scheme, or a layer whose weight is computed from other parameters; the
+            model is unchanged.
     """
     if scheme not in SCHEMES:
         raise ValueError(f"scheme={scheme!r} is not known; choose from {', '.join(SCHEMES)}")
+    for name, module in model.named_modules():
+        if isinstance(module, _ConvNd | nn.Linear) and "weight" not in module._parameters:
+            raise ValueError(
+                f"{name or 'model'} ({type(module).__name__}) has a weight that is computed from "
+                "others (weight_norm, spectral_norm, pruning); remove that first, and put it back "
+                "afterwards"
+            )
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for module in model.modules():
