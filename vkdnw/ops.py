@@ -126,7 +126,7 @@ def low_rank_spectrum(factor: Tensor) -> Tensor:
     SIAM J. Matrix Anal. Appl. 29, 2008). For a factor B D with D diagonal the relative error of
     *every* eigenvalue is of the order of eps times the condition of B, however small D makes it;
     `eigvalsh(factor.mT @ factor)` loses all below eps times the largest, `svdvals` all below eps^2.
-    That accuracy costs time: one [576, 128] in float64 takes 1.6 times as long as svdvals on a core.
+    That accuracy costs time: a [576, 128] in float64 takes 1.6 times as long as svdvals on a core.
     Matrices of a batch run in parallel; the result does not depend on the number of threads.
 
     Eigenvalues below 1e-30 (float32) or 1e-270 (float64) of the largest may underflow.

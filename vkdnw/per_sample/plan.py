@@ -84,7 +84,9 @@ def make_plan(selection: Selection, found: Trace, fusions: tuple[Fusion, ...] = 
                 picked.setdefault(site, []).append(_Picked(leaf, indices, offset, picks))
             else:
                 dense.append(_dense_term(layer, site, leaf, indices, columns))
-    entries = tuple(_entry(site, parts) for site, parts in picked.items())
+    entries = _with_shared_channels(
+        tuple(_entry(site, parts) for site, parts in picked.items()), fusions
+    )
     rows = [
         _rows(number, entry, part)
         for number, entry in enumerate(entries)
@@ -121,6 +123,22 @@ def _entry(site: CallSite, parts: list[_Picked]) -> Entry:
         input_channels=input_channels[input_channels >= 0],
         grad_channels=torch.unique(torch.cat([part.picks.grad_channel for part in parts])),
     )
+
+
+def _with_shared_channels(
+    entries: tuple[Entry, ...], fusions: tuple[Fusion, ...]
+) -> tuple[Entry, ...]:
+    """Lets a convolution and the BatchNorm folded into it keep the same gradient channels."""
+    place = {entry.site.layer: number for number, entry in enumerate(entries)}
+    shared = list(entries)
+    for fusion in fusions:
+        if fusion.norm is None or not {fusion.conv, fusion.norm.name} <= place.keys():
+            continue
+        pair = [place[fusion.conv], place[fusion.norm.name]]
+        channels = torch.unique(torch.cat([shared[number].grad_channels for number in pair]))
+        for number in pair:
+            shared[number] = replace(shared[number], grad_channels=channels)
+    return tuple(shared)
 
 
 def _taps(fusions: tuple[Fusion, ...], entries: tuple[Entry, ...]) -> dict[str, tuple[int, ...]]:

@@ -6,11 +6,8 @@ each chosen scalar is a short correlation between what its layer read and what f
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor
-from torch.autograd.graph import GradientEdge
 
 from vkdnw import ops
 from vkdnw.batch import Batch
@@ -27,6 +24,14 @@ from vkdnw.per_sample.graph import Node, consumers, uses
 from vkdnw.per_sample.owners import check_owners, rows_may_move
 from vkdnw.per_sample.plan import DenseTerm, Entry, Plan
 from vkdnw.per_sample.problem import Problem
+from vkdnw.per_sample.taps import (
+    EdgeKey,
+    Sources,
+    edge_key,
+    edge_of,
+    find_sources,
+    kept_channels,
+)
 from vkdnw.per_sample.trace import Trace, parameter_calls
 
 
@@ -59,7 +64,7 @@ def chunk_jacobian(
     _check_path(found, logits, records)
     _check_uses(problem, found, plan, records, users)
     if rows_may_move(piece, users):
-        check_owners(logits, {site: _edge(records[site]) for site in _sites(plan)})
+        check_owners(logits, {site: edge_of(records, site) for site in _sites(plan)})
     jacobian = torch.zeros(
         piece.size, len(cotangents), plan.columns, dtype=found.dtype, device=logits.device
     )
@@ -109,11 +114,6 @@ def _sites(plan: Plan) -> list[CallSite]:
     return list(dict.fromkeys(part.site for part in parts))
 
 
-def _edge(record: Record) -> GradientEdge:
-    assert record.edge is not None  # the plan holds only calls that logits depend on
-    return record.edge
-
-
 def _accumulate(
     jacobian: Tensor,
     found: Trace,
@@ -134,27 +134,27 @@ def _accumulate(
         dtype = _computing_dtype(found, plan, records, [*inputs, *dense_inputs])
         inputs = [x.to(dtype) for x in inputs]
         dense_inputs = [x.to(dtype) for x in dense_inputs]
-    edges, tapped = _sources(plan, records, users)
-    gradients: dict[int, Tensor] = {}  # of entries, for the cotangent at hand
-    taps = {layer: partial(_tap, gradients, found, plan, plan.taps[layer]) for layer in tapped}
+    sources = find_sources(plan, _sites(plan), records, users, dtype)
+    tapped = _tapped_gradients(found, plan, sources)
     for k, cotangent in enumerate(cotangents):
-        gradients.clear()
         last = k == len(cotangents) - 1
-        with recorder.tapping(taps):
-            flowing = output_gradients(logits, list(edges.values()), cotangent, keep_graph=not last)
-        captured = dict(zip(edges, flowing, strict=True))
+        with recorder.tapping(sources.taps):
+            edges = list(sources.edges.values())
+            flowing = output_gradients(logits, edges, cotangent, keep_graph=not last)
+        for tap in sources.taps.values():
+            tap.finish()
+        captured = dict(zip(sources.edges, flowing, strict=True))
         row = jacobian[:, k : k + 1]  # [b, 1, P]
         if plan.entries:
             by_entry = [
-                gradients[number]
-                if number in gradients
-                else _entry_gradient(found, entry, _flowing(captured, records[entry.site]))
+                tapped[number]
+                if number in tapped
+                else _entry_gradient(found, entry, captured, records).to(dtype)
                 for number, entry in enumerate(plan.entries)
             ]
-            by_entry = [g.to(dtype) for g in by_entry]
             ops.jacobian_columns_(row, inputs, by_entry, plan.picks, plan.affine)
         for term, x in zip(plan.dense, dense_inputs, strict=True):
-            g = _gradient(found, term.site, _flowing(captured, records[term.site]))
+            g = _gradient(found, term.site, _flowing(captured, records, term.site))
             _add_dense(row, found, term, x, g.to(dtype))
 
 
@@ -169,63 +169,18 @@ def _computing_dtype(
     return found.dtype
 
 
-EdgeKey = tuple[int, int]  # of a gradient edge: its node's id and the output's number
+def _tapped_gradients(found: Trace, plan: Plan, sources: Sources) -> dict[int, Tensor]:
+    """Canonical views of the taps' buffers, by the number of the entry that reads them."""
+    views = {}
+    for layer, tap in sources.taps.items():
+        for number in plan.taps[layer]:
+            views[number] = _gradient(found, plan.entries[number].site, tap.buffer)
+    return views
 
 
-def _key(edge: GradientEdge) -> EdgeKey:
-    return id(edge.node), edge.output_nr
-
-
-def _sources(
-    plan: Plan, records: Records, users: dict[Node, list[Node]]
-) -> tuple[dict[EdgeKey, GradientEdge], list[str]]:
-    """Edges whose gradients to ask autograd for, and layers whose gradients can be tapped.
-
-    A native convolution is tapped where its backward runs anyway, on the way to an edge that is
-    asked for; calls are looked at from the input's side, so that few edges are needed.
-    """
-    tappable = {plan.entries[n].site: layer for layer, ns in plan.taps.items() for n in ns}
-    running: set[Node] = set()
-    edges: dict[EdgeKey, GradientEdge] = {}
-    tapped: dict[str, None] = {}
-    wanted = set(_sites(plan))
-    for site in records:
-        if site not in wanted:
-            continue
-        edge = _edge(records[site])
-        if site in tappable and edge.node in running:
-            tapped[tappable[site]] = None
-        else:
-            edges[_key(edge)] = edge
-            _add_users(edge.node, users, running)
-    return edges, list(tapped)
-
-
-def _add_users(node: Node, users: dict[Node, list[Node]], running: set[Node]) -> None:
-    """Adds every node that a gradient passes on its way to ``node``."""
-    waiting = list(users.get(node, ()))
-    while waiting:
-        user = waiting.pop()
-        if user not in running:
-            running.add(user)
-            waiting.extend(users[user])
-
-
-def _tap(
-    gradients: dict[int, Tensor],
-    found: Trace,
-    plan: Plan,
-    numbers: tuple[int, ...],
-    gradient: Tensor,
-) -> None:
-    """Keeps the channels that picks read of a gradient that is passing by."""
-    for number in numbers:
-        gradients[number] = _entry_gradient(found, plan.entries[number], gradient).contiguous()
-
-
-def _flowing(captured: dict[EdgeKey, Tensor | None], record: Record) -> Tensor:
+def _flowing(captured: dict[EdgeKey, Tensor | None], records: Records, site: CallSite) -> Tensor:
     """The gradient at a call's output; its edge may be that of what the output is a view of."""
-    flowing, output = captured.get(_key(_edge(record))), record.output
+    flowing, output = captured.get(edge_key(edge_of(records, site))), records[site].output
     if flowing is None:  # no path from these logits: a gradient of zeros, never materialised
         flowing = torch.zeros((), dtype=output.dtype, device=output.device).expand(output.shape)
     return flowing.reshape(output.shape)
@@ -234,22 +189,15 @@ def _flowing(captured: dict[EdgeKey, Tensor | None], record: Record) -> Tensor:
 def _entry_input(found: Trace, entry: Entry, records: Records) -> Tensor:
     """The few channels that picks read, contiguous: every cotangent reads them again."""
     x = _channels(found, entry.site, "weight", records[entry.site], entry.weight_indices)
-    return _kept(x, 1, entry.input_channels).contiguous()
+    return kept_channels(x, 1, entry.input_channels).contiguous()
 
 
-def _entry_gradient(found: Trace, entry: Entry, flowing: Tensor) -> Tensor:
+def _entry_gradient(
+    found: Trace, entry: Entry, captured: dict[EdgeKey, Tensor | None], records: Records
+) -> Tensor:
     """The channels of an output gradient that picks read, ``[1, b, Cg, G1, G2, G3]``."""
-    return _kept(_gradient(found, entry.site, flowing), 2, entry.grad_channels)
-
-
-def _kept(tensor: Tensor, axis: int, channels: Tensor) -> Tensor:
-    """Some channels; a view where they are neighbours."""
-    if len(channels) == 0:
-        return tensor.narrow(axis, 0, 0)
-    first, last = int(channels[0]), int(channels[-1])
-    if last - first == len(channels) - 1:
-        return tensor.narrow(axis, first, len(channels))
-    return tensor[(slice(None),) * axis + (channels.to(tensor.device),)]
+    flowing = _gradient(found, entry.site, _flowing(captured, records, entry.site))
+    return kept_channels(flowing, 2, entry.grad_channels)
 
 
 def _channels(found: Trace, site: CallSite, leaf: str, record: Record, indices: Tensor) -> Tensor:

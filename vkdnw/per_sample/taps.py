@@ -1,0 +1,115 @@
+"""Where a chunk's output gradients are read: asked of autograd, or tapped as they pass.
+
+A gradient that autograd is asked for lives until the end of its backward pass and is read from
+memory again. A native convolution's backward has it in cache: there the few channels that picks
+read are copied into a buffer, the same for every cotangent, and the rest is let go.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge
+
+from vkdnw.per_sample.capture import CallSite, Records
+from vkdnw.per_sample.graph import Node
+from vkdnw.per_sample.plan import Plan
+
+EdgeKey = tuple[int, int]  # of a gradient edge: its node's id and the output's number
+
+
+@dataclass
+class Tap:
+    """A buffer for some channels of one layer's output gradient."""
+
+    channels: Tensor  # ascending
+    buffer: Tensor  # [rows, len(channels), H, W]
+    filled: bool = False
+
+    def __call__(self, gradient: Tensor) -> None:
+        """Copies the channels of a gradient ``[rows, C, H, W]`` that is passing by."""
+        self.buffer.copy_(kept_channels(gradient, 1, self.channels))
+        self.filled = True
+
+    def finish(self) -> None:
+        """Ends a backward pass: what did not pass by is zero."""
+        if not self.filled:
+            self.buffer.zero_()
+        self.filled = False
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Edges to ask autograd for, and taps by the layer in whose backward they sit."""
+
+    edges: dict[EdgeKey, GradientEdge]
+    taps: dict[str, Tap]
+
+
+def edge_of(records: Records, site: CallSite) -> GradientEdge:
+    """The gradient edge of a call that the logits depend on."""
+    edge = records[site].edge
+    assert edge is not None  # plans hold only such calls
+    return edge
+
+
+def edge_key(edge: GradientEdge) -> EdgeKey:
+    """What tells two edges apart; a folded pair shares one."""
+    return id(edge.node), edge.output_nr
+
+
+def find_sources(
+    plan: Plan,
+    sites: list[CallSite],
+    records: Records,
+    users: dict[Node, list[Node]],
+    dtype: torch.dtype,
+) -> Sources:
+    """Splits calls into those to ask for and those to tap, into buffers of ``dtype``.
+
+    A native convolution is tapped where its backward runs anyway, on the way to an edge that is
+    asked for; calls are looked at from the input's side, so that few edges are needed.
+    """
+    tappable = {plan.entries[n].site: layer for layer, ns in plan.taps.items() for n in ns}
+    running: set[Node] = set()
+    edges: dict[EdgeKey, GradientEdge] = {}
+    taps: dict[str, Tap] = {}
+    wanted = set(sites)
+    for site in records:
+        if site not in wanted:
+            continue
+        edge = edge_of(records, site)
+        if site not in tappable or edge.node not in running:
+            edges[edge_key(edge)] = edge
+            _add_users(edge.node, users, running)
+        elif tappable[site] not in taps:
+            taps[tappable[site]] = _tap(plan, tappable[site], records[site].output, dtype)
+    return Sources(edges, taps)
+
+
+def _tap(plan: Plan, layer: str, output: Tensor, dtype: torch.dtype) -> Tap:
+    channels = plan.entries[plan.taps[layer][0]].grad_channels
+    rows, _, height, width = output.shape
+    return Tap(channels, output.new_zeros(rows, len(channels), height, width, dtype=dtype))
+
+
+def _add_users(node: Node, users: dict[Node, list[Node]], running: set[Node]) -> None:
+    """Adds every node that a gradient passes on its way to ``node``."""
+    waiting = list(users.get(node, ()))
+    while waiting:
+        user = waiting.pop()
+        if user not in running:
+            running.add(user)
+            waiting.extend(users[user])
+
+
+def kept_channels(tensor: Tensor, axis: int, channels: Tensor) -> Tensor:
+    """Some channels, given in ascending order; a view where they are neighbours."""
+    if len(channels) == 0:
+        return tensor.narrow(axis, 0, 0)
+    first, last = int(channels[0]), int(channels[-1])
+    if last - first == len(channels) - 1:
+        return tensor.narrow(axis, first, len(channels))
+    return torch.index_select(tensor, axis, channels.to(tensor.device))
