@@ -325,7 +325,7 @@ def test_choosing_nothing_is_refused(choose: Callable[[], Any]) -> None:
         choose()
 
 
-# ---- what is not refused ------------------------------------------------------------------------
+# ---- what is not refused ------------------------------------------
 
 
 def test_train_mode_is_fine_without_layers_that_mind() -> None:
