@@ -7,8 +7,6 @@ task's seed, the pieces of the computation from a fixed `max_memory`, and one th
 
 import hashlib
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +20,7 @@ from vkdnw.search.configuration import Configuration, parse_weights
 from vkdnw.search.data import load_batch, random_batch
 from vkdnw.search.evaluation import Scored, Task
 from vkdnw.search.store import now
+from vkdnw.threads import one_thread
 
 EIGENVALUES_KEPT = 4096
 """Spectra up to this length are kept whole (8 bytes each): later statistics then cost no scoring.
@@ -106,14 +105,3 @@ def weights(text: str) -> vkdnw.weights.WeightChoice:
         case "random":
             return vkdnw.weights.random(**numbers)
     return vkdnw.weights.every()
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute with one intra-op thread, so that no sum depends on how many there are."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

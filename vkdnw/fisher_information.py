@@ -25,7 +25,9 @@ from vkdnw.weights import Selection
 
 Convention = Literal["fisher", "released"]
 
-DIRECT_COLUMNS = 4096  # beyond, a Gram matrix costs less than orthogonalising the factor
+# Beyond these sizes a Gram matrix costs less than the Jacobi rotations of the factor.
+DIRECT_COLUMNS = 4096
+DIRECT_RANK = 1024
 
 
 def check_options(smoothing: float, convention: Convention) -> None:
@@ -107,7 +109,8 @@ def eigenvalues(problem: Problem, found: Trace, smoothing: float, convention: Co
     """
     rows = problem.batch.size * (found.classes - (convention == "fisher"))
     columns = len(problem.selection)
-    if columns <= DIRECT_COLUMNS and rows * columns * 8 <= problem.max_memory // 4:
+    small = columns <= DIRECT_COLUMNS and min(rows, columns) <= DIRECT_RANK
+    if small and rows * columns * 8 <= problem.max_memory // 4:
         factor = _factor(problem, found, problem.selection, smoothing, convention)
         nonzero = ops.low_rank_spectrum(factor) / problem.batch.size
     elif columns <= rows:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -21,6 +22,12 @@ main(int(sys.argv[1]), int(sys.argv[2]))
 """
 STDERR = 2
 """A worker's prints go to stderr: the parent's stdout may be read as JSON."""
+MALLOC = (
+    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432"
+    ":glibc.malloc.trim_threshold=1073741824"
+)
+"""Keeps freed memory, in large pages: a worker asks for the same feature maps again and again, and
+the page faults of giving them back cost a tenth of the time. Other C libraries ignore it."""
 EXIT_PATIENCE = 5.0
 """Seconds between the end of a worker's connection and the end of its process."""
 
@@ -41,6 +48,7 @@ class Child(Generic[T]):
                 pass_fds=(theirs.fileno(), lifeline_fd),
                 stdin=subprocess.DEVNULL,
                 stdout=STDERR,
+                env={"GLIBC_TUNABLES": MALLOC, **os.environ},
                 process_group=0,
             )
         self.connection: Connection[Any, Any] = Connection(ours.detach())
