@@ -70,19 +70,20 @@ def converted(value: Any, dtype: torch.dtype) -> Any:
 
 
 class Classified(nn.Module):
-    """A layer under test, ``tanh``, and a linear classifier of three classes."""
+    """A layer under test, ``tanh``, and a linear classifier."""
 
     def __init__(
         self,
         layer: nn.Module,
         sample: Any,
         call: Callable[[nn.Module, Any], Tensor] = lambda layer, x: layer(x),
+        classes: int = 3,
     ) -> None:
         super().__init__()
         self.layer, self.call = layer, call
         with torch.no_grad():
             features = call(layer.eval(), sample).flatten(1).shape[1]
-        self.head = nn.Linear(features, 3)
+        self.head = nn.Linear(features, classes)
 
     def forward(self, x: Any) -> Tensor:
         return self.head(torch.tanh(self.call(self.layer, x)).flatten(1))
