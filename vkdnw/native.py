@@ -48,7 +48,7 @@ def _load(library: Path) -> None:
     if problem is not None:
         raise NativeLibraryError(problem)
     try:
-        torch.ops.load_library(library)  # type: ignore[no-untyped-call]
+        torch.ops.load_library(library)
     except OSError as error:
         raise NativeLibraryError(
             f"{library} does not load with torch {torch.__version__}: {error}. "
