@@ -50,11 +50,11 @@ def assert_close(
 ) -> None:
     """Every parameter's columns agree relative to their largest; says where they do not.
 
-    ``floor`` is added to what may differ, relative to the largest of all: for models in which terms
-    cancel to derivatives of zero.
+    ``floor`` is added to what may differ, relative to the largest of all (or to 1): for models in
+    which terms cancel to derivatives of zero.
     """
     assert found.shape == expected.shape
-    allowed = floor * expected.abs().max()
+    allowed = floor * expected.abs().max().clamp(min=1.0)
     ends = [*selection.offsets[1:], len(selection)]
     for name, start, end in zip(selection.names, selection.offsets, ends, strict=True):
         scale = expected[:, :, start:end].abs().max()
@@ -73,3 +73,13 @@ def smallest_budget(model: nn.Module, batch: Any, **options: Any) -> int:
     found = re.search(r"takes (\d) samples .* one needs about (\d+) bytes", str(refusal.value))
     assert found is not None, refusal.value
     return int(found[1]) * int(found[2])
+
+
+def columns_of(part: Selection, whole: Selection) -> Tensor:
+    """Where the scalars of one selection are among those of another."""
+    starts = dict(zip(whole.names, whole.offsets, strict=True))
+    found = []
+    for name, index in zip(part.names, part.indices, strict=True):
+        position = whole.names.index(name)
+        found.append(starts[name] + torch.searchsorted(whole.indices[position], index))
+    return torch.cat(found)

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import pytest
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 import vkdnw
 from tests.library.cases import CASES
 from tests.library.cases.case import EVERY, Case
-from tests.library.comparison import assert_close, expected_jacobian, jacobian_and_fallback
-from vkdnw.weights import Selection, select
-
-
-def columns_of(part: Selection, whole: Selection) -> Tensor:
-    """Where the scalars of one selection are among those of another."""
-    starts = dict(zip(whole.names, whole.offsets, strict=True))
-    found = []
-    for name, index in zip(part.names, part.indices, strict=True):
-        position = whole.names.index(name)
-        found.append(starts[name] + torch.searchsorted(whole.indices[position], index))
-    return torch.cat(found)
+from tests.library.comparison import (
+    assert_close,
+    columns_of,
+    expected_jacobian,
+    jacobian_and_fallback,
+)
+from vkdnw.weights import select
 
 
 def some_of_each(model: nn.Module) -> dict[str, list[int]]:

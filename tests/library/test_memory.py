@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 import vkdnw
 from tests.library.cases.case import Case
@@ -35,6 +36,7 @@ def test_one_sample_at_a_time_gives_the_same(case: Case, threads: int) -> None:
     model, batch = case.model(), case.batch()
     options = {"weights": vkdnw.weights.spaced(3), "output": case.output}
     selection = select(model, options["weights"])
+    torch.set_num_threads(threads)
     expected = vkdnw.jacobian(model, batch, **options)
     budget = threads * smallest_budget(model, batch, **options)
     found = vkdnw.jacobian(model, batch, max_memory=budget, **options)

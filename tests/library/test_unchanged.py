@@ -15,6 +15,8 @@ from tests.library.cases.case import Case, randomise
 from tests.library.cases.in_place import IN_PLACE
 from tests.library.cases.networks import pre_activation_network
 
+pytestmark = pytest.mark.usefixtures("two_threads")
+
 HOOKS = (
     "_forward_hooks",
     "_forward_pre_hooks",
