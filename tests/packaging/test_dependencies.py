@@ -27,7 +27,13 @@ def third_party(*folders: str) -> set[str]:
     """Distributions that the folders import from."""
     names = set().union(*(imported(folder) for folder in folders))
     modules = {name.partition(".")[0] for name in names} - sys.stdlib_module_names
-    return {DISTRIBUTION_OF.get(name, name) for name in modules - {"vkdnw", "tests"}}
+    return {DISTRIBUTION_OF.get(name, name) for name in modules - {"vkdnw", "tests"} - beside()}
+
+
+def beside() -> set[str]:
+    """Modules that tests and benchmarks import from their own folders."""
+    folders = (ROOT / "tests", ROOT / "benchmarks")
+    return {file.stem for folder in folders for file in folder.iterdir()}
 
 
 def declared() -> tuple[set[str], set[str]]:
