@@ -43,7 +43,7 @@ class _Buffers:
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
-        self._tensors = dict(module._buffers)
+        self._tensors = dict(module._buffers.items())
         self._values = {
             name: buffer.detach().clone()
             for name, buffer in module._buffers.items()
@@ -53,8 +53,12 @@ class _Buffers:
 
     def restore(self) -> None:
         """Puts them back; buffers that were registered since are removed."""
-        self._module._buffers.clear()
-        self._module._buffers.update(self._tensors)
+        held = self._module._buffers  # a dict, or the view of one that scripted modules have
+        for name in [name for name in held.keys() if name not in self._tensors]:  # noqa: SIM118
+            del held[name]
+        for name, buffer in self._tensors.items():
+            if held[name] is not buffer:
+                held[name] = buffer
         self._module._non_persistent_buffers_set = set(self._passing)
         with torch.no_grad():
             for name, value in self._values.items():

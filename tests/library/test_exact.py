@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from torch import nn
 
 import vkdnw
 from tests.library.cases import CASES
-from tests.library.cases.case import EVERY, Case
+from tests.library.cases.case import EVERY, Case, images
+from tests.library.cases.networks import pre_activation_network, residual_network
 from tests.library.comparison import (
     assert_close,
     columns_of,
     expected_jacobian,
     jacobian_and_fallback,
 )
+from vkdnw.per_sample import reverse
 from vkdnw.weights import select
+
+
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore:{message}")  # torch's own, about cases and reference
+    for message in (
+        "There is a performance drop",
+        "Using padding='same'",
+        ".*weight_norm. is deprecated",
+        ".*jit.script. is deprecated",
+    )
+]
 
 
 def some_of_each(model: nn.Module) -> dict[str, list[int]]:
@@ -41,3 +55,17 @@ def test_jacobian_is_exact(case: Case) -> None:
         found, announced = jacobian_and_fallback(model, batch, weights=weights, output=case.output)
         assert announced == fallback
         assert_close(found, expected[:, :, columns_of(part, whole)], part)
+
+
+def test_a_compiled_model_is_taken_as_what_it_wraps() -> None:
+    model, x = residual_network().eval(), images()
+    compiled = torch.compile(model, backend=lambda graph, inputs: pytest.fail("was compiled"))
+    assert torch.equal(vkdnw.jacobian(compiled, x), vkdnw.jacobian(model, x))
+
+
+def test_convolutional_networks_are_not_checked_for_owners(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Their operations keep rows in place, and the check would cost them two backward passes.
+    monkeypatch.setattr(reverse, "check_owners", lambda *_: pytest.fail("was checked"))
+    for model in (residual_network(16), pre_activation_network(16), pre_activation_network(4)):
+        for dtype in (torch.float32, torch.float64):
+            vkdnw.jacobian(model.eval(), images(), dtype=dtype)

@@ -14,6 +14,7 @@ from tests.library.cases.leading_axes import LEADING_AXES
 from tests.library.cases.networks import NETWORKS
 from tests.library.cases.sharing import SHARED
 from tests.library.cases.state import HOOKS
+from tests.library.cases.wrapped import WRAPPED
 from tests.library.comparison import assert_close, smallest_budget
 from vkdnw.weights import select
 
@@ -27,6 +28,7 @@ WHOLE_MODELS = [
     *LEADING_AXES,
     *DECIDED,
     *HOOKS,
+    *WRAPPED,
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -253,3 +254,17 @@ def test_surrounding_contexts_change_nothing(
         assert state(model, images) == before
     assert torch.equal(found.eigenvalues, expected.eigenvalues)
     assert found.vkdnw == expected.vkdnw
+
+
+def test_calls_from_several_threads_do_not_disturb_each_other() -> None:
+    jobs = [busy() for _ in range(4)]
+    for number, (model, _) in enumerate(jobs):
+        with torch.no_grad():
+            model.trunk[0].weight.mul_(1 + number)
+    expected = [vkdnw.score(model, images).vkdnw for model, images in jobs]
+    before = [state(model, images) for model, images in jobs]
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        found = list(pool.map(lambda job: vkdnw.score(*job).vkdnw, jobs))
+    assert found == expected
+    assert len(set(found)) == len(jobs)
+    assert [state(model, images) for model, images in jobs] == before

@@ -72,15 +72,16 @@ def ruled_layers(problem: Problem) -> dict[str, Layer]:
     chosen = set(problem.selection.names)
     layers = {}
     for module_name, module in problem.model.named_modules():
+        rule = rule_for(module)
+        if rule is None:
+            continue
         leaves = {
             leaf: names[id(parameter)]
             for leaf in ("weight", "bias")  # what rules know; hooks and subclasses may add others
             if (parameter := module._parameters.get(leaf)) is not None
             and names[id(parameter)] in chosen
         }
-        rule = rule_for(module)
-        if rule is not None:
-            layers[module_name] = Layer(module, rule, leaves)
+        layers[module_name] = Layer(module, rule, leaves)
     return layers
 
 

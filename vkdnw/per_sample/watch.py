@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 _STANDARD = frozenset(vars(nn.Module())) - {"_parameters", "_buffers"}
@@ -35,8 +36,9 @@ def watched(model: nn.Module) -> Iterator[Watch]:
     handles = []
     try:
         for module in model.modules():
-            if module._parameters:
-                hook = _compare(dict(module._parameters), seen.replaced)
+            own = {name: p for name, p in module._parameters.items() if p is not None}
+            if own and not isinstance(module, torch.jit.ScriptModule):  # they take no hooks
+                hook = _compare(own, seen.replaced)
                 handles.append(module.register_forward_hook(hook, prepend=True))
         before = _attributes(model)
         yield seen
@@ -48,10 +50,10 @@ def watched(model: nn.Module) -> Iterator[Watch]:
             handle.remove()
 
 
-def _compare(own: dict[str, nn.Parameter | None], replaced: set[int]) -> Any:
+def _compare(own: dict[str, nn.Parameter], replaced: set[int]) -> Any:
     def compare(module: nn.Module, args: Any, output: Any) -> None:
         for name, parameter in own.items():
-            if module._parameters.get(name) is not parameter:
+            if name not in module._parameters or module._parameters[name] is not parameter:
                 replaced.add(id(parameter))
 
     return compare

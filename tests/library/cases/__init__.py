@@ -11,6 +11,7 @@ from tests.library.cases.parameters import OTHERS
 from tests.library.cases.sequences import SEQUENCES
 from tests.library.cases.sharing import PARTIAL, SHARED
 from tests.library.cases.state import HOOKS
+from tests.library.cases.wrapped import WRAPPED
 
 CASES = [
     *CONVOLUTIONS,
@@ -27,4 +28,5 @@ CASES = [
     *LEADING_AXES,
     *DECIDED,
     *HOOKS,
+    *WRAPPED,
 ]
