@@ -19,7 +19,6 @@ from tests.library.comparison import (
 from vkdnw.per_sample import reverse
 from vkdnw.weights import select
 
-
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore:{message}")  # torch's own, about cases and reference
     for message in (
