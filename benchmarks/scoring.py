@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -94,9 +93,16 @@ def print_peak(name: str, method: str) -> None:
     model, batch = network(name), images()
     with torch.no_grad():
         model(batch[:1])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = high_water_mark()
     METHODS[method](model, batch)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+    print(high_water_mark() - before)
+
+
+def high_water_mark() -> int:
+    """Peak resident bytes of this program; getrusage would count the parent's before exec."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
 
 
 def accuracy(name: str) -> dict[str, float]:
