@@ -7,13 +7,12 @@ library, before any memory is touched, so that a call with hundreds of tensors s
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from vkdnw import native
+from vkdnw import fake_kernels
 
 PICK_FIELDS = 10
 """Fields of a pick: column, layer, grad channel, input channel, three starts, three steps."""
@@ -146,36 +145,6 @@ def low_rank_spectrum(factor: Tensor) -> Tensor:
     return spectrum
 
 
-_registration = threading.Lock()
-_registered = False
-
-
-def load() -> None:
-    """Loads the library and registers the fake kernels; idempotent and thread-safe.
-
-    Every wrapper calls it; code that is compiled with `fullgraph=True`, or that calls
-    `torch.ops.vkdnw` itself, calls it once before.
-
-    Raises:
-        NativeLibraryError: the library is missing or does not fit this machine; says what to run.
-    """
-    global _registered
-    if _registered:
-        return
-    with _registration:
-        if not _registered:
-            native.load()
-            _register_fakes()
-            _registered = True
-
-
-def _register_fakes() -> None:
-    torch.library.register_fake("vkdnw::jacobian_columns_", _change_in_place)
-    torch.library.register_fake("vkdnw::fisher_accumulate_", _change_in_place)
-    torch.library.register_fake("vkdnw::fisher_factor", _fake_fisher_factor)
-    torch.library.register_fake("vkdnw::low_rank_spectrum", _fake_low_rank_spectrum)
-
-
 def _change_in_place(*args: object) -> None:
     """The fake of an op that only changes its first argument."""
 
@@ -188,3 +157,15 @@ def _fake_fisher_factor(jacobian: Tensor, probabilities: Tensor, released: bool)
 
 def _fake_low_rank_spectrum(factor: Tensor) -> Tensor:
     return factor.new_empty((*factor.shape[:-2], min(factor.shape[-2:])))
+
+
+load = fake_kernels.loader(
+    {
+        "vkdnw::jacobian_columns_": _change_in_place,
+        "vkdnw::fisher_accumulate_": _change_in_place,
+        "vkdnw::fisher_factor": _fake_fisher_factor,
+        "vkdnw::low_rank_spectrum": _fake_low_rank_spectrum,
+    }
+)
+"""Loads the library. Every wrapper calls it; code that is compiled with `fullgraph=True`, or that
+calls `torch.ops.vkdnw` itself, calls it once before."""
