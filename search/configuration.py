@@ -20,7 +20,9 @@ FREE_SETTINGS: Mapping[str, str] = {
     "architectures": "a run may be given more of them at any time",
     "seeds": "a run may be given more of them at any time",
     "workers": "a score does not depend on who computes it",
-    "data": "the batches are compared by content, so a file may move",
+    "data": "the inputs are compared by content, so a file may move",
+    "images": "the inputs are compared by content, so a file may move",
+    "proxies": "a run may be given more of them at any time",
 }
 """The settings that may differ between two commands on one run, and why they may."""
 
@@ -39,7 +41,7 @@ _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 @dataclass(frozen=True)
 class Configuration:
-    """How NAS-Bench-201 networks are built and scored.
+    """How the networks of a space are scored.
 
     `max_memory` is fixed, not taken from the memory that happens to be free: it decides into which
     pieces a computation is cut, hence how its sums round, and a score must not depend on the
@@ -47,30 +49,23 @@ class Configuration:
     """
 
     batch_size: int = 64
-    resolution: int = 32
-    classes: int = 10
-    channels: int = 16
-    cells: int = 5
     data: str | None = None
     """A file or folder of images; None for standard normal input."""
+    images: str | None = None
+    """Labelled images for the proxies that are defined on them; the others keep their input."""
     weights: str = "first"
     convention: Convention = "fisher"
     smoothing: float = 0.05
     dtype: Dtype = "float32"
     init: Init = "kaiming_normal"
-    as_written: bool = False
-    """Score every architecture as it is written, equal networks again and again."""
     max_memory: int = 2**30
     """Bytes for a worker's intermediate results."""
-    space: str = "nb201"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", normalise_weights(self.weights))
-        for name in ("batch_size", "resolution", "channels", "cells", "max_memory"):
+        for name in ("batch_size", "max_memory"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.classes < 2:
-            raise ValueError(f"classes must be at least 2, got {self.classes}")
         if not 0 <= self.smoothing < 1:
             raise ValueError(f"smoothing must lie in [0, 1), got {self.smoothing}")
 

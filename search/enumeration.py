@@ -1,8 +1,8 @@
 """Scoring a list of architectures: one command's work on a run."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -12,10 +12,7 @@ from vkdnw.search.executors import Executor, InProcess, ProcessPool
 from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Progress
 from vkdnw.search.runner import Runner, Summary
-from vkdnw.search.store import Store, open_store
-
-PROXIES = ("vkdnw",)
-"""The values that a task must have on record to be done."""
+from vkdnw.search.store import Inputs, Store, open_store
 
 
 @dataclass(frozen=True)
@@ -25,11 +22,13 @@ class Request:
     folder: Path
     settings: Settings
     asked: Sequence[Asked]
-    batches: Mapping[int, str]
-    """The seeds to score under, each with the SHA-256 of its input batch."""
+    inputs: Inputs
+    """The seeds to score under, each with the SHA-256 of what networks see under it."""
     scorer: Callable[[Task], Scored]
     workers: int
     """Processes; 0 scores in this one."""
+    names: tuple[str, ...] = ("vkdnw",)
+    """The values to compute."""
 
 
 class Enumeration:
@@ -52,11 +51,11 @@ def score_all(request: Request, progress: Progress, interruption: Interruption) 
         RunError: see `open_store`, `Store.begin` and `Runner.run`.
     """
     with open_store(request.folder) as store:
-        for change in store.begin(request.settings, versions(), request.batches):
+        for change in store.begin(request.settings, versions(), request.inputs):
             progress.note(f"note: since the last session, {change}; scores may round differently")
-        seeds = list(request.batches)
-        store.ask(request.asked, seeds)
-        everything = tasks_of(request.asked, seeds)
+        seeds = list(request.inputs)
+        store.ask(request.asked, seeds, request.names)
+        everything = tasks_of(request.asked, seeds, request.names)
         tasks = pending(store, everything)
         progress.start(total=len(everything), done=len(everything) - len(tasks))
         if not tasks:
@@ -65,20 +64,25 @@ def score_all(request: Request, progress: Progress, interruption: Interruption) 
             return Runner(executor, store, progress, interruption).run(Enumeration(tasks))
 
 
-def tasks_of(asked: Iterable[Asked], seeds: Iterable[int]) -> list[Task]:
+def tasks_of(asked: Iterable[Asked], seeds: Iterable[int], names: tuple[str, ...]) -> list[Task]:
     """Every network under every seed.
 
     Seed by seed, because a run that is stopped early then knows all networks under one seed
     instead of some under all.
     """
     networks = dict.fromkeys(one.network for one in asked)
-    return [Task(network, seed) for seed in seeds for network in networks]
+    return [Task(network, seed, names) for seed in seeds for network in networks]
 
 
 def pending(store: Store, tasks: Iterable[Task]) -> list[Task]:
-    """The tasks that have no scores, those that failed before last."""
-    done, failed = store.scored(PROXIES), store.failed()
-    return sorted((task for task in tasks if task not in done), key=failed.__contains__)
+    """What is not on record yet of each task, those that failed before last."""
+    recorded, failed = store.recorded(), store.failed()
+    left = []
+    for task in tasks:
+        known = recorded.get((task.network, task.seed), set())
+        if missing := tuple(name for name in task.names if name not in known):
+            left.append(replace(task, names=missing))
+    return sorted(left, key=lambda task: (task.network, task.seed) in failed)
 
 
 def _executor(request: Request, tasks: int) -> Executor[Task, Scored]:

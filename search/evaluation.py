@@ -7,11 +7,16 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Task:
-    """One scoring: a network and a seed. Equal tasks have equal results, to the last bit."""
+    """One scoring: some values of a network under a seed.
+
+    Equal tasks have equal results, to the last bit.
+    """
 
     network: str
     """What is built: the architecture string, canonical where equal networks are scored once."""
     seed: int
+    names: tuple[str, ...] = ("vkdnw",)
+    """The values to compute. None depends on which others are computed with it."""
 
 
 @dataclass(frozen=True)

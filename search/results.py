@@ -67,7 +67,7 @@ class Results:
         for architecture_id, architecture, network_id, network, seed in self._rows(
             "SELECT a.id, architecture, network_id, network, seed FROM asked "
             "JOIN architectures a ON a.id = architecture_id "
-            "JOIN networks n ON n.id = network_id ORDER BY seed, a.id"
+            "JOIN networks n ON n.id = network_id GROUP BY a.id, seed ORDER BY seed, a.id"
         ):
             key = (network_id, seed)
             if key not in scores:
@@ -100,12 +100,15 @@ class Results:
 
     def tally(self) -> Tally:
         ((architectures, networks, seeds, tasks, scored),) = self._rows(
-            "WITH tasks AS (SELECT DISTINCT network_id, seed FROM asked "
-            "JOIN architectures ON architectures.id = architecture_id) "
+            "WITH wanted AS (SELECT DISTINCT network_id, seed, name FROM asked "
+            "JOIN architectures ON architectures.id = architecture_id), "
+            "tasks AS (SELECT w.network_id, w.seed, count(*) = count(s.name) AS complete "
+            "FROM wanted w LEFT JOIN scores s "
+            "ON s.network_id = w.network_id AND s.seed = w.seed AND s.name = w.name "
+            "GROUP BY w.network_id, w.seed) "
             "SELECT (SELECT count(DISTINCT architecture_id) FROM asked), "
             "count(DISTINCT network_id), count(DISTINCT seed), count(*), "
-            "coalesce(sum(EXISTS (SELECT * FROM evaluations e "
-            "WHERE e.network_id = tasks.network_id AND e.seed = tasks.seed)), 0) FROM tasks"
+            "coalesce(sum(complete), 0) FROM tasks"
         )
         return Tally(architectures, networks, seeds, tasks, scored, self._open_failures())
 

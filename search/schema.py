@@ -1,9 +1,10 @@
 """The tables of a run's state, and the making of a new one.
 
-What is asked (`architectures`, `asked`), what is scored for it (`networks`: equal architectures
-share one), each act of scoring (`evaluations`: when, how long, by which session) and its results
-(`scores`: one row per named value; `arrays`: vectors). Another proxy is another name in `scores`,
-from the same or from a later evaluation of the same network: no table changes for it.
+What is asked (`architectures`, `asked`: which values under which seeds, on which `inputs`), what is
+scored for it (`networks`: equal architectures share one), each act of scoring (`evaluations`: when,
+how long, by which session) and its results (`scores`: one row per named value; `arrays`: vectors).
+Another proxy is another name in `scores`, from the same or from a later evaluation of the same
+network: no table changes for it.
 
 Floats: SQLite's REAL is IEEE float64 and keeps every bit, except that NaN becomes NULL (so an
 undefined value is NULL with a reason) and -0.0 becomes 0.0. Arrays are little-endian float64.
@@ -14,7 +15,7 @@ import sqlite3
 from pathlib import Path
 
 APPLICATION_ID = 0x766B646E  # "vkdn": tells a run's state from any other SQLite file
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _MARKS = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
 
 TABLES = """
@@ -31,10 +32,12 @@ CREATE TABLE sessions (       -- one for each time a runner worked on this run
     settings   TEXT NOT NULL  -- JSON: all of them, also those that may differ
 );
 
-CREATE TABLE seeds (
-    seed         INTEGER PRIMARY KEY,
-    batch_sha256 TEXT NOT NULL -- of the batch that all networks see under this seed
-);
+CREATE TABLE inputs (         -- what all networks see under a seed
+    seed   INTEGER NOT NULL,
+    name   TEXT NOT NULL,     -- batch; images (for the proxies that want labelled ones)
+    sha256 TEXT NOT NULL,
+    PRIMARY KEY (seed, name)
+) WITHOUT ROWID;
 
 CREATE TABLE networks (
     id      INTEGER PRIMARY KEY,
@@ -57,14 +60,15 @@ CREATE TABLE counts (         -- what the string of an architecture tells withou
 
 CREATE TABLE asked (
     architecture_id INTEGER NOT NULL REFERENCES architectures,
-    seed            INTEGER NOT NULL REFERENCES seeds,
-    PRIMARY KEY (architecture_id, seed)
+    seed            INTEGER NOT NULL,
+    name            TEXT NOT NULL, -- of the value
+    PRIMARY KEY (architecture_id, seed, name)
 ) WITHOUT ROWID;
 
 CREATE TABLE evaluations (
     id         INTEGER PRIMARY KEY,
     network_id INTEGER NOT NULL REFERENCES networks,
-    seed       INTEGER NOT NULL REFERENCES seeds,
+    seed       INTEGER NOT NULL,
     session_id INTEGER NOT NULL REFERENCES sessions,
     started_at TEXT NOT NULL,
     seconds    REAL NOT NULL,
@@ -74,7 +78,7 @@ CREATE INDEX evaluations_by_task ON evaluations (network_id, seed);
 
 CREATE TABLE scores (
     network_id    INTEGER NOT NULL REFERENCES networks,
-    seed          INTEGER NOT NULL REFERENCES seeds,
+    seed          INTEGER NOT NULL,
     name          TEXT NOT NULL,
     value         REAL,
     reason        TEXT,       -- why the value is undefined
@@ -85,7 +89,7 @@ CREATE TABLE scores (
 
 CREATE TABLE arrays (
     network_id    INTEGER NOT NULL REFERENCES networks,
-    seed          INTEGER NOT NULL REFERENCES seeds,
+    seed          INTEGER NOT NULL,
     name          TEXT NOT NULL,
     data          BLOB NOT NULL,
     evaluation_id INTEGER NOT NULL REFERENCES evaluations,
@@ -95,7 +99,7 @@ CREATE TABLE arrays (
 CREATE TABLE failures (       -- every try in vain; the same command tries again
     id         INTEGER PRIMARY KEY,
     network_id INTEGER NOT NULL REFERENCES networks,
-    seed       INTEGER NOT NULL REFERENCES seeds,
+    seed       INTEGER NOT NULL,
     session_id INTEGER NOT NULL REFERENCES sessions,
     at         TEXT NOT NULL,
     reason     TEXT NOT NULL,
@@ -104,11 +108,12 @@ CREATE TABLE failures (       -- every try in vain; the same command tries again
 CREATE INDEX failures_by_task ON failures (network_id, seed);
 
 CREATE VIEW results AS        -- for people with a SQLite shell
-SELECT architecture, network, asked.seed, name, value, reason, seconds, started_at
+SELECT architecture, network, asked.seed, asked.name, value, reason, seconds, started_at
 FROM asked
 JOIN architectures ON architectures.id = asked.architecture_id
 JOIN networks ON networks.id = architectures.network_id
 JOIN scores ON scores.network_id = networks.id AND scores.seed = asked.seed
+    AND scores.name = asked.name
 JOIN evaluations ON evaluations.id = scores.evaluation_id;
 """
 

@@ -1,4 +1,4 @@
-"""Scoring one architecture of NAS-Bench-201: build, initialise, score.
+"""Scoring one architecture: build, initialise, score.
 
 The only module of a run that needs torch. A result depends on the task and the configuration
 alone: the batch comes from the task's seed, the weights from a seed hashed from the network and the
@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 import vkdnw
-from vkdnw.search import nb201
 from vkdnw.search.configuration import Configuration, parse_weights
 from vkdnw.search.data import load_batch, random_batch
 from vkdnw.search.evaluation import Scored, Task
+from vkdnw.search.space import SearchSpace
 from vkdnw.search.store import now
 from vkdnw.threads import one_thread
 
@@ -33,6 +33,7 @@ The usual choice of weights gives at most 128 eigenvalues, every weight gives 10
 class Scorer:
     """The function that workers apply to tasks; small enough to be sent to each of them."""
 
+    space: SearchSpace
     configuration: Configuration
 
     def __call__(self, task: Task) -> Scored:
@@ -57,11 +58,11 @@ class Scorer:
 
     def _score(self, task: Task) -> vkdnw.Score:
         c = self.configuration
-        model = nb201.build(task.network, channels=c.channels, cells=c.cells, classes=c.classes)
+        model = self.space.build(task.network)
         vkdnw.initialise(model, c.init, seed=network_seed(task.network, task.seed))
         return vkdnw.score(
             model.eval(),
-            batch(c, task.seed),
+            batch(c, self.space.resolution, task.seed),
             weights=weights(c.weights),
             smoothing=c.smoothing,
             convention=c.convention,
@@ -77,20 +78,24 @@ def network_seed(network: str, seed: int) -> int:
 
 
 @lru_cache(maxsize=4)
-def batch(configuration: Configuration, seed: int) -> Tensor:
+def batch(configuration: Configuration, resolution: int, seed: int) -> Tensor:
     """The input of all networks under a seed: [batch_size, 3, resolution, resolution] float32."""
     c = configuration
     if c.data is None:
-        return random_batch(c.batch_size, c.resolution, seed).images
+        return random_batch(c.batch_size, resolution, seed).images
     with one_thread():
-        return load_batch(Path(c.data), c.batch_size, c.resolution, seed).images
+        return load_batch(Path(c.data), c.batch_size, resolution, seed).images
 
 
-def batch_digest(configuration: Configuration, seed: int) -> str:
-    """The SHA-256 of a seed's batch: its shape, dtype and values."""
-    images = batch(configuration, seed).contiguous()
-    digest = hashlib.sha256(f"{images.dtype} {tuple(images.shape)}".encode())
-    digest.update(images.numpy().tobytes())
+def input_digests(configuration: Configuration, resolution: int, seed: int) -> dict[str, str]:
+    """The SHA-256 of everything that networks see under a seed: shapes, dtypes and values."""
+    return {"batch": _digest(batch(configuration, resolution, seed))}
+
+
+def _digest(tensor: Tensor) -> str:
+    values = tensor.contiguous()
+    digest = hashlib.sha256(f"{values.dtype} {tuple(values.shape)}".encode())
+    digest.update(values.numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -2,11 +2,11 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from vkdnw.search import nb201
-from vkdnw.search.configuration import Configuration
 from vkdnw.search.evaluation import Asked
+from vkdnw.search.space import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -60,18 +60,13 @@ def sample(architectures: Iterable[str], count: int, seed: int) -> list[str]:
     return shuffled[:count]
 
 
-def describe(architectures: Sequence[str], configuration: Configuration) -> list[Asked]:
-    """What to score for each architecture, and what its string alone tells. Raises ValueError."""
-    c = configuration
+def describe(architectures: Sequence[str], space: SearchSpace) -> list[Asked]:
+    """What to score for each architecture, and what its string alone tells."""
     return [
         Asked(
             architecture,
-            network=architecture if c.as_written else nb201.canonical(architecture),
-            counts={
-                "layers": nb201.layers(architecture, c.cells),
-                "flops": nb201.flops(architecture, c.channels, c.cells, c.classes, c.resolution),
-                "parameters": nb201.parameters(architecture, c.channels, c.cells, c.classes),
-            },
+            network=space.canonical(architecture),
+            counts=asdict(space.cost(architecture)),
         )
         for architecture in architectures
     ]

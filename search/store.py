@@ -7,11 +7,13 @@ import json
 import os
 import sqlite3
 import struct
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from vkdnw.search import configuration
 from vkdnw.search.configuration import Difference, Json, Settings
@@ -19,6 +21,10 @@ from vkdnw.search.database import STATE_NAME, open_writer, reported, transaction
 from vkdnw.search.errors import ConfigurationDiffers, StoreError
 from vkdnw.search.evaluation import Asked, Failure, Scored, Task
 from vkdnw.search.lock import hold
+
+Inputs = Mapping[int, Mapping[str, str]]
+"""What all networks see under a seed: the SHA-256 of each input, by the input's name."""
+NetworkSeed = tuple[str, int]
 
 
 def now() -> str:
@@ -60,12 +66,10 @@ class Store:
         self._path = path
         self._session = 0
 
-    def begin(
-        self, settings: Settings, versions: Mapping[str, Json], batches: Mapping[int, str]
-    ) -> list[str]:
-        """Open a session under these settings and input batches (seed -> SHA-256).
+    def begin(self, settings: Settings, versions: Mapping[str, Json], inputs: Inputs) -> list[str]:
+        """Open a session under these settings and inputs.
 
-        The first session's binding settings become the run's, and a seed's first batch the one it
+        The first session's binding settings become the run's, and a seed's first inputs those it
         stands for. Returns the versions that differ from the last session's, as sentences: scores
         may round differently now.
 
@@ -75,7 +79,7 @@ class Store:
         with self._transaction():
             last = self._last_session()
             self._settle_configuration(settings)
-            self._settle_batches(batches, settings, last)
+            self._settle_inputs(inputs, settings, last)
             cursor = self._connection.execute(
                 "INSERT INTO sessions (started_at, pid, versions, settings) VALUES (?, ?, ?, ?)",
                 (now(), os.getpid(), json.dumps(dict(versions)), json.dumps(dict(settings))),
@@ -84,8 +88,8 @@ class Store:
         before = last.versions if last else versions
         return [str(found) for found in configuration.differences(before, versions)]
 
-    def ask(self, asked: Iterable[Asked], seeds: Sequence[int]) -> None:
-        """Note what is to be scored. Asking again changes nothing."""
+    def ask(self, asked: Iterable[Asked], seeds: Sequence[int], names: Sequence[str]) -> None:
+        """Note which values are to be computed. Asking again changes nothing."""
         asked = list(asked)
         with self._transaction():
             self._insert("OR IGNORE INTO networks (network)", ((one.network,) for one in asked))
@@ -104,24 +108,32 @@ class Store:
                 ),
             )
             self._connection.executemany(
-                "INSERT OR IGNORE INTO asked (architecture_id, seed) "
-                "SELECT id, ? FROM architectures WHERE architecture = ?",
-                ((seed, one.architecture) for one in asked for seed in seeds),
+                "INSERT OR IGNORE INTO asked (architecture_id, seed, name) "
+                "SELECT id, ?, ? FROM architectures WHERE architecture = ?",
+                (
+                    (seed, name, one.architecture)
+                    for one in asked
+                    for seed in seeds
+                    for name in names
+                ),
             )
 
-    def scored(self, names: Sequence[str]) -> set[Task]:
-        """The tasks of which all these values are on record."""
-        marks = ", ".join("?" * len(names))
-        return self._tasks(
-            f"SELECT network, seed FROM scores JOIN networks ON networks.id = network_id "
-            f"WHERE name IN ({marks}) GROUP BY network_id, seed HAVING count(*) = ?",
-            (*names, len(names)),
-        )
+    def recorded(self) -> Mapping[NetworkSeed, set[str]]:
+        """The names of the values on record, of every network under every seed."""
+        found: defaultdict[NetworkSeed, set[str]] = defaultdict(set)
+        for network, seed, name in self._rows(
+            "SELECT network, seed, name FROM scores JOIN networks ON networks.id = network_id"
+        ):
+            found[network, seed].add(name)
+        return found
 
-    def failed(self) -> set[Task]:
-        """The tasks that were tried in vain at some time."""
-        return self._tasks(
-            "SELECT DISTINCT network, seed FROM failures JOIN networks ON networks.id = network_id"
+    def failed(self) -> set[NetworkSeed]:
+        """The networks and seeds that were tried in vain at some time."""
+        return set(
+            self._rows(
+                "SELECT DISTINCT network, seed FROM failures "
+                "JOIN networks ON networks.id = network_id"
+            )
         )
 
     def has_scores(self) -> bool:
@@ -202,19 +214,26 @@ class Store:
         stored = {key: json.loads(value) for key, value in rows}
         self._refuse("configuration", configuration.differences(stored, settings))
 
-    def _settle_batches(
-        self, batches: Mapping[int, str], settings: Settings, last: "_Session | None"
-    ) -> None:
-        stored = dict(self._connection.execute("SELECT seed, batch_sha256 FROM seeds"))
+    def _settle_inputs(self, inputs: Inputs, settings: Settings, last: "_Session | None") -> None:
+        rows = self._connection.execute("SELECT seed, name, sha256 FROM inputs")
+        stored = {(seed, name): digest for seed, name, digest in rows}
+        asked = {(seed, name): d for seed, named in inputs.items() for name, d in named.items()}
         differing = [
-            Difference(f"sha256 of the batch of seed {seed}", stored[seed], digest)
-            for seed, digest in batches.items()
-            if stored.get(seed, digest) != digest
+            Difference(f"sha256 of the {name} of seed {seed}", stored[seed, name], digest)
+            for (seed, name), digest in asked.items()
+            if stored.get((seed, name), digest) != digest
         ]
         if differing and last:
-            differing.insert(0, Difference("data", last.settings.get("data"), settings.get("data")))
+            differing[:0] = [
+                Difference(key, last.settings.get(key), settings.get(key))
+                for key in ("data", "images")
+                if last.settings.get(key) != settings.get(key)
+            ]
         self._refuse("input", differing)
-        self._insert("OR IGNORE INTO seeds (seed, batch_sha256)", batches.items())
+        self._insert(
+            "OR IGNORE INTO inputs (seed, name, sha256)",
+            ((seed, name, digest) for (seed, name), digest in asked.items()),
+        )
 
     def _refuse(self, what: str, found: Sequence[Difference]) -> None:
         if found:
@@ -229,9 +248,9 @@ class Store:
         ).fetchone()
         return _Session(json.loads(row[0]), json.loads(row[1])) if row else None
 
-    def _tasks(self, query: str, parameters: Sequence[object] = ()) -> set[Task]:
+    def _rows(self, query: str) -> list[tuple[Any, ...]]:
         with reported(self._path):
-            return {Task(*row) for row in self._connection.execute(query, parameters)}
+            return self._connection.execute(query).fetchall()
 
     def _insert(self, into: str, rows: Iterable[tuple[object, ...]]) -> None:
         """Insert rows; `into` ends with the columns in parentheses."""

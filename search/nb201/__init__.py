@@ -4,10 +4,11 @@ Architectures are strings ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``, and the rest 
 them.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from vkdnw.search.nb201.architecture import (
     EDGES,
     OPERATIONS,
-    ArchitectureError,
     Edge,
     format,  # noqa: A004 - the counterpart of parse
     parse,
@@ -17,10 +18,15 @@ from vkdnw.search.nb201.cost import convolutions, flops, layers, parameters
 from vkdnw.search.nb201.enumeration import enumerate, live  # noqa: A004 - every space enumerates
 from vkdnw.search.nb201.isomorphism import canonical
 from vkdnw.search.nb201.liveness import dead_edges, is_live, prune
-from vkdnw.search.nb201.network import build
+from vkdnw.search.nb201.space import NB201
+from vkdnw.search.space import ArchitectureError
+
+if TYPE_CHECKING:
+    from vkdnw.search.nb201.network import build
 
 __all__ = [
     "EDGES",
+    "NB201",
     "OPERATIONS",
     "ArchitectureError",
     "Edge",
@@ -39,3 +45,11 @@ __all__ = [
     "prune",
     "validate",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "build":  # all but the networks themselves does without torch
+        from vkdnw.search.nb201.network import build
+
+        return build
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

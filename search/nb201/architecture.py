@@ -8,6 +8,8 @@ target node: ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`` (Dong and Yang 2020, "NAS-B
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from vkdnw.search.space import ArchitectureError
+
 NODES = 4
 
 NONE = "none"
@@ -37,10 +39,6 @@ EDGES = tuple(Edge(target, source) for target in range(1, NODES) for source in r
 """The six edges in the order of the string: 1<-0, 2<-0, 2<-1, 3<-0, 3<-1, 3<-2."""
 
 _FORM = "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
-
-
-class ArchitectureError(ValueError):
-    """A string, or a list of operations, that names no architecture of NAS-Bench-201."""
 
 
 def parse(arch: str) -> tuple[str, ...]:

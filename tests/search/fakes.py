@@ -21,7 +21,7 @@ from vkdnw.search.enumeration import Request
 from vkdnw.search.evaluation import Asked, Scored, Task
 from vkdnw.search.results import open_results
 
-SEEDS = {0: "batch 0", 1: "batch 1"}
+INPUTS = {0: {"batch": "batch 0"}, 1: {"batch": "batch 1"}}
 SETTINGS = {"batch_size": 4, "dtype": "float32", "workers": 1}
 
 
@@ -62,7 +62,7 @@ def misbehave(fault: str, task: Task) -> None:
 
 def number(task: Task, what: object) -> float:
     """In [0, 1), with 53 random bits."""
-    digest = hashlib.sha256(f"{task} {what}".encode()).digest()
+    digest = hashlib.sha256(f"{task.network} {task.seed} {what}".encode()).digest()
     return (int.from_bytes(digest[:8]) >> 11) / 2**53
 
 
@@ -125,7 +125,7 @@ class FakeRun:
             folder=Path(self.out),
             settings={**SETTINGS, "workers": self.workers, **self.settings},
             asked=architectures(self.count, self.extra),
-            batches=SEEDS,
+            inputs=INPUTS,
             scorer=FakeScorer(self.seconds, Path(self.faults) if self.faults else None),
             workers=self.workers,
         )

@@ -71,11 +71,17 @@ class Scripted(InProcess[Task, Scored]):
         return [Done(task, FakeScorer()(task))]
 
 
+def recorded(store: Store) -> set[Task]:
+    """The tasks of which every value is on record."""
+    known = store.recorded()
+    return {task for task in TASKS if known.get((task.network, task.seed), set()) >= {*task.names}}
+
+
 @contextmanager
 def runner_of(folder: Path, executor: Any) -> Iterator[Runner]:
     with open_store(folder) as store:
-        store.begin(SETTINGS, {}, {0: "batch"})
-        store.ask([Asked(task.network, task.network) for task in TASKS], [0])
+        store.begin(SETTINGS, {}, {0: {"batch": "digest"}})
+        store.ask([Asked(task.network, task.network) for task in TASKS], [0], ["vkdnw"])
         yield Runner(executor, store, Quiet(), Interruption())
 
 
@@ -83,7 +89,7 @@ def test_everything_is_scored_and_only_so_much_is_in_flight(tmp_path: Path) -> N
     executor = Scripted()
     with runner_of(tmp_path, executor) as runner:
         summary = runner.run(Enumeration(TASKS))
-        assert runner.store.scored(["vkdnw"]) == set(TASKS)
+        assert recorded(runner.store) == set(TASKS)
     assert (summary.scored, summary.failed, summary.lost, summary.dropped) == (10, 0, 0, 0)
     assert executor.deepest == DEPTH * executor.slots
 
@@ -91,7 +97,7 @@ def test_everything_is_scored_and_only_so_much_is_in_flight(tmp_path: Path) -> N
 def test_a_task_lost_with_its_worker_is_tried_again(tmp_path: Path) -> None:
     with runner_of(tmp_path, Scripted(lose={"net 3": ATTEMPTS - 1})) as runner:
         summary = runner.run(Enumeration(TASKS))
-        assert runner.store.scored(["vkdnw"]) == set(TASKS)
+        assert recorded(runner.store) == set(TASKS)
         assert runner.store.failed() == set()
     assert summary.lost == ATTEMPTS - 1
 
@@ -99,15 +105,15 @@ def test_a_task_lost_with_its_worker_is_tried_again(tmp_path: Path) -> None:
 def test_a_task_that_costs_too_many_workers_is_recorded_as_failed(tmp_path: Path) -> None:
     with runner_of(tmp_path, Scripted(lose={"net 3": ATTEMPTS})) as runner:
         summary = runner.run(Enumeration(TASKS))
-        assert runner.store.failed() == {TASKS[3]}
-        assert runner.store.scored(["vkdnw"]) == set(TASKS) - {TASKS[3]}
+        assert runner.store.failed() == {(TASKS[3].network, 0)}
+        assert recorded(runner.store) == set(TASKS) - {TASKS[3]}
     assert (summary.scored, summary.failed) == (9, 1)
 
 
 def test_a_failure_does_not_stop_the_run(tmp_path: Path) -> None:
     with runner_of(tmp_path, Scripted(fail=["net 0", "net 9"])) as runner:
         summary = runner.run(Enumeration(TASKS))
-        assert runner.store.failed() == {TASKS[0], TASKS[9]}
+        assert runner.store.failed() == {(TASKS[0].network, 0), (TASKS[9].network, 0)}
     assert (summary.scored, summary.failed) == (8, 2)
 
 
@@ -115,7 +121,7 @@ def test_when_everything_fails_the_run_stops_with_the_reason(tmp_path: Path) -> 
     everything = [Task(f"net {i}", 0) for i in range(10 * HOPELESS)]
     executor = Scripted(fail=[task.network for task in everything])
     with runner_of(tmp_path, executor) as runner:
-        runner.store.ask([Asked(task.network, task.network) for task in everything], [0])
+        runner.store.ask([Asked(task.network, task.network) for task in everything], [0], ["vkdnw"])
         with pytest.raises(RunError, match=r"first 20 tasks all failed.*ValueError: told to"):
             runner.run(Enumeration(everything))
         assert len(runner.store.failed()) == HOPELESS
@@ -125,7 +131,7 @@ def test_a_run_with_scores_goes_on_however_many_fail(tmp_path: Path) -> None:
     rest = [Task(f"bad {i}", 0) for i in range(2 * HOPELESS)]
     executor = Scripted(fail=[task.network for task in rest])
     with runner_of(tmp_path, executor) as runner:
-        runner.store.ask([Asked(task.network, task.network) for task in rest], [0])
+        runner.store.ask([Asked(task.network, task.network) for task in rest], [0], ["vkdnw"])
         summary = runner.run(Enumeration([*TASKS, *rest]))
     assert summary.failed == len(rest)
 
@@ -146,7 +152,7 @@ class Evolution:
 
     def observe(self, task: Task, result: Scored | Failure) -> None:
         assert isinstance(result, Scored)
-        assert task in self.store.scored(["vkdnw"]), "told before it was on disk"
+        assert task in recorded(self.store), "told before it was on disk"
         self.seen[task] = result.values["vkdnw"]
 
 
@@ -174,7 +180,7 @@ def test_an_interrupt_finishes_what_is_begun_and_drops_the_rest(tmp_path: Path) 
     with runner_of(tmp_path, Scripted()) as runner:
         runner.interruption = InterruptsAfter(3)
         summary = runner.run(Enumeration(TASKS))
-        assert len(runner.store.scored(["vkdnw"])) == summary.scored == 3
+        assert len(recorded(runner.store)) == summary.scored == 3
     assert summary.dropped == DEPTH * 2 - 1
 
 

@@ -15,12 +15,14 @@ from vkdnw.search.configuration import Configuration
 from vkdnw.search.enumeration import Request, score_all
 from vkdnw.search.evaluation import Scored, Task
 from vkdnw.search.interruption import Interruption
+from vkdnw.search.nb201 import NB201
 from vkdnw.search.progress import Lines
 from vkdnw.search.runner import Summary
-from vkdnw.search.scoring import Scorer, batch, batch_digest, network_seed
+from vkdnw.search.scoring import Scorer, batch, input_digests, network_seed
 from vkdnw.search.selection import Selection, describe
 
-TINY = Configuration(batch_size=4, resolution=8, classes=3, channels=4, cells=1)
+SPACE = NB201(channels=4, cells=1, classes=3, resolution=8)
+TINY = Configuration(batch_size=4)
 TASKS = [Task(network, seed) for network in nb201.live()[:4] for seed in (0, 1)]
 
 
@@ -36,7 +38,7 @@ def exact(scored: Scored) -> object:
 @pytest.fixture(scope="module")
 def alone() -> dict[Task, object]:
     """Each task's result by a scorer that has done nothing else."""
-    return {task: exact(Scorer(TINY)(task)) for task in TASKS}
+    return {task: exact(Scorer(SPACE, TINY)(task)) for task in TASKS}
 
 
 def test_the_score_is_that_of_the_library(alone: dict[Task, object]) -> None:
@@ -44,9 +46,9 @@ def test_the_score_is_that_of_the_library(alone: dict[Task, object]) -> None:
     model = nb201.build(task.network, channels=4, cells=1, classes=3)
     vkdnw.initialise(model, "kaiming_normal", seed=network_seed(task.network, task.seed))
     expected = vkdnw.score(
-        model.eval(), batch(TINY, task.seed), dtype=torch.float32, max_memory=TINY.max_memory
+        model.eval(), batch(TINY, 8, task.seed), dtype=torch.float32, max_memory=TINY.max_memory
     )
-    scored = Scorer(TINY)(task)
+    scored = Scorer(SPACE, TINY)(task)
     assert scored.values == {"vkdnw": expected.vkdnw}
     assert scored.arrays["deciles"] == tuple(expected.deciles.tolist())
     assert scored.arrays["eigenvalues"] == tuple(expected.eigenvalues.tolist())
@@ -54,7 +56,7 @@ def test_the_score_is_that_of_the_library(alone: dict[Task, object]) -> None:
 
 
 def test_what_was_scored_before_does_not_matter(alone: dict[Task, object]) -> None:
-    scorer = Scorer(TINY)
+    scorer = Scorer(SPACE, TINY)
     for task in reversed(TASKS):
         torch.manual_seed(hash(task))
         assert exact(scorer(task)) == alone[task]
@@ -67,7 +69,7 @@ def test_the_number_of_threads_around_it_does_not_matter(
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        assert exact(Scorer(TINY)(TASKS[0])) == alone[TASKS[0]]
+        assert exact(Scorer(SPACE, TINY)(TASKS[0])) == alone[TASKS[0]]
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
@@ -78,9 +80,9 @@ def test_another_seed_is_another_score(alone: dict[Task, object]) -> None:
 
 
 def run(folder: Path, count: int, workers: int) -> Summary:
-    asked = describe(Selection(sample=count, live=True).architectures(), TINY)
-    batches = {seed: batch_digest(TINY, seed) for seed in (0, 1)}
-    request = Request(folder, TINY.settings(), asked, batches, Scorer(TINY), workers)
+    asked = describe(Selection(sample=count, live=True).architectures(), SPACE)
+    inputs = {seed: input_digests(TINY, 8, seed) for seed in (0, 1)}
+    request = Request(folder, TINY.settings(), asked, inputs, Scorer(SPACE, TINY), workers)
     with Interruption() as interruption, Lines(Console(stderr=True)) as progress:
         return score_all(request, progress, interruption)
 
@@ -107,15 +109,19 @@ def test_seeds_of_weights_are_fixed_for_good_and_differ() -> None:
     assert max(seeds) < 2**63
 
 
+def batch_digest(configuration: Configuration, resolution: int, seed: int) -> str:
+    return input_digests(configuration, resolution, seed)["batch"]
+
+
 def test_a_batch_is_its_seeds_and_its_digest_tells_it_apart() -> None:
     digests = {
-        batch_digest(TINY, 0),
-        batch_digest(TINY, 1),
-        batch_digest(replace(TINY, resolution=16), 0),
-        batch_digest(replace(TINY, batch_size=16, resolution=4), 0),
+        batch_digest(TINY, 8, 0),
+        batch_digest(TINY, 8, 1),
+        batch_digest(TINY, 16, 0),
+        batch_digest(replace(TINY, batch_size=16), 4, 0),
     }
     assert len(digests) == 4
-    assert batch_digest(replace(TINY, dtype="float64", cells=2), 0) == batch_digest(TINY, 0)
+    assert batch_digest(replace(TINY, dtype="float64"), 8, 0) == batch_digest(TINY, 8, 0)
 
 
 def test_the_digest_of_data_is_that_of_its_images_not_of_its_path(tmp_path: Path) -> None:
@@ -124,7 +130,7 @@ def test_the_digest_of_data_is_that_of_its_images_not_of_its_path(tmp_path: Path
         np.savez(tmp_path / name, images=images)
     np.savez(tmp_path / "c.npz", images=images[::-1])
     digests = [
-        batch_digest(replace(TINY, data=str(tmp_path / name)), 0)
+        batch_digest(replace(TINY, data=str(tmp_path / name)), 8, 0)
         for name in ("a.npz", "b.npz", "c.npz")
     ]
     assert digests[0] == digests[1] != digests[2]
@@ -141,13 +147,13 @@ def test_the_digest_of_data_is_that_of_its_images_not_of_its_path(tmp_path: Path
 )
 def test_a_configuration_names_every_choice_of_weights(text: str, choice: object) -> None:
     assert scoring.weights(text) == choice
-    scored = Scorer(replace(TINY, weights=text))(TASKS[0])
+    scored = Scorer(SPACE, replace(TINY, weights=text))(TASKS[0])
     assert np.isfinite(scored.values["vkdnw"])
 
 
 def test_long_spectra_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scoring, "EIGENVALUES_KEPT", 3)
-    assert Scorer(TINY)(TASKS[0]).arrays.keys() == {"deciles"}
+    assert Scorer(SPACE, TINY)(TASKS[0]).arrays.keys() == {"deciles"}
 
 
 @pytest.mark.parametrize(
@@ -155,5 +161,5 @@ def test_long_spectra_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     [("convention", "released"), ("smoothing", 0.2), ("dtype", "float64"), ("batch_size", 5)],
 )
 def test_every_option_of_the_score_reaches_it(setting: str, value: object) -> None:
-    changed = Scorer(replace(TINY, **{setting: value}))(TASKS[0])
-    assert exact(changed) != exact(Scorer(TINY)(TASKS[0]))
+    changed = Scorer(SPACE, replace(TINY, **{setting: value}))(TASKS[0])
+    assert exact(changed) != exact(Scorer(SPACE, TINY)(TASKS[0]))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from vkdnw.search import nb201
-from vkdnw.search.configuration import Configuration
+from vkdnw.search.nb201 import NB201
 from vkdnw.search.selection import Selection, describe, sample
 
 CONV = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|skip_connect~2|"
@@ -65,14 +65,14 @@ def test_a_sample_larger_than_the_space_is_refused() -> None:
 
 
 def test_equal_networks_are_scored_once_unless_asked_otherwise() -> None:
-    once = describe([CONV, SAME], Configuration())
+    once = describe([CONV, SAME], NB201())
     assert len({asked.network for asked in once}) == 1
-    twice = describe([CONV, SAME], Configuration(as_written=True))
+    twice = describe([CONV, SAME], NB201(as_written=True))
     assert [asked.network for asked in twice] == [CONV, SAME]
 
 
 def test_counts_are_those_of_the_architecture_at_the_configured_size() -> None:
-    (asked,) = describe([CONV], Configuration(channels=4, cells=1, classes=3, resolution=8))
+    (asked,) = describe([CONV], NB201(channels=4, cells=1, classes=3, resolution=8))
     assert asked.counts == {
         "layers": nb201.layers(CONV, cells=1),
         "flops": nb201.flops(CONV, channels=4, cells=1, classes=3, resolution=8),
@@ -82,4 +82,4 @@ def test_counts_are_those_of_the_architecture_at_the_configured_size() -> None:
 
 def test_a_size_that_no_network_has_is_refused() -> None:
     with pytest.raises(ValueError, match="multiples of 4"):
-        describe([CONV], Configuration(resolution=30))
+        NB201(resolution=30)

@@ -15,7 +15,7 @@ from vkdnw.search.store import Store, open_store
 
 SETTINGS = {"batch_size": 64, "dtype": "float32", "workers": 2, "data": None}
 VERSIONS = {"torch": "2.13.0"}
-BATCHES = {0: "digest of batch 0", 1: "digest of batch 1"}
+INPUTS = {0: {"batch": "digest of batch 0"}, 1: {"batch": "digest of batch 1"}}
 ASKED = [Asked("a", "a", {"layers": 21}), Asked("b", "a", {"layers": 66}), Asked("c", "c")]
 
 
@@ -32,8 +32,8 @@ def scored(vkdnw: float = 1.5, **more: float) -> Scored:
 def begun(folder: Path) -> Iterator[Store]:
     """A store in a session, with the architectures asked for."""
     with open_store(folder) as store:
-        store.begin(SETTINGS, VERSIONS, BATCHES)
-        store.ask(ASKED, list(BATCHES))
+        store.begin(SETTINGS, VERSIONS, INPUTS)
+        store.ask(ASKED, list(INPUTS), ["vkdnw"])
         yield store
 
 
@@ -89,10 +89,9 @@ def test_values_of_another_proxy_may_be_added_later(tmp_path: Path) -> None:
     with begun(tmp_path) as store:
         store.record([(Task("c", 0), scored(1.5))])
     with begun(tmp_path) as store:
-        assert store.scored(["vkdnw"]) == {Task("c", 0)}
-        assert store.scored(["vkdnw", "naswot"]) == set()
-        store.record([(Task("c", 0), Scored({"naswot": 7.0}, "later", 2.0))])
-        assert store.scored(["vkdnw", "naswot"]) == {Task("c", 0)}
+        assert store.recorded() == {("c", 0): {"vkdnw"}}
+        store.record([(Task("c", 0, ("naswot",)), Scored({"naswot": 7.0}, "later", 2.0))])
+        assert store.recorded() == {("c", 0): {"vkdnw", "naswot"}}
     with read(tmp_path) as results:
         (evaluation,) = results.evaluations()
     assert evaluation.values == {"vkdnw": 1.5, "naswot": 7.0}
@@ -104,9 +103,9 @@ def test_a_transaction_is_taken_whole_or_not_at_all(tmp_path: Path) -> None:
         twice = [(Task("a", 0), scored()), (Task("c", 0), scored()), (Task("a", 0), scored())]
         with pytest.raises(StoreError, match="UNIQUE constraint"):
             store.record(twice)
-        assert store.scored(["vkdnw"]) == set()
+        assert store.recorded() == {}
         store.record(twice[:2])
-        assert store.scored(["vkdnw"]) == {Task("a", 0), Task("c", 0)}
+        assert store.recorded() == {("a", 0): {"vkdnw"}, ("c", 0): {"vkdnw"}}
 
 
 def test_what_was_recorded_is_seen_by_readers_while_the_writer_goes_on(tmp_path: Path) -> None:
@@ -122,7 +121,7 @@ def test_every_difference_of_configuration_is_named(tmp_path: Path) -> None:
         pass
     asked = {**SETTINGS, "batch_size": 8, "dtype": "float64"}
     with open_store(tmp_path) as store, pytest.raises(ConfigurationDiffers) as refusal:
-        store.begin(asked, VERSIONS, BATCHES)
+        store.begin(asked, VERSIONS, INPUTS)
     assert "batch_size: stored 64, asked 8" in str(refusal.value)
     assert 'dtype: stored "float32", asked "float64"' in str(refusal.value)
     assert "workers" not in str(refusal.value)
@@ -133,7 +132,7 @@ def test_free_settings_may_differ(tmp_path: Path) -> None:
     with begun(tmp_path):
         pass
     with open_store(tmp_path) as store:
-        store.begin({**SETTINGS, "workers": 8, "data": "moved.npz"}, VERSIONS, BATCHES)
+        store.begin({**SETTINGS, "workers": 8, "data": "moved.npz"}, VERSIONS, INPUTS)
 
 
 def test_other_input_is_refused_with_its_source_and_digest(tmp_path: Path) -> None:
@@ -141,9 +140,11 @@ def test_other_input_is_refused_with_its_source_and_digest(tmp_path: Path) -> No
         pass
     asked = {**SETTINGS, "data": "cifar.npz"}
     with open_store(tmp_path) as store, pytest.raises(ConfigurationDiffers) as refusal:
-        store.begin(asked, VERSIONS, {1: "another digest", 2: "new"})
+        store.begin(asked, VERSIONS, {1: {"batch": "another digest"}, 2: {"batch": "new"}})
     assert 'data: stored null, asked "cifar.npz"' in str(refusal.value)
-    assert 'seed 1: stored "digest of batch 1", asked "another digest"' in str(refusal.value)
+    assert 'batch of seed 1: stored "digest of batch 1", asked "another digest"' in str(
+        refusal.value
+    )
 
 
 def test_a_refused_command_leaves_no_trace(tmp_path: Path) -> None:
@@ -151,15 +152,15 @@ def test_a_refused_command_leaves_no_trace(tmp_path: Path) -> None:
         pass
     before = (tmp_path / "state.sqlite").read_bytes()
     with open_store(tmp_path) as store, pytest.raises(ConfigurationDiffers):
-        store.begin({**SETTINGS, "dtype": "float64"}, VERSIONS, {2: "new"})
+        store.begin({**SETTINGS, "dtype": "float64"}, VERSIONS, {2: {"batch": "new"}})
     assert (tmp_path / "state.sqlite").read_bytes() == before
 
 
 def test_versions_that_changed_are_told(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
-        assert store.begin(SETTINGS, VERSIONS, BATCHES) == []
+        assert store.begin(SETTINGS, VERSIONS, INPUTS) == []
     with open_store(tmp_path) as store:
-        assert store.begin(SETTINGS, {"torch": "2.14.0"}, BATCHES) == [
+        assert store.begin(SETTINGS, {"torch": "2.14.0"}, INPUTS) == [
             'torch: stored "2.13.0", asked "2.14.0"'
         ]
 
@@ -167,7 +168,7 @@ def test_versions_that_changed_are_told(tmp_path: Path) -> None:
 def test_asking_again_and_for_more_adds_only_what_is_new(tmp_path: Path) -> None:
     with begun(tmp_path) as store:
         store.record([(Task("a", 0), scored())])
-        store.ask([*ASKED, Asked("d", "a")], [0])
+        store.ask([*ASKED, Asked("d", "a")], [0], ["vkdnw"])
     with read(tmp_path) as results:
         assert [(e.architecture, e.seed) for e in results.evaluations()] == [
             ("a", 0),
@@ -179,12 +180,22 @@ def test_asking_again_and_for_more_adds_only_what_is_new(tmp_path: Path) -> None
     assert (tally.tasks, tally.scored) == (4, 1)
 
 
+def test_a_task_is_scored_when_every_value_asked_of_it_is_on_record(tmp_path: Path) -> None:
+    with begun(tmp_path) as store:
+        store.ask(ASKED, [0], ["vkdnw", "jacov"])
+        store.record([(Task("a", 0), scored()), (Task("c", 0), scored(jacov=-16.0))])
+        assert store.recorded() == {("a", 0): {"vkdnw"}, ("c", 0): {"vkdnw", "jacov"}}
+    with read(tmp_path) as results:
+        assert (results.tally().tasks, results.tally().scored) == (4, 1)
+        assert len(results.evaluations()) == 3  # what is known of a and its equal b is shown
+
+
 def test_a_failure_is_open_until_a_later_session_scores_the_task(tmp_path: Path) -> None:
     with begun(tmp_path) as store:
         store.record(failed=[(Task("c", 0), Failure("ValueError: once", "Traceback"))])
     with begun(tmp_path) as store:
         store.record(failed=[(Task("c", 0), Failure("ValueError: twice"))])
-        assert store.failed() == {Task("c", 0)}
+        assert store.failed() == {("c", 0)}
     with read(tmp_path) as results:
         (failure,) = results.tally().failures
     assert (failure.network, failure.seed, failure.tries) == ("c", 0, 2)

@@ -1,0 +1,101 @@
+"""Options that the subcommands of `vkdnw search` share, with their help."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vkdnw.search.configuration import (
+    WEIGHTS_FORMS,
+    Configuration,
+    Convention,
+    Dtype,
+    Init,
+)
+
+DEFAULTS = Configuration()
+MAX_MEMORY = f"{DEFAULTS.max_memory // 2**30}GiB"
+WHICH, INPUT, NETWORK, SCORE, WORK = "Which", "Input", "Network", "Score", "Run"
+"""Headings of --help."""
+
+Out = Annotated[Path, typer.Option(help="Folder of the run; made if need be.", show_default=False)]
+
+BatchSize = Annotated[int, typer.Option(min=1, help="Images in a batch.", rich_help_panel=INPUT)]
+Resolution = Annotated[
+    int, typer.Option(min=4, help="Height and width of an image.", rich_help_panel=INPUT)
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        help="Real images instead of standard normal input: an .npz or .pt batch, a folder of "
+        "images, or the CIFAR binary files.",
+        rich_help_panel=INPUT,
+        show_default=False,
+    ),
+]
+Images = Annotated[
+    Path | None,
+    typer.Option(
+        help="Labelled images for the proxies that are defined on labels, in the same forms as "
+        "--data; the others keep their input.",
+        rich_help_panel=INPUT,
+        show_default=False,
+    ),
+]
+
+Classes = Annotated[int, typer.Option(min=2, help="Classes.", rich_help_panel=NETWORK)]
+InitialWeights = Annotated[
+    Init, typer.Option(help="How weights are drawn.", rich_help_panel=NETWORK)
+]
+
+Weights = Annotated[
+    str,
+    typer.Option(
+        help=f"Scalars that the Fisher matrix is taken over: {WEIGHTS_FORMS}.",
+        rich_help_panel=SCORE,
+    ),
+]
+FisherConvention = Annotated[
+    Convention,
+    typer.Option(
+        help="The Fisher matrix of the formula, or the matrix of the authors' released code.",
+        rich_help_panel=SCORE,
+    ),
+]
+Smoothing = Annotated[
+    float,
+    typer.Option(help="Share of the uniform in the probabilities.", rich_help_panel=SCORE),
+]
+Precision = Annotated[
+    Dtype, typer.Option(help="Precision of the network's passes.", rich_help_panel=SCORE)
+]
+MaxMemory = Annotated[
+    str,
+    typer.Option(
+        help="Memory of a worker's intermediate results. Fixed, and the same for the whole "
+        "run, because it decides how sums are cut and so how they round.",
+        metavar="SIZE",
+        rich_help_panel=SCORE,
+    ),
+]
+
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Worker processes of one thread each; 0 scores in this process. "
+        "Default: one for each usable core. Scores do not depend on it.",
+        metavar="W",
+        rich_help_panel=WORK,
+        show_default=False,
+    ),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print the ranking as JSON.", rich_help_panel=WORK)
+]
+
+
+def worker_count(workers: int | None) -> int:
+    """The number asked for, or one for each usable core."""
+    return len(os.sched_getaffinity(0)) if workers is None else workers
