@@ -5,6 +5,7 @@ All three take a model as it is, in eval mode, and leave it as it was found.
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 
@@ -150,7 +151,8 @@ def jacobian(
         :func:`vkdnw.weights.select`; a parameter that the logits do not depend on has zeros.
 
     Raises:
-        ValueError, MemoryError: as :func:`vkdnw.fisher`.
+        ValueError: as :func:`vkdnw.fisher`.
+        MemoryError: ``[B, C, P]`` or one sample does not fit ``max_memory``.
     """
     with prepared(
         model, batch, output=output, weights=weights, dtype=dtype, max_memory=max_memory
@@ -161,9 +163,20 @@ def jacobian(
 
 
 def _collected(problem: Problem, found: Trace) -> Tensor:
+    """The Jacobians of all chunks, each written to its place as it comes."""
+    shape = (problem.batch.size, found.classes, len(problem.selection))
+    needed = math.prod(shape) * found.dtype.itemsize
+    if needed > problem.max_memory:
+        raise MemoryError(
+            f"the Jacobian {list(shape)} needs {needed} bytes, max_memory={problem.max_memory}; "
+            "raise it, or choose fewer scalars with weights= (vkdnw.score and vkdnw.fisher never "
+            "hold it)"
+        )
     every_class = torch.eye(found.classes, dtype=torch.float64, device=problem.device)
-    chunks = jacobian_chunks(problem, found, problem.selection, every_class)
-    return torch.cat([chunk.jacobian for chunk in chunks])
+    full = torch.empty(shape, dtype=found.dtype, device=problem.device)
+    for chunk in jacobian_chunks(problem, found, problem.selection, every_class):
+        full[chunk.samples.start : chunk.samples.stop] = chunk.jacobian
+    return full
 
 
 def _announce_fallback(found: Trace) -> None:

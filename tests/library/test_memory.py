@@ -43,3 +43,11 @@ def test_one_sample_at_a_time_gives_the_same(case: Case, threads: int) -> None:
     budget = threads * smallest_budget(model, batch, **options)
     found = vkdnw.jacobian(model, batch, max_memory=budget, **options)
     assert_close(found, expected, selection)
+
+
+def test_a_jacobian_larger_than_the_budget_is_refused_with_its_size() -> None:
+    model = torch.nn.Linear(100, 10)
+    batch = torch.randn(8, 100)
+    with pytest.raises(MemoryError, match=r"Jacobian \[8, 10, 1010\] needs 323200 bytes"):
+        vkdnw.jacobian(model, batch, weights=vkdnw.weights.every(), max_memory=300_000)
+    vkdnw.jacobian(model, batch, weights=vkdnw.weights.every(), max_memory=30_000_000)
