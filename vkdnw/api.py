@@ -16,7 +16,7 @@ from vkdnw import spectrum
 from vkdnw.batch import BatchLike
 from vkdnw.checks import Output
 from vkdnw.fisher_information import Convention, check_options, eigenvalues, fisher_matrix
-from vkdnw.per_sample.chunks import jacobian_chunks, with_replan
+from vkdnw.per_sample.chunks import chunk_size, jacobian_chunks, with_replan
 from vkdnw.per_sample.problem import Problem, prepared
 from vkdnw.per_sample.trace import Trace, trace
 from vkdnw.weights import DEFAULT, Weights
@@ -165,6 +165,7 @@ def jacobian(
 def _collected(problem: Problem, found: Trace) -> Tensor:
     """The Jacobians of all chunks, each written to its place as it comes."""
     shape = (problem.batch.size, found.classes, len(problem.selection))
+    chunk_size(problem, found)  # whether one sample fits is the first question
     needed = math.prod(shape) * found.dtype.itemsize
     if needed > problem.max_memory:
         raise MemoryError(
