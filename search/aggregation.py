@@ -12,7 +12,7 @@ values like others here, below and above all finite ones.
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -200,6 +200,7 @@ def _checked_weight(weight: float) -> float:
     return weight
 
 
-def known(aggregates: Sequence[Aggregate], columns: Sequence[str]) -> list[Aggregate]:
+def known(aggregates: Iterable[Aggregate], columns: Iterable[str]) -> list[Aggregate]:
     """Those of the aggregates whose parts are all among the columns."""
-    return [aggregate for aggregate in aggregates if set(aggregate.parts) <= set(columns)]
+    names = set(columns)
+    return [aggregate for aggregate in aggregates if names.issuperset(aggregate.parts)]

@@ -1,13 +1,15 @@
 """Rankings compared with accuracies, and the rankings that need no score."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from vkdnw.search import nb201
+from vkdnw.search.aggregation import Aggregate, aggregate_scores
 from vkdnw.search.metrics import Estimate, agreement, fill_undefined
+from vkdnw.search.scores import Columns, complete_table
 
 DETERMINISTIC: Mapping[str, Callable[[str], int]] = {
     "layers": nb201.layers,
@@ -22,17 +24,29 @@ class EvaluationError(ValueError):
 
 
 @dataclass(frozen=True)
+class Ranking:
+    """Scores of architectures, higher is better."""
+
+    name: str
+    scores: pd.Series
+    """Indexed by architecture, each once. Scores that are not finite are ranked: NaN and -inf with
+    the worst, +inf with the best of the finite ones."""
+    undefined: pd.Index
+    """The architectures whose score, or a part of it, is not finite."""
+
+
+@dataclass(frozen=True)
 class Result:
     """How well one ranking agrees with one data set's accuracies."""
 
     ranking: str
     dataset: str
     n: int
-    """Architectures compared: those that have a score row and an accuracy."""
+    """Architectures compared: those that have a score and an accuracy."""
     missing: int
-    """Architectures that have a score row but no accuracy."""
+    """Architectures that have a score but no accuracy."""
     undefined: int
-    """Of the n scores, those that were NaN or infinite and were given a place at an end."""
+    """Of the n scores, those that were not finite, or had a part that was not."""
     kendall: Estimate
     spearman: Estimate
     ndcg: Estimate
@@ -40,8 +54,40 @@ class Result:
     """P of nDCG@P: the number asked for, or n where that is smaller."""
 
 
+def ranking(name: str, scores: pd.Series) -> Ranking:
+    """The ranking by one value. Raises `EvaluationError` for scores that rank nothing."""
+    if not pd.api.types.is_numeric_dtype(scores):
+        raise EvaluationError(f"the scores called {name!r} must be numbers, not {scores.dtype}")
+    repeated = scores.index[scores.index.duplicated()]
+    if len(repeated):
+        raise EvaluationError(
+            f"{len(repeated)} architecture(s) have more than one score called {name!r}, first "
+            f"{repeated[0]}; give one for each (a mean over seeds, say)"
+        )
+    return Ranking(name, scores, scores.index[~np.isfinite(scores.to_numpy(np.float64))])
+
+
+def rankings_of(columns: Columns, aggregates: Iterable[Aggregate] = ()) -> list[Ranking]:
+    """The ranking by every value, then by every aggregate, over the architectures with its parts.
+
+    Raises:
+        EvaluationError: see `ranking`.
+        AggregationError: an aggregate has a part that is not among the columns.
+    """
+    single = [ranking(name, scores) for name, scores in columns.items()]
+    return single + [aggregate_ranking(columns, aggregate) for aggregate in aggregates]
+
+
+def aggregate_ranking(columns: Columns, aggregate: Aggregate) -> Ranking:
+    """The ranking by an aggregate, over the architectures that have all its parts."""
+    table = complete_table(columns, [part for part in aggregate.parts if part in columns])
+    scores = aggregate_scores(table, aggregate)
+    finite = np.isfinite(table.to_numpy(np.float64)).all(axis=1)
+    return Ranking(aggregate.name, scores, table.index[~finite])
+
+
 def evaluate(
-    scores: pd.DataFrame,
+    rankings: Sequence[Ranking],
     truth: pd.DataFrame,
     *,
     top: int = 1000,
@@ -52,9 +98,7 @@ def evaluate(
     """Compare every ranking with every data set, over the architectures that have both.
 
     Args:
-        scores: a column ``arch`` and one column of numbers per ranking, higher is better. Scores
-            that are not finite are counted and ranked: NaN and -inf with the worst, +inf with the
-            best of the finite scores of their column.
+        rankings: as `rankings_of` makes them.
         truth: accuracies in percent, indexed by ``arch``, as `truth.load` gives them.
         top: P of nDCG@P.
         resamples: bootstrap samples for the intervals; 0 leaves the intervals NaN.
@@ -65,27 +109,26 @@ def evaluate(
         One result for each pair, ranking by ranking.
 
     Raises:
-        EvaluationError: a ValueError; what is wrong with the scores, or that fewer than two
-            architectures have an accuracy.
+        EvaluationError: a ValueError; that fewer than two architectures of a ranking have an
+            accuracy.
     """
-    rankings = _checked(scores)
     if top < 1 or resamples < 0 or not 0 < confidence < 1:
         raise ValueError(
             f"top must be at least 1, resamples at least 0 and confidence in (0, 1); got "
             f"{top}, {resamples}, {confidence}"
         )
-    known = rankings.index.intersection(truth.index, sort=False)
-    if len(known) < 2:
-        raise EvaluationError(
-            f"{len(known)} of the {len(rankings)} scored architectures have an accuracy; a "
-            "ranking needs two or more"
-        )
     results = []
-    for ranking in rankings.columns:
-        filled = fill_undefined(rankings.loc[known, ranking].to_numpy(np.float64))
+    for one in rankings:
+        known = one.scores.index.intersection(truth.index, sort=False)
+        if len(known) < 2:
+            raise EvaluationError(
+                f"{len(known)} of the {len(one.scores)} architectures scored by {one.name} have "
+                "an accuracy; a ranking needs two or more"
+            )
+        scores = fill_undefined(one.scores.loc[known].to_numpy(np.float64))
         for dataset in truth.columns:
             metrics = agreement(
-                filled.scores,
+                scores,
                 truth.loc[known, dataset].to_numpy(np.float64),
                 top=top,
                 resamples=resamples,
@@ -94,11 +137,11 @@ def evaluate(
             )
             results.append(
                 Result(
-                    ranking=str(ranking),
+                    ranking=one.name,
                     dataset=str(dataset),
                     n=len(known),
-                    missing=len(rankings) - len(known),
-                    undefined=filled.undefined,
+                    missing=len(one.scores) - len(known),
+                    undefined=len(one.undefined.intersection(known)),
                     kendall=metrics.kendall,
                     spearman=metrics.spearman,
                     ndcg=metrics.ndcg,
@@ -108,35 +151,14 @@ def evaluate(
     return tuple(results)
 
 
-def deterministic(architectures: Iterable[str]) -> pd.DataFrame:
-    """The rankings by layers, FLOPs and parameters: columns ``arch`` and those of `DETERMINISTIC`.
+def deterministic(architectures: Iterable[str]) -> Columns:
+    """The rankings by layers, FLOPs and parameters, as columns.
 
     At the sizes of the benchmark: 16 channels, 5 cells, CIFAR-10. Raises
     `nb201.ArchitectureError` for a bad string.
     """
-    listed = list(architectures)
-    columns = {name: [cost(arch) for arch in listed] for name, cost in DETERMINISTIC.items()}
-    return pd.DataFrame({"arch": listed, **columns})
-
-
-def _checked(scores: pd.DataFrame) -> pd.DataFrame:
-    """The scores indexed by architecture."""
-    if "arch" not in scores.columns:
-        raise EvaluationError(
-            f"the scores have no column 'arch'; they have {', '.join(map(str, scores.columns))}"
-        )
-    repeated = scores["arch"][scores["arch"].duplicated()]
-    if len(repeated):
-        raise EvaluationError(
-            f"{len(repeated)} architecture(s) have more than one row of scores, first "
-            f"{repeated.iloc[0]}; give one score for each (a mean over seeds, say)"
-        )
-    rankings = scores.set_index("arch")
-    if rankings.columns.empty:
-        raise EvaluationError("the scores have no column besides 'arch'")
-    for name in rankings.columns:
-        if not pd.api.types.is_numeric_dtype(rankings[name]):
-            raise EvaluationError(
-                f"the scores in column {name!r} must be numbers, not {rankings[name].dtype}"
-            )
-    return rankings
+    index = pd.Index(architectures, name="arch")
+    return {
+        name: pd.Series([cost(arch) for arch in index], index, np.float64, name)
+        for name, cost in DETERMINISTIC.items()
+    }

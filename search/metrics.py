@@ -30,22 +30,13 @@ class Estimate:
     high: float
 
 
-@dataclass(frozen=True)
-class Filled:
-    """Scores that can all be ranked, and how many of them were not finite before."""
-
-    scores: Vector
-    undefined: int
-
-
-def fill_undefined(scores: Vector) -> Filled:
+def fill_undefined(scores: Vector) -> Vector:
     """Give scores that are not finite a place in the ranking: +inf the best finite score, -inf and
     NaN the worst. Where no score is finite they all become 0, one great tie.
     """
     finite = np.isfinite(scores)
     worst, best = (scores[finite].min(), scores[finite].max()) if finite.any() else (0.0, 0.0)
-    filled = np.where(finite, scores, np.where(scores == np.inf, best, worst))
-    return Filled(filled, int((~finite).sum()))
+    return np.where(finite, scores, np.where(scores == np.inf, best, worst))
 
 
 def kendall(scores: Vector, accuracies: Vector) -> float:

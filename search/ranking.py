@@ -46,25 +46,6 @@ def rank(evaluations: Iterable[Evaluation], by: str = "single") -> list[Ranked]:
     ]
 
 
-def rows_by_architecture(
-    evaluations: Iterable[Evaluation], each_seed: bool = False
-) -> list[dict[str, str | float]]:
-    """A row for each architecture: `arch`, and each value's mean over the seeds it is known under.
-
-    With `each_seed` also `single (seed 0)` and so on, for the seeds on record.
-    """
-    by_architecture: defaultdict[str, list[Evaluation]] = defaultdict(list)
-    for evaluation in evaluations:
-        by_architecture[evaluation.architecture].append(evaluation)
-    rows = []
-    for architecture, group in by_architecture.items():
-        row: dict[str, str | float] = {"arch": architecture, **_means(group)}
-        if each_seed:
-            row |= {f"{n} (seed {e.seed})": value for e in group for n, value in e.values.items()}
-        rows.append(row)
-    return rows
-
-
 def _means(group: Sequence[Evaluation]) -> dict[str, float]:
     return {name: fmean(column) for name, column in _columns(group).items()}
 

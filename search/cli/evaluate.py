@@ -1,52 +1,71 @@
 """`vkdnw evaluate RUN --truth T`: how well the scores of a run rank networks."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from vkdnw.search.cli import console
-from vkdnw.search.ranking import rows_by_architecture
-from vkdnw.search.results import open_results
 
 if TYPE_CHECKING:
-    from vkdnw.search.evaluate import Result
-    from vkdnw.search.metrics import Estimate
+    import pandas as pd
+
+    from vkdnw.search.aggregation import Aggregate
+    from vkdnw.search.evaluate import Ranking
+    from vkdnw.search.scores import Columns
+
+Source = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN",
+        help="The folder given as --out, or a table that `vkdnw export` wrote.",
+        show_default=False,
+    ),
+]
+Truth = Annotated[
+    Path,
+    typer.Option(
+        help="Accuracies: a table (.csv, .csv.gz, .parquet) with a column `arch` and one per "
+        "data set, or a NATS-Bench folder.",
+        show_default=False,
+    ),
+]
+Datasets = Annotated[
+    list[str] | None,
+    typer.Option("--dataset", help="Use this data set only; may be repeated.", show_default="all"),
+]
+Aggregates = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--aggregate",
+        help="Rank by this log-rank sum too, e.g. mine=expressivity+2*jacov+dense(layers,vkdnw); "
+        "may be repeated.",
+        show_default=False,
+    ),
+]
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="The folder given as --out.", show_default=False)],
-    truth: Annotated[
-        Path,
-        typer.Option(
-            help="Accuracies: a table (.csv, .csv.gz, .parquet) with a column `arch` and one per "
-            "data set, or a NATS-Bench folder.",
-            show_default=False,
-        ),
-    ],
-    dataset: Annotated[
-        list[str] | None,
-        typer.Option(help="Use this data set only; may be repeated.", show_default="all"),
-    ] = None,
+    run: Source,
+    truth: Truth,
+    dataset: Datasets = None,
     ranking: Annotated[
         list[str] | None,
         typer.Option(
-            help="Use this value only (single, vkdnw, layers, flops, ...); may be repeated.",
+            help="Use this value or aggregate only (single, flops, vkdnw_agg, ...); may be "
+            "repeated.",
             show_default="all on record",
         ),
     ] = None,
-    each_seed: Annotated[
-        bool,
-        typer.Option(
-            "--each-seed", help="Rank by every seed's scores, besides their mean over seeds."
-        ),
+    aggregate: Aggregates = None,
+    paper: Annotated[
+        bool, typer.Option("--paper", help="Put the paper's numbers and differences beside.")
     ] = False,
     bootstrap: Annotated[
         int, typer.Option(min=0, help="Bootstrap samples for the 95% intervals; 0 for none.")
-    ] = 1000,
+    ] = 200,
     top: Annotated[int, typer.Option("--top", min=1, help="P of nDCG@P.")] = 1000,
     bootstrap_seed: Annotated[
         int, typer.Option(help="Seed of the bootstrap and of the order of ties in nDCG.")
@@ -55,56 +74,87 @@ def evaluate(
 ) -> None:
     """Compare the rankings of a run with true accuracies, over the architectures scored.
 
-    Prints Kendall's tau-b, Spearman's rho and nDCG@P with bootstrap intervals. The run may still be
+    Ranks by every value on record and by every aggregate whose parts are, and prints Kendall's
+    tau-b, Spearman's rho and nDCG@P with bootstrap intervals. Under several seeds that is the
+    ranking by means over seeds; the spread of the seeds' own rankings follows. The run may still be
     going on.
     """
-    import pandas as pd
-
+    from vkdnw.search.cli.evaluation_table import agreement_table, spread_table
     from vkdnw.search.evaluate import evaluate as compare
-    from vkdnw.search.truth import load
+    from vkdnw.search.scores import columns_by_seed, load_evaluations, mean_columns
+    from vkdnw.search.spread import over_seeds
 
-    with open_results(run) as results:
-        evaluations = results.evaluations()
+    evaluations = load_evaluations(run)
     if not evaluations:
         raise typer.BadParameter(f"{run} has no scores yet", param_hint="RUN")
-    accuracies = load(truth)
-    if dataset:
-        accuracies = accuracies[_known(dataset, map(str, accuracies.columns), "--dataset")]
-    scores = pd.DataFrame(rows_by_architecture(evaluations, each_seed))
-    if ranking:
-        names = [column for column in scores.columns if column.split(" ")[0] in ranking]
-        _known(ranking, (column.split(" ")[0] for column in scores.columns), "--ranking")
-        scores = scores[["arch", *names]]
-    compared = compare(scores, accuracies, top=top, resamples=bootstrap, seed=bootstrap_seed)
+    accuracies = _accuracies(truth, dataset)
+    columns = mean_columns(evaluations)
+    rank = _ranker(columns, _aggregates(aggregate, columns), ranking)
+    compared = compare(rank(columns), accuracies, top=top, resamples=bootstrap, seed=bootstrap_seed)
+    by_seed = columns_by_seed(evaluations)
+    spread = (
+        over_seeds(by_seed, rank, accuracies, top=top, seed=bootstrap_seed)
+        if len(by_seed) > 1
+        else ()
+    )
     if as_json:
-        console.print_json({"run": str(run), "results": [asdict(result) for result in compared]})
-    else:
-        console.stdout().print(table(compared, bootstrap > 0))
-
-
-def table(results: Sequence["Result"], intervals: bool) -> Table:
-    """One line for each ranking and data set, each value with its interval."""
-    shown = Table(header_style="bold")
-    for heading in ("ranking", "data set"):
-        shown.add_column(heading)
-    for heading in ("n", "Kendall tau-b", "Spearman rho", "nDCG", "P", "undefined", "no accuracy"):
-        shown.add_column(heading, justify="right")
-    for result in results:
-        shown.add_row(
-            result.ranking,
-            result.dataset,
-            f"{result.n:,}",
-            *(_cell(e, intervals) for e in (result.kendall, result.spearman, result.ndcg)),
-            str(result.top),
-            *(str(count or "") for count in (result.undefined, result.missing)),
+        console.print_json(
+            {
+                "run": str(run),
+                "results": [asdict(result) for result in compared],
+                "seeds": [asdict(one) for one in spread],
+            }
         )
-    return shown
+        return
+    console.stdout().print(agreement_table(compared, intervals=bootstrap > 0, paper=paper))
+    if spread:
+        console.stdout().print(spread_table(spread))
 
 
-def _cell(estimate: "Estimate", intervals: bool) -> str:
-    if not intervals:
-        return f"{estimate.value:.3f}"
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+def _accuracies(path: Path, datasets: Sequence[str] | None) -> "pd.DataFrame":
+    from vkdnw.search.truth import load
+
+    accuracies = load(path)
+    if not datasets:
+        return accuracies
+    return accuracies[_known(datasets, map(str, accuracies.columns), "--dataset")]
+
+
+def _aggregates(texts: Sequence[str] | None, columns: "Columns") -> list["Aggregate"]:
+    """The named aggregates that can be made of the columns, and the user's, which must be."""
+    from vkdnw.search.aggregation import NAMED, known, parse
+
+    with console.usage_errors("--aggregate"):
+        asked = [parse(text) for text in texts or ()]
+        taken = [*columns, *NAMED]
+        for one in asked:
+            if one.name in taken:
+                raise ValueError(f"{one.name!r} is a value or an aggregate already")
+            _known(one.parts, columns, "--aggregate")
+            taken.append(one.name)
+    return known(NAMED.values(), columns) + asked
+
+
+def _ranker(
+    columns: "Columns", aggregates: Sequence["Aggregate"], names: Sequence[str] | None
+) -> Callable[["Columns"], list["Ranking"]]:
+    """What makes rankings of columns: all, or those named, in the order of the paper's table."""
+    from vkdnw.search.aggregation import known
+    from vkdnw.search.evaluate import rankings_of
+    from vkdnw.search.paper import table_1
+
+    if names:
+        _known(names, [*columns, *(one.name for one in aggregates)], "--ranking")
+    order = list(dict.fromkeys(name for name, _ in table_1()))
+
+    def place(ranking: "Ranking") -> int:
+        return order.index(ranking.name) if ranking.name in order else len(order)
+
+    def rank(columns: "Columns") -> list["Ranking"]:
+        made = rankings_of(columns, known(aggregates, columns))
+        return sorted((one for one in made if not names or one.name in names), key=place)
+
+    return rank
 
 
 def _known(asked: Sequence[str], known: Iterable[str], option: str) -> list[str]:

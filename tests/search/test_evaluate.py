@@ -9,7 +9,9 @@ from sklearn.metrics import ndcg_score
 
 from tests.shared import DATA, needs_data
 from vkdnw.search import nb201, truth
-from vkdnw.search.evaluate import EvaluationError, deterministic, evaluate
+from vkdnw.search.aggregation import parse
+from vkdnw.search.evaluate import EvaluationError, deterministic, rankings_of
+from vkdnw.search.evaluate import evaluate as evaluate_rankings
 from vkdnw.search.metrics import kendall, ndcg
 
 ARCHITECTURES = nb201.live()[:60]
@@ -22,7 +24,12 @@ ACCURACIES = pd.DataFrame(
 
 @pytest.fixture
 def scores():
-    return pd.DataFrame({"arch": ARCHITECTURES, "a": RNG.normal(size=60), "b": ACCURACIES.cifar10})
+    index = ACCURACIES.index
+    return {"a": pd.Series(RNG.normal(size=60), index), "b": ACCURACIES["cifar10"]}
+
+
+def evaluate(columns, truth, **options):
+    return evaluate_rankings(rankings_of(columns), truth, **options)
 
 
 def one(results, ranking, dataset):
@@ -59,23 +66,38 @@ def test_architectures_without_an_accuracy_are_counted_and_left_out(scores):
 
 
 def test_accuracies_without_a_score_do_not_matter(scores):
-    results = evaluate(scores.iloc[:30], ACCURACIES, resamples=0, top=20)
+    fewer = {name: column.iloc[:30] for name, column in scores.items()}
+    results = evaluate(fewer, ACCURACIES, resamples=0, top=20)
     assert {(r.n, r.missing, r.top) for r in results} == {(30, 0, 20)}
 
 
 def test_undefined_scores_are_ranked_at_the_ends_and_counted(scores):
-    undefined = scores.assign(a=scores["a"].where(scores.index != 3, np.nan))
-    undefined.loc[undefined.index[5], "a"] = -np.inf
-    undefined.loc[undefined.index[7], "a"] = np.inf
-    results = evaluate(undefined, ACCURACIES, resamples=0)
+    a = scores["a"].copy()
+    a.iloc[[3, 5, 7]] = [np.nan, -np.inf, np.inf]
+    results = evaluate(scores | {"a": a}, ACCURACIES, resamples=0)
     found = one(results, "a", "cifar10")
-    assert (found.n, found.undefined) == (60, int((~np.isfinite(undefined["a"])).sum()))
+    assert (found.n, found.undefined) == (60, 3)
     assert one(results, "b", "cifar10").undefined == 0
-    filled = undefined["a"].to_numpy().copy()
+    filled = a.to_numpy().copy()
     finite = filled[np.isfinite(filled)]
-    filled[np.isposinf(filled)] = finite.max()
-    filled[~np.isfinite(filled)] = finite.min()
+    filled[[3, 5, 7]] = [finite.min(), finite.min(), finite.max()]
     assert found.kendall.value == kendall(filled, ACCURACIES["cifar10"].to_numpy())
+
+
+def test_every_ranking_is_compared_where_it_is_known(scores):
+    results = evaluate(scores | {"a": scores["a"].iloc[:40]}, ACCURACIES, resamples=0)
+    assert [(r.ranking, r.n) for r in results if r.dataset == "cifar10"] == [("a", 40), ("b", 60)]
+
+
+def test_aggregates_are_ranked_where_all_their_parts_are_known(scores):
+    a = scores["a"].iloc[:40].copy()
+    a.iloc[3] = np.nan
+    both = rankings_of(scores | {"a": a}, [parse("mine=a+b")])[-1]
+    assert (both.name, len(both.scores), list(both.undefined)) == ("mine", 40, [ARCHITECTURES[3]])
+    ranks = a.fillna(a.min()).rank(), scores["b"].iloc[:40].rank()
+    assert both.scores.to_numpy() == pytest.approx(np.log(ranks[0] * ranks[1]).to_numpy())
+    (result, _) = evaluate_rankings([both], ACCURACIES, resamples=0)
+    assert (result.n, result.undefined) == (40, 1)
 
 
 def test_the_seed_decides_the_intervals(scores):
@@ -91,17 +113,15 @@ def test_the_seed_decides_the_intervals(scores):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s: s.rename(columns={"arch": "name"}), "no column 'arch'; they have name, a, b"),
-        (lambda s: s[["arch"]], "no column besides 'arch'"),
-        (lambda s: pd.concat([s, s.iloc[:2]]), r"2 architecture\(s\) have more than one row"),
-        (lambda s: s.assign(a="high"), "column 'a' must be numbers"),
-        (lambda s: s.assign(arch="?" + s["arch"]), "0 of the 60 scored architectures have an"),
-        (lambda s: s.iloc[:1], "1 of the 1 scored architectures"),
+        (lambda a: pd.concat([a, a.iloc[:2]]), r"2 architecture\(s\) have more than one score"),
+        (lambda a: a.astype(str), "the scores called 'a' must be numbers"),
+        (lambda a: a.rename(lambda arch: "?" + arch), "0 of the 60 architectures scored by a have"),
+        (lambda a: a.iloc[:1], "1 of the 1 architectures scored by a"),
     ],
 )
 def test_scores_that_cannot_be_compared_are_refused(scores, change, message):
     with pytest.raises(EvaluationError, match=message):
-        evaluate(change(scores), ACCURACIES)
+        evaluate({"a": change(scores["a"])}, ACCURACIES)
 
 
 @pytest.mark.parametrize("options", [{"top": 0}, {"resamples": -1}, {"confidence": 95}])
@@ -156,10 +176,10 @@ def test_published_taus_tell_equal_accuracies_apart(accuracies, ranking, dataset
     # The published digits come from means over seeds in floating point, in which rounding noise
     # orders equal accuracies. The table is rounded to 6 digits and keeps the ties, to which tau-b
     # attends: 0.6466 for 0.646, 0.5885 for 0.588. Noise below the rounding gives the digits.
-    table = deterministic(nb201.live())
-    equal = accuracies.loc[table["arch"], dataset].to_numpy()
+    scores = deterministic(nb201.live())[ranking]
+    equal = accuracies.loc[scores.index, dataset].to_numpy()
     noise = np.random.default_rng(0).normal(0, 1e-7, len(equal))
-    tau = kendall(table[ranking].to_numpy(np.float64), equal + noise)
+    tau = kendall(scores.to_numpy(), equal + noise)
     assert f"{tau:.3f}" == published
 
 
@@ -185,9 +205,9 @@ def test_ndcg_of_rankings_full_of_ties(
     # Seven layer counts and 28 FLOPs for 9,445 networks: nDCG depends on how ties are broken. The
     # mean of five random orders scatters around the expectation over all of them (scikit-learn's
     # treatment of ties), and the published values lie among single orders.
-    table = deterministic(nb201.live())
-    scores = table[ranking].to_numpy(np.float64)
-    percent = accuracies.loc[table["arch"], dataset].to_numpy()
+    column = deterministic(nb201.live())[ranking]
+    scores = column.to_numpy()
+    percent = accuracies.loc[column.index, dataset].to_numpy()
     gains = np.exp2(percent - percent.max())
     assert round(ndcg_score([gains], [scores], k=1000), 4) == expectation
 
@@ -199,9 +219,11 @@ def test_ndcg_of_rankings_full_of_ties(
 
 
 def test_deterministic_rankings_come_from_the_string():
-    table = deterministic(ARCHITECTURES[:3])
-    assert list(table.columns) == ["arch", "layers", "flops", "parameters"]
-    for row in table.itertuples():
-        assert row.layers == nb201.layers(row.arch)
-        assert row.flops == nb201.flops(row.arch)
-        assert row.parameters == nb201.parameters(row.arch)
+    columns = deterministic(ARCHITECTURES[:3])
+    expected = {
+        "layers": list(map(nb201.layers, ARCHITECTURES[:3])),
+        "flops": list(map(nb201.flops, ARCHITECTURES[:3])),
+        "parameters": list(map(nb201.parameters, ARCHITECTURES[:3])),
+    }
+    assert {name: column.tolist() for name, column in columns.items()} == expected
+    assert all(tuple(column.index) == ARCHITECTURES[:3] for column in columns.values())

@@ -6,7 +6,7 @@ from statistics import stdev
 import pytest
 
 from vkdnw.search.evaluation import Evaluation
-from vkdnw.search.ranking import rank, rows_by_architecture
+from vkdnw.search.ranking import rank
 
 
 def evaluation(
@@ -60,14 +60,3 @@ def test_by_another_value() -> None:
 
 def test_nothing_scored_is_an_empty_ranking() -> None:
     assert rank([]) == []
-
-
-def test_rows_for_evaluation_are_means_and_on_request_each_seed() -> None:
-    evaluations = [evaluation("a", 1.0), evaluation("a", 3.0, 1), evaluation("b", 5.0)]
-    assert rows_by_architecture(evaluations) == [
-        {"arch": "a", "single": 2.0, "vkdnw": 1.0},
-        {"arch": "b", "single": 5.0, "vkdnw": 2.5},
-    ]
-    each = rows_by_architecture(evaluations, each_seed=True)
-    assert each[0]["single (seed 1)"] == 3.0
-    assert "single (seed 1)" not in each[1]

@@ -1,0 +1,32 @@
+"""Table 1 of the paper (Tybl and Neumann, CVPR 2025), to stand beside what is measured here.
+
+Over the 9,445 live architectures of NAS-Bench-201; means of five runs. Where the table has no
+number, here is NaN.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Published:
+    """One ranking against one data set; NaN where the paper gives no number."""
+
+    kendall: float
+    spearman: float
+    ndcg: float
+
+
+@cache
+def table_1() -> Mapping[tuple[str, str], Published]:
+    """(ranking, data set) -> the paper's numbers, under this package's names of rankings."""
+    with (files("vkdnw.search") / "paper_table1.csv").open() as file:
+        rows = pd.read_csv(file).itertuples(index=False)
+        return {
+            (row.ranking, row.dataset): Published(row.kendall, row.spearman, row.ndcg)
+            for row in rows
+        }

@@ -1,0 +1,74 @@
+"""How much a ranking's agreement with accuracies changes from seed to seed."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+import pandas as pd
+
+from vkdnw.search.evaluate import Ranking, Result, evaluate
+from vkdnw.search.scores import Columns
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A metric over seeds, each of which ranked the networks by itself."""
+
+    mean: float
+    deviation: float
+    """Standard deviation (n - 1); 0 under one seed."""
+
+
+@dataclass(frozen=True)
+class SeedSpread:
+    """One ranking against one data set, seed by seed."""
+
+    ranking: str
+    dataset: str
+    seeds: int
+    n: tuple[int, ...]
+    """Architectures compared under each seed."""
+    kendall: Spread
+    spearman: Spread
+    ndcg: Spread
+
+
+def over_seeds(
+    columns: Mapping[int, Columns],
+    rank: Callable[[Columns], Sequence[Ranking]],
+    truth: pd.DataFrame,
+    *,
+    top: int = 1000,
+    seed: int = 0,
+) -> tuple[SeedSpread, ...]:
+    """Rank under each seed, compare with the accuracies, and summarise over seeds.
+
+    Args:
+        columns: seed -> the columns of that seed alone, as `columns_by_seed` gives them.
+        rank: the rankings to make of a seed's columns.
+        truth, top, seed: see `evaluate`.
+
+    Raises `EvaluationError` as `evaluate` does.
+    """
+    by_pair: defaultdict[tuple[str, str], list[Result]] = defaultdict(list)
+    for one in columns.values():
+        for result in evaluate(rank(one), truth, top=top, resamples=0, seed=seed):
+            by_pair[result.ranking, result.dataset].append(result)
+    return tuple(_summary(group) for group in by_pair.values())
+
+
+def _summary(group: list[Result]) -> SeedSpread:
+    return SeedSpread(
+        ranking=group[0].ranking,
+        dataset=group[0].dataset,
+        seeds=len(group),
+        n=tuple(result.n for result in group),
+        kendall=_spread([result.kendall.value for result in group]),
+        spearman=_spread([result.spearman.value for result in group]),
+        ndcg=_spread([result.ndcg.value for result in group]),
+    )
+
+
+def _spread(values: list[float]) -> Spread:
+    return Spread(fmean(values), stdev(values) if len(values) > 1 else 0.0)

@@ -1,0 +1,119 @@
+"""The commands that rank: what they print of scores in a published table."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vkdnw.search import nb201
+from vkdnw.search.cli import app
+from vkdnw.search.cli.frame import run
+from vkdnw.search.evaluation import Evaluation
+from vkdnw.search.published import read, write
+
+Vkdnw = Callable[..., tuple[int, str, str]]
+
+ARCHITECTURES = nb201.live()[:30]
+PARTS = ("layers", "vkdnw", "expressivity", "trainability", "flops", "jacov")
+
+
+@pytest.fixture
+def vkdnw(capsys: pytest.CaptureFixture[str]) -> Vkdnw:
+    """Run the command here: (exit code, stdout, stderr)."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = run(app, [str(argument) for argument in arguments])
+        return (code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def scores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The parts of VKDNW_agg under two seeds, one of them undefined once."""
+    rng = np.random.default_rng(0)
+    evaluations = []
+    for seed in (0, 1):
+        for place, arch in enumerate(ARCHITECTURES):
+            values = {part: place + float(rng.normal()) for part in PARTS}
+            values |= {"layers": 21.0 + 45 * (place // 10)}
+            if place == 5:
+                values["jacov"] = math.nan
+            deciles = tuple(sorted(rng.uniform(0, 10, 9)))
+            evaluations.append(Evaluation(arch, arch, seed, values, deciles, 0.1))
+    path = tmp_path_factory.mktemp("scores") / "scores.csv.gz"
+    write(path, evaluations)
+    return path
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("truth") / "truth.csv"
+    lines = [f"{arch},{60 + i},{40 + i}" for i, arch in enumerate(ARCHITECTURES)]
+    path.write_text("\n".join(["arch,cifar10,cifar100", *lines]))
+    return path
+
+
+def test_evaluate_ranks_by_the_aggregates_whose_parts_are_on_record(
+    vkdnw: Vkdnw, scores: Path, truth: Path
+) -> None:
+    code, out, _ = vkdnw("evaluate", scores, "--truth", truth, "--bootstrap", 0, "--json")
+    assert code == 0
+    results = {(r["ranking"], r["dataset"]): r for r in json.loads(out)["results"]}
+    assert {name for name, _ in results} == {*PARTS, "single", "vkdnw_agg"}
+    found = results["vkdnw_agg", "cifar10"]
+    assert (found["n"], found["undefined"]) == (30, 1)
+    assert found["kendall"]["value"] > 0.8
+
+
+def test_evaluate_ranks_by_a_users_aggregate(vkdnw: Vkdnw, scores: Path, truth: Path) -> None:
+    evaluate = ["evaluate", scores, "--truth", truth, "--bootstrap", 0]
+    mine = ["--aggregate", "mine=2*jacov+dense(layers,vkdnw)"]
+    code, out, _ = vkdnw(*evaluate, *mine, "--ranking", "mine", "--json")
+    assert code == 0
+    assert {r["ranking"] for r in json.loads(out)["results"]} == {"mine"}
+    for text, message in (
+        ("mine=zen", "'zen' is not known; known are"),
+        ("mine=", "position 5"),
+        ("jacov=flops", "'jacov' is a value or an aggregate already"),
+    ):
+        code, out, err = vkdnw(*evaluate, "--aggregate", text)
+        assert (code, out) == (2, "")
+        assert message in err
+
+
+def test_evaluate_puts_the_papers_numbers_beside(vkdnw: Vkdnw, scores: Path, truth: Path) -> None:
+    chosen = ["--dataset", "cifar10", "--ranking", "vkdnw_agg", "--bootstrap", 0]
+    code, out, _ = vkdnw("evaluate", scores, "--truth", truth, *chosen, "--paper")
+    assert code == 0
+    lines = [line for line in out.splitlines() if "vkdnw_agg" in line]
+    cells = [cell.strip() for cell in lines[0].strip("│").split("│")]
+    assert cells[1] == "cifar10"
+    for value, paper, difference in (cells[3:6], cells[6:9], cells[9:12]):
+        assert float(difference) == pytest.approx(float(value) - float(paper), abs=0.0011)
+    assert [cells[4], cells[7], cells[10]] == ["0.750", "0.919", "0.785"]
+
+
+def test_evaluate_tells_the_spread_over_seeds(vkdnw: Vkdnw, scores: Path, truth: Path) -> None:
+    code, out, _ = vkdnw("evaluate", scores, "--truth", truth, "--bootstrap", 0)
+    assert code == 0
+    _, _, spread = out.partition("Each seed by itself")
+    assert "vkdnw_agg" in spread
+    assert "+-" in spread
+
+
+def test_export_writes_what_is_read_in_place_of_a_run(
+    vkdnw: Vkdnw, scores: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.csv"
+    code, out, _ = vkdnw("export", scores, "--out", copy)
+    assert code == 0
+    assert out.startswith(f"{copy}: 60 rows")
+    assert str(read(copy)) == str(read(scores))  # as text, in which NaN equals NaN
+    code, _, err = vkdnw("export", scores, "--out", tmp_path / "copy.parquet")
+    assert code == 1
+    assert "ends in .csv or .csv.gz" in err
