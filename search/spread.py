@@ -7,7 +7,8 @@ from statistics import fmean, stdev
 
 import pandas as pd
 
-from vkdnw.search.evaluate import Ranking, Result, evaluate
+from vkdnw.search.evaluate import Ranking, evaluate
+from vkdnw.search.metrics import Agreement
 from vkdnw.search.scores import Columns
 
 
@@ -51,22 +52,24 @@ def over_seeds(
 
     Raises `EvaluationError` as `evaluate` does.
     """
-    by_pair: defaultdict[tuple[str, str], list[Result]] = defaultdict(list)
+    by_pair: defaultdict[tuple[str, str], list[tuple[int, Agreement]]] = defaultdict(list)
     for one in columns.values():
         for result in evaluate(rank(one), truth, top=top, resamples=0, seed=seed):
-            by_pair[result.ranking, result.dataset].append(result)
-    return tuple(_summary(group) for group in by_pair.values())
+            metrics = Agreement(result.kendall, result.spearman, result.ndcg)
+            by_pair[result.ranking, result.dataset].append((result.n, metrics))
+    return tuple(summarise(*pair, group) for pair, group in by_pair.items())
 
 
-def _summary(group: list[Result]) -> SeedSpread:
+def summarise(ranking: str, dataset: str, found: Sequence[tuple[int, Agreement]]) -> SeedSpread:
+    """The spread of ``found``: for each seed the number of networks compared, and the metrics."""
     return SeedSpread(
-        ranking=group[0].ranking,
-        dataset=group[0].dataset,
-        seeds=len(group),
-        n=tuple(result.n for result in group),
-        kendall=_spread([result.kendall.value for result in group]),
-        spearman=_spread([result.spearman.value for result in group]),
-        ndcg=_spread([result.ndcg.value for result in group]),
+        ranking=ranking,
+        dataset=dataset,
+        seeds=len(found),
+        n=tuple(n for n, _ in found),
+        kendall=_spread([metrics.kendall.value for _, metrics in found]),
+        spearman=_spread([metrics.spearman.value for _, metrics in found]),
+        ndcg=_spread([metrics.ndcg.value for _, metrics in found]),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from vkdnw.search.cli import doctor, evaluate, export, search, top
+from vkdnw.search.cli import doctor, evaluate, export, predict, search, top
 from vkdnw.search.cli.frame import run
 
 __all__ = ["app", "main"]
@@ -26,6 +26,7 @@ app.add_typer(search.app)
 app.command("top")(top.top)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
+app.command("predict")(predict.predict)
 app.command("doctor")(doctor.doctor)
 
 

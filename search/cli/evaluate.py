@@ -87,7 +87,7 @@ def evaluate(
     evaluations = load_evaluations(run)
     if not evaluations:
         raise typer.BadParameter(f"{run} has no scores yet", param_hint="RUN")
-    accuracies = _accuracies(truth, dataset)
+    accuracies = load_accuracies(truth, dataset)
     columns = mean_columns(evaluations)
     rank = _ranker(columns, _aggregates(aggregate, columns), ranking)
     compared = compare(rank(columns), accuracies, top=top, resamples=bootstrap, seed=bootstrap_seed)
@@ -108,16 +108,18 @@ def evaluate(
         return
     console.stdout().print(agreement_table(compared, intervals=bootstrap > 0, paper=paper))
     if spread:
-        console.stdout().print(spread_table(spread))
+        title = "Each seed by itself: mean +- deviation"
+        console.stdout().print(spread_table(spread, title=title, paper=paper))
 
 
-def _accuracies(path: Path, datasets: Sequence[str] | None) -> "pd.DataFrame":
+def load_accuracies(path: Path, datasets: Sequence[str] | None) -> "pd.DataFrame":
+    """The accuracies, of these data sets only where any are named."""
     from vkdnw.search.truth import load
 
     accuracies = load(path)
     if not datasets:
         return accuracies
-    return accuracies[_known(datasets, map(str, accuracies.columns), "--dataset")]
+    return accuracies[known_names(datasets, map(str, accuracies.columns), "--dataset")]
 
 
 def _aggregates(texts: Sequence[str] | None, columns: "Columns") -> list["Aggregate"]:
@@ -130,7 +132,7 @@ def _aggregates(texts: Sequence[str] | None, columns: "Columns") -> list["Aggreg
         for one in asked:
             if one.name in taken:
                 raise ValueError(f"{one.name!r} is a value or an aggregate already")
-            _known(one.parts, columns, "--aggregate")
+            known_names(one.parts, columns, "--aggregate")
             taken.append(one.name)
     return known(NAMED.values(), columns) + asked
 
@@ -144,7 +146,7 @@ def _ranker(
     from vkdnw.search.paper import table_1
 
     if names:
-        _known(names, [*columns, *(one.name for one in aggregates)], "--ranking")
+        known_names(names, [*columns, *(one.name for one in aggregates)], "--ranking")
     order = list(dict.fromkeys(name for name, _ in table_1()))
 
     def place(ranking: "Ranking") -> int:
@@ -157,7 +159,8 @@ def _ranker(
     return rank
 
 
-def _known(asked: Sequence[str], known: Iterable[str], option: str) -> list[str]:
+def known_names(asked: Sequence[str], known: Iterable[str], option: str) -> list[str]:
+    """The names asked for. Raises BadParameter, wrong usage, for one that is not known."""
     known = list(dict.fromkeys(known))
     unknown = [name for name in asked if name not in known]
     if unknown:

@@ -11,63 +11,72 @@ from vkdnw.search.paper import Published, table_1
 from vkdnw.search.spread import SeedSpread, Spread
 
 METRICS = {"Kendall tau-b": "kendall", "Spearman rho": "spearman", "nDCG": "ndcg"}
+NOTHING = Published(math.nan, math.nan, math.nan)
 
 
 def agreement_table(results: Sequence[Result], *, intervals: bool, paper: bool) -> Table:
     """One line for each ranking and data set; beside each value its interval, or the paper's."""
-    shown = _table("ranking", "data set")
-    shown.add_column("n", justify="right")
-    for heading in METRICS:
-        shown.add_column(heading, justify="right")
-        if paper:
-            shown.add_column("paper", justify="right")
-            shown.add_column("diff", justify="right")
-    for heading in ("P", "undefined", "no accuracy"):
-        shown.add_column(heading, justify="right")
+    shown = _table(["n"], ["P", "undefined", "no accuracy"], paper=paper)
     for result in results:
-        cells = [
-            cell
-            for metric in METRICS.values()
-            for cell in _cells(result, metric, intervals=intervals, paper=paper)
-        ]
+        estimates = [_estimate_cell(getattr(result, m), intervals) for m in METRICS.values()]
+        values = [getattr(result, metric).value for metric in METRICS.values()]
         counts = (str(count or "") for count in (result.undefined, result.missing))
         shown.add_row(
-            result.ranking, result.dataset, f"{result.n:,}", *cells, str(result.top), *counts
+            result.ranking,
+            result.dataset,
+            f"{result.n:,}",
+            *_beside_paper(result, estimates, values, paper),
+            str(result.top),
+            *counts,
         )
     return shown
 
 
-def spread_table(spreads: Sequence[SeedSpread]) -> Table:
+def spread_table(spreads: Sequence[SeedSpread], *, title: str, paper: bool) -> Table:
     """One line for each ranking and data set: mean and standard deviation over seeds."""
-    shown = _table("ranking", "data set", title="Each seed by itself: mean +- deviation")
-    for heading in ("seeds", *METRICS):
-        shown.add_column(heading, justify="right")
+    shown = _table(["n", "seeds"], [], paper=paper, title=title)
     for spread in spreads:
-        cells = (_spread_cell(getattr(spread, metric)) for metric in METRICS.values())
-        shown.add_row(spread.ranking, spread.dataset, str(spread.seeds), *cells)
+        found: list[Spread] = [getattr(spread, metric) for metric in METRICS.values()]
+        cells = [f"{one.mean:.3f} +- {one.deviation:.3f}" for one in found]
+        values = [one.mean for one in found]
+        shown.add_row(
+            spread.ranking,
+            spread.dataset,
+            " to ".join(dict.fromkeys(f"{n:,}" for n in (min(spread.n), max(spread.n)))),
+            str(spread.seeds),
+            *_beside_paper(spread, cells, values, paper),
+        )
     return shown
 
 
-def _table(*headings: str, title: str | None = None) -> Table:
+def _table(
+    before: Sequence[str], after: Sequence[str], *, paper: bool, title: str | None = None
+) -> Table:
     shown = Table(title=title, title_justify="left", header_style="bold")
-    for heading in headings:
+    for heading in ("ranking", "data set"):
         shown.add_column(heading, no_wrap=True)
+    metrics = [h for metric in METRICS for h in (metric, *(("paper", "diff") if paper else ()))]
+    for heading in (*before, *metrics, *after):
+        shown.add_column(heading, justify="right")
     return shown
 
 
-def _cells(result: Result, metric: str, *, intervals: bool, paper: bool) -> list[str]:
-    estimate: Estimate = getattr(result, metric)
-    value = f"{estimate.value:.3f}"
-    if intervals:
-        value += f" [{estimate.low:.3f}, {estimate.high:.3f}]"
+def _beside_paper(
+    result: Result | SeedSpread, cells: Sequence[str], values: Sequence[float], paper: bool
+) -> list[str]:
+    """The cells, each with the paper's number and the difference from it where asked for."""
     if not paper:
-        return [value]
-    nothing = Published(math.nan, math.nan, math.nan)
-    published: float = getattr(table_1().get((result.ranking, result.dataset), nothing), metric)
-    if math.isnan(published):
-        return [value, "", ""]
-    return [value, f"{published:.3f}", f"{estimate.value - published:+.3f}"]
+        return list(cells)
+    published = table_1().get((result.ranking, result.dataset), NOTHING)
+    beside: list[str] = []
+    for metric, cell, value in zip(METRICS.values(), cells, values, strict=True):
+        number: float = getattr(published, metric)
+        known = not math.isnan(number)
+        beside += [cell, *((f"{number:.3f}", f"{value - number:+.3f}") if known else ("", ""))]
+    return beside
 
 
-def _spread_cell(spread: Spread) -> str:
-    return f"{spread.mean:.3f} +- {spread.deviation:.3f}"
+def _estimate_cell(estimate: Estimate, interval: bool) -> str:
+    if not interval:
+        return f"{estimate.value:.3f}"
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"

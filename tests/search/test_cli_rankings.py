@@ -117,3 +117,33 @@ def test_export_writes_what_is_read_in_place_of_a_run(
     code, _, err = vkdnw("export", scores, "--out", tmp_path / "copy.parquet")
     assert code == 1
     assert "ends in .csv or .csv.gz" in err
+
+
+def test_predict_judges_every_model_on_the_rest(vkdnw: Vkdnw, scores: Path, truth: Path) -> None:
+    predict = ["predict", scores, "--truth", truth, "--train", 20, "--fits", 2]
+    code, out, _ = vkdnw(*predict, "--json")
+    assert code == 0
+    results = {(r["ranking"], r["dataset"]): r for r in json.loads(out)["results"]}
+    models = ["graf_m", "vkdnw_m", "vkdnw_zcs_m", "vkdnw_zcs_graf_m"]
+    assert results.keys() == {(m, d) for m in models for d in ("cifar10", "cifar100")}
+    assert all((r["n"], r["seeds"]) == ([10, 10], 2) for r in results.values())
+    code, out, _ = vkdnw(*predict, "--model", "vkdnw_m", "--dataset", "cifar10", "--paper")
+    assert code == 0
+    assert "vkdnw_m" in out
+    assert "0.647" in out
+    assert "graf_m" not in out
+
+
+def test_predict_says_what_it_lacks(vkdnw: Vkdnw, truth: Path, tmp_path: Path) -> None:
+    table = tmp_path / "scores.csv"
+    write(table, [Evaluation(a, a, 0, {"zen": 1.0}, (), 0.1) for a in ARCHITECTURES])
+    predict = ["predict", table, "--truth", truth, "--fits", 1]
+    code, _, err = vkdnw(*predict, "--train", 20, "--model", "vkdnw_m")
+    assert code == 1
+    assert "no VKDNW with its deciles" in err
+    code, _, err = vkdnw(*predict)
+    assert code == 1
+    assert "train must lie in 1 to 28" in err
+    code, _, err = vkdnw(*predict, "--model", "linear")
+    assert code == 2
+    assert "'linear' is not known; known are graf_m" in err
