@@ -23,6 +23,7 @@ FREE_SETTINGS: Mapping[str, str] = {
     "data": "the inputs are compared by content, so a file may move",
     "images": "the inputs are compared by content, so a file may move",
     "proxies": "a run may be given more of them at any time",
+    "evaluations": "a search may be made longer at any time",
 }
 """The settings that may differ between two commands on one run, and why they may."""
 
