@@ -5,7 +5,7 @@ import math
 import sqlite3
 import struct
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +97,22 @@ class Results:
                 name,
             )
         }
+
+    def seconds(self, names: Sequence[str]) -> float:
+        """Mean wall time of computing these values of one network under one seed.
+
+        An evaluation counts whole, with whatever else it computed, and once however many of the
+        values came from it. NaN where no evaluation computed any, as for counts.
+        """
+        marks = ", ".join("?" * len(names))
+        ((mean,),) = self._rows(
+            "SELECT avg(total) FROM (SELECT sum(seconds) AS total FROM "
+            "(SELECT DISTINCT e.id, e.network_id, e.seed, e.seconds FROM scores s "
+            f"JOIN evaluations e ON e.id = s.evaluation_id WHERE s.name IN ({marks})) "
+            "GROUP BY network_id, seed)",
+            *names,
+        )
+        return math.nan if mean is None else float(mean)
 
     def tally(self) -> Tally:
         ((architectures, networks, seeds, tasks, scored),) = self._rows(

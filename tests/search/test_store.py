@@ -56,6 +56,23 @@ def test_every_bit_of_a_value_is_kept(tmp_path: Path, value: float) -> None:
     assert evaluation.seconds == 0.25
 
 
+def test_the_seconds_of_values_are_those_of_the_evaluations_they_came_from(tmp_path: Path) -> None:
+    """The mean over networks; an evaluation that gave two of the values counts once."""
+
+    def evaluated(seconds: float, *names: str) -> Scored:
+        return Scored(dict.fromkeys(names, 1.0), "now", seconds)
+
+    with begun(tmp_path) as store:
+        store.record([(Task("a", 0), evaluated(1.0, "vkdnw", "zen"))])
+        store.record([(Task("a", 0), evaluated(4.0, "jacov"))])
+        store.record([(Task("c", 0), evaluated(3.0, "vkdnw"))])
+    with read(tmp_path) as results:
+        assert results.seconds(["vkdnw"]) == results.seconds(["vkdnw", "zen"]) == (1.0 + 3.0) / 2
+        assert results.seconds(["zen"]) == 1.0
+        assert results.seconds(["vkdnw", "jacov"]) == (5.0 + 3.0) / 2
+        assert math.isnan(results.seconds(["flops"]))
+
+
 def test_an_undefined_value_is_kept_with_its_reason(tmp_path: Path) -> None:
     result = Scored({"jacov": math.nan}, "now", 0.0, reasons={"jacov": "a row is constant"})
     with begun(tmp_path) as store:
