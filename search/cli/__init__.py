@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from vkdnw.search.cli import doctor, evaluate, export, predict, search, top
+from vkdnw.search.cli import doctor, evaluate, export, plot, predict, search, top
 from vkdnw.search.cli.frame import run
 
 __all__ = ["app", "main"]
@@ -27,6 +27,7 @@ app.command("top")(top.top)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
 app.command("predict")(predict.predict)
+app.command("plot")(plot.plot)
 app.command("doctor")(doctor.doctor)
 
 

@@ -89,7 +89,7 @@ def evaluate(
         raise typer.BadParameter(f"{run} has no scores yet", param_hint="RUN")
     accuracies = load_accuracies(truth, dataset)
     columns = mean_columns(evaluations)
-    rank = _ranker(columns, _aggregates(aggregate, columns), ranking)
+    rank = ranker(columns, chosen_aggregates(aggregate, columns), ranking)
     compared = compare(rank(columns), accuracies, top=top, resamples=bootstrap, seed=bootstrap_seed)
     by_seed = columns_by_seed(evaluations)
     spread = (
@@ -122,7 +122,7 @@ def load_accuracies(path: Path, datasets: Sequence[str] | None) -> "pd.DataFrame
     return accuracies[known_names(datasets, map(str, accuracies.columns), "--dataset")]
 
 
-def _aggregates(texts: Sequence[str] | None, columns: "Columns") -> list["Aggregate"]:
+def chosen_aggregates(texts: Sequence[str] | None, columns: "Columns") -> list["Aggregate"]:
     """The named aggregates that can be made of the columns, and the user's, which must be."""
     from vkdnw.search.aggregation import NAMED, known, parse
 
@@ -137,7 +137,7 @@ def _aggregates(texts: Sequence[str] | None, columns: "Columns") -> list["Aggreg
     return known(NAMED.values(), columns) + asked
 
 
-def _ranker(
+def ranker(
     columns: "Columns", aggregates: Sequence["Aggregate"], names: Sequence[str] | None
 ) -> Callable[["Columns"], list["Ranking"]]:
     """What makes rankings of columns: all, or those named, in the order of the paper's table."""

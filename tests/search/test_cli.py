@@ -238,6 +238,16 @@ def test_evaluate_a_choice(vkdnw: Vkdnw, finished: Path, truth: Path) -> None:
         assert f"{value!r} is not known" in err
 
 
+def test_plot_draws_a_run(vkdnw: Vkdnw, finished: Path, truth: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "plots"
+    chosen = ["--dataset", "agrees", "--ranking", "single", "--ranking", "flops"]
+    code, out, err = vkdnw("plot", finished, "--truth", truth, "--out", folder, *chosen)
+    assert (code, err) == (0, "")
+    names = {"correlation.png", "ranks_agrees.png", "spectra_agrees.png", "cost_agrees.png"}
+    assert {path.name for path in folder.iterdir()} == names
+    assert set(out.split()) == {str(folder / name) for name in names}
+
+
 def test_doctor_reports_as_json_too(vkdnw: Vkdnw) -> None:
     code, out, _ = vkdnw("doctor", "--json")
     report = json.loads(out)

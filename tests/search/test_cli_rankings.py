@@ -147,3 +147,19 @@ def test_predict_says_what_it_lacks(vkdnw: Vkdnw, truth: Path, tmp_path: Path) -
     code, _, err = vkdnw(*predict, "--model", "linear")
     assert code == 2
     assert "'linear' is not known; known are graf_m" in err
+
+
+def test_plot_draws_what_a_table_tells(
+    vkdnw: Vkdnw, scores: Path, truth: Path, tmp_path: Path
+) -> None:
+    chosen = ["--ranking", "single", "--ranking", "vkdnw_agg", "--dataset", "cifar10"]
+    folder = tmp_path / "plots"
+    code, out, err = vkdnw("plot", scores, "--truth", truth, "--out", folder, *chosen)
+    assert code == 0
+    names = {"correlation.png", "ranks_cifar10.png"}
+    assert {path.name for path in folder.iterdir()} == names
+    assert set(out.split()) == {str(folder / name) for name in names}
+    assert "drawn from a run's folder" in err
+    code, _, err = vkdnw("plot", scores, "--truth", truth, "--out", folder, "--format", "bmp")
+    assert code == 2
+    assert "'bmp' is not png, svg or pdf" in err

@@ -1,0 +1,122 @@
+"""`vkdnw plot RUN --truth T --out FOLDER`: pictures of how a run's scores rank networks."""
+
+from collections.abc import Mapping, Sequence
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vkdnw.search.cli import console
+from vkdnw.search.cli.evaluate import (
+    Aggregates,
+    Datasets,
+    Source,
+    Truth,
+    chosen_aggregates,
+    load_accuracies,
+    ranker,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from vkdnw.search.evaluate import Ranking
+    from vkdnw.search.evaluation import Evaluation
+
+
+def plot(
+    run: Source,
+    truth: Truth,
+    out: Annotated[
+        Path, typer.Option(help="The folder to draw into, made if need be.", show_default=False)
+    ],
+    dataset: Datasets = None,
+    ranking: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Draw this value or aggregate only; may be repeated.",
+            show_default="all on record",
+        ),
+    ] = None,
+    aggregate: Aggregates = None,
+    suffix: Annotated[str, typer.Option("--format", help="png, svg or pdf.")] = "png",
+) -> None:
+    """Draw predicted against true ranks, spectra, correlations, and quality against cost.
+
+    Writes `ranks_DATASET`, `spectra_DATASET` and `cost_DATASET` for every data set, and
+    `correlation`. Spectra and cost need the run itself: a published table holds neither. Needs
+    matplotlib (`pip install 'vkdnw[plot]'`).
+    """
+    from vkdnw.search.plots.correlation import draw_correlations
+    from vkdnw.search.plots.figure import save
+    from vkdnw.search.plots.ranks import draw_ranks
+    from vkdnw.search.scores import load_evaluations, mean_columns
+
+    if suffix not in ("png", "svg", "pdf"):
+        raise typer.BadParameter(f"{suffix!r} is not png, svg or pdf", param_hint="--format")
+    evaluations = load_evaluations(run)
+    if not evaluations:
+        raise typer.BadParameter(f"{run} has no scores yet", param_hint="RUN")
+    accuracies = load_accuracies(truth, dataset)
+    columns = mean_columns(evaluations)
+    aggregates = chosen_aggregates(aggregate, columns)
+    rankings = ranker(columns, aggregates, ranking)(columns)
+    figures = {"correlation": draw_correlations(rankings)}
+    for name in accuracies.columns:
+        figures[f"ranks_{name}"] = draw_ranks(rankings, accuracies[name])
+    if run.is_dir():
+        parts = {one.name: one.parts for one in aggregates}
+        figures |= _cost_figures(run, rankings, parts, accuracies)
+        figures |= _spectra_figures(run, evaluations, accuracies)
+    for name, figure in figures.items():
+        console.print_line(console.stdout(), str(save(figure, out / f"{name}.{suffix}")))
+    if not run.is_dir():
+        console.print_line(
+            console.stderr(), f"{run} is a table: spectra and costs are drawn from a run's folder"
+        )
+
+
+def _cost_figures(
+    run: Path,
+    rankings: Sequence["Ranking"],
+    parts: Mapping[str, Sequence[str]],
+    accuracies: "pd.DataFrame",
+) -> dict[str, "Figure"]:
+    from vkdnw.search.evaluate import evaluate
+    from vkdnw.search.plots.cost import draw_cost
+    from vkdnw.search.results import open_results
+
+    parts = {"single": ("layers", "vkdnw"), **parts}
+    with open_results(run) as results:
+        seconds = {one.name: results.seconds(parts.get(one.name, (one.name,))) for one in rankings}
+    # No evaluation computed a count: it follows from the string.
+    times = {name: 0.0 if isnan(second) else 1e3 * second for name, second in seconds.items()}
+    compared = evaluate(rankings, accuracies, resamples=0)
+    return {
+        f"cost_{name}": draw_cost([one for one in compared if one.dataset == name], times)
+        for name in accuracies.columns
+    }
+
+
+def _spectra_figures(
+    run: Path, evaluations: Sequence["Evaluation"], accuracies: "pd.DataFrame"
+) -> dict[str, "Figure"]:
+    """Of the first seed; nothing where spectra were too long to be kept."""
+    from vkdnw.search.plots.spectra import draw_spectra
+    from vkdnw.search.results import open_results
+
+    with open_results(run) as results:
+        arrays = results.arrays("eigenvalues")
+    first = min(one.seed for one in evaluations)
+    spectra = {
+        one.architecture: arrays[one.network, first]
+        for one in evaluations
+        if one.seed == first and (one.network, first) in arrays
+    }
+    if not spectra:
+        return {}
+    return {
+        f"spectra_{name}": draw_spectra(spectra, accuracies[name]) for name in accuracies.columns
+    }

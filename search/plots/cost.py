@@ -1,0 +1,43 @@
+"""What a ranking is worth against what it costs."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from vkdnw.search.evaluate import Result
+from vkdnw.search.plots.figure import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+METRICS = {"kendall": "Kendall tau-b", "spearman": "Spearman rho", "ndcg": "nDCG"}
+
+
+def draw_cost(results: Sequence[Result], milliseconds: Mapping[str, float]) -> "Figure":
+    """Each metric of one data set against milliseconds per network, a point per ranking.
+
+    ``milliseconds`` holds the time of every ranking drawn; one that takes none (a count) is drawn
+    as a line across.
+    """
+    figure = new_figure(5 * len(METRICS), 4.5)
+    for place, (metric, label) in enumerate(METRICS.items(), start=1):
+        axes = figure.add_subplot(1, len(METRICS), place)
+        for result in results:
+            if result.ranking not in milliseconds:
+                continue
+            value, time = getattr(result, metric).value, milliseconds[result.ranking]
+            if time > 0:
+                axes.scatter(time, value, color="tab:blue", s=18)
+                axes.annotate(
+                    result.ranking, (time, value), (4, 2), textcoords="offset points", fontsize=7
+                )
+            else:
+                axes.axhline(value, color="tab:grey", linewidth=0.8, linestyle="--")
+                axes.annotate(
+                    result.ranking, (0.01, value), xycoords=("axes fraction", "data"), fontsize=7
+                )
+        axes.set_xscale("log")
+        axes.set_xlabel("milliseconds per network")
+        axes.set_ylabel(label)
+    if results:
+        figure.suptitle(f"Quality against cost on {results[0].dataset}")
+    return figure

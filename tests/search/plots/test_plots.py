@@ -1,0 +1,89 @@
+"""Pictures: what is drawn, read back from the figures, and the files."""
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vkdnw.search import nb201
+from vkdnw.search.evaluate import Result, rankings_of
+from vkdnw.search.metrics import Estimate, kendall
+from vkdnw.search.plots.correlation import correlations, draw_correlations
+from vkdnw.search.plots.cost import draw_cost
+from vkdnw.search.plots.figure import new_figure, save
+from vkdnw.search.plots.ranks import draw_ranks
+from vkdnw.search.plots.spectra import draw_spectra
+
+INDEX = pd.Index(nb201.live()[:50], name="arch")
+RNG = np.random.default_rng(0)
+ACCURACIES = pd.Series(RNG.uniform(60, 95, 50), INDEX, name="cifar10")
+COLUMNS = {
+    "good": ACCURACIES + RNG.normal(0, 2, 50),
+    "bad": pd.Series(RNG.normal(size=50), INDEX),
+    "perfect": ACCURACIES**3,
+}
+
+
+def test_ranks_have_a_panel_each_in_which_the_best_are_at_the_origin():
+    figure = draw_ranks(rankings_of(COLUMNS), ACCURACIES)
+    tau = kendall(COLUMNS["good"].to_numpy(), ACCURACIES.to_numpy())
+    assert [axes.get_title() for axes in figure.axes] == [
+        f"good: tau {tau:.3f}",
+        f"bad: tau {kendall(COLUMNS['bad'].to_numpy(), ACCURACIES.to_numpy()):.3f}",
+        "perfect: tau 1.000",
+    ]
+    (mesh,) = figure.axes[2].collections
+    counts = np.ma.filled(mesh.get_array(), 0)
+    assert counts.sum() == 50
+    assert np.count_nonzero(counts - np.diag(np.diag(counts))) == 0
+
+
+def test_correlations_are_kendalls_over_common_architectures():
+    fewer = COLUMNS | {"bad": COLUMNS["bad"].iloc[:30]}
+    table = correlations(rankings_of(fewer))
+    expected = kendall(COLUMNS["good"].to_numpy()[:30], COLUMNS["bad"].to_numpy()[:30])
+    assert table.loc["good", "bad"] == table.loc["bad", "good"] == expected
+    assert np.diag(table).tolist() == [1.0, 1.0, 1.0]
+    figure = draw_correlations(rankings_of(fewer))
+    assert f"{expected:.2f}" in [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_spectra_are_those_of_the_best_and_the_worst():
+    spectra = {arch: [accuracy, 1.0, 2.0] for arch, accuracy in ACCURACIES.items()}
+    figure = draw_spectra(spectra, ACCURACIES, networks=3)
+    highest = sorted(line.get_ydata()[-1] for line in figure.axes[0].lines)
+    ordered = sorted(ACCURACIES)
+    assert highest == ordered[:3] + ordered[-3:]
+
+
+def test_spectra_of_few_networks_are_drawn_once():
+    spectra = {arch: [1.0, 2.0] for arch in INDEX[:5]}
+    assert len(draw_spectra(spectra, ACCURACIES).axes[0].lines) == 4
+
+
+def test_quality_is_drawn_against_time_and_counts_as_lines():
+    estimate = Estimate(0.5, 0.4, 0.6)
+    results = [
+        Result(name, "cifar10", 50, 0, 0, estimate, estimate, estimate, 50)
+        for name in ("flops", "vkdnw", "unknown")
+    ]
+    figure = draw_cost(results, {"flops": 0.0, "vkdnw": 250.0})
+    assert len(figure.axes) == 3
+    for axes in figure.axes:
+        assert [tuple(points.get_offsets()[0]) for points in axes.collections] == [(250.0, 0.5)]
+        assert [line.get_ydata()[0] for line in axes.lines] == [0.5]
+        assert [text.get_text() for text in axes.texts] == ["flops", "vkdnw"]
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_a_figure_is_written_into_a_new_folder(tmp_path, suffix):
+    path = save(draw_cost([], {}), tmp_path / "new" / f"cost.{suffix}")
+    head = path.read_bytes()[:300]
+    assert {"png": b"\x89PNG", "svg": b"<svg", "pdf": b"%PDF"}[suffix] in head
+
+
+def test_without_matplotlib_the_remedy_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r"pip install 'vkdnw\[plot\]'"):
+        new_figure(1, 1)
