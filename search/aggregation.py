@@ -129,9 +129,9 @@ def term_ranks(table: pd.DataFrame, term: Term) -> Vector:
     """Ranks of all rows under a term, 1 the worst; float64."""
     filled = [_without_nan(table[column].to_numpy(np.float64)) for column in term.columns]
     # Rows of distinct values come out in lexicographic order, the first column the slowest.
-    _, places = np.unique(np.stack(filled, axis=1), axis=0, return_inverse=True)
-    method = "dense" if term.dense else "average"
-    return rankdata(places.ravel(), method=method).astype(np.float64)
+    _, below = np.unique(np.stack(filled, axis=1), axis=0, return_inverse=True)
+    dense = below.ravel().astype(np.float64) + 1
+    return dense if term.dense else np.asarray(rankdata(dense), np.float64)
 
 
 def _without_nan(values: Vector) -> Vector:

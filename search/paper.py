@@ -4,12 +4,12 @@ Over the 9,445 live architectures of NAS-Bench-201; means of five runs. Where th
 number, here is NaN.
 """
 
+import csv
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-
-import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Published:
 def table_1() -> Mapping[tuple[str, str], Published]:
     """(ranking, data set) -> the paper's numbers, under this package's names of rankings."""
     with (files("vkdnw.search") / "paper_table1.csv").open() as file:
-        rows = pd.read_csv(file).itertuples(index=False)
-        return {
-            (row.ranking, row.dataset): Published(row.kendall, row.spearman, row.ndcg)
-            for row in rows
-        }
+        return {(row["ranking"], row["dataset"]): _published(row) for row in csv.DictReader(file)}
+
+
+def _published(row: Mapping[str, str]) -> Published:
+    return Published(*(float(row[name] or math.nan) for name in ("kendall", "spearman", "ndcg")))

@@ -41,7 +41,7 @@ def predict(
 
     evaluations = load_evaluations(run)
     accuracies = load_accuracies(truth, dataset)
-    names = known_names(model or MODELS, MODELS, "--model")
+    names = known_names(model or list(MODELS), MODELS, "--model")
     found = []
     for name in names:
         try:

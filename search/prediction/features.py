@@ -83,4 +83,4 @@ def _mean_deciles(evaluations: Sequence[Evaluation]) -> pd.DataFrame:
             by_arch[evaluation.architecture].append(evaluation.deciles)
     means = {arch: np.mean(rows, axis=0) for arch, rows in by_arch.items()}
     table = pd.DataFrame.from_dict(means, orient="index").rename_axis("arch")
-    return table.set_axis([f"decile_{k + 1}" for k in table.columns], axis=1)
+    return table.set_axis([f"decile_{k}" for k in range(1, table.shape[1] + 1)], axis=1)
