@@ -98,5 +98,6 @@ def _connected(blocks: Sequence[Block]) -> list[Block]:
     """The blocks, each reading what the one before it gives."""
     connected = [blocks[0]]
     for block in blocks[1:]:
-        connected.append(replace(block, inputs=connected[-1].outputs))
+        inputs = connected[-1].outputs
+        connected.append(block if block.inputs == inputs else replace(block, inputs=inputs))
     return connected

@@ -1,0 +1,54 @@
+"""What a network of a search may cost."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+
+from vkdnw.search.configuration import Json
+from vkdnw.search.space import Cost
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Upper bounds; equality is within them, None bounds nothing.
+
+    Raises ValueError for a bound that nothing can meet.
+    """
+
+    flops: int | None = None
+    parameters: int | None = None
+    layers: int | None = None
+    """Parameter tensors."""
+    depth: int | None = None
+    """What the space calls its depth, where its cost has one (MobileNetV2: sub-layers)."""
+    latency: float | None = None
+    """Seconds for one image. Measured, so it is known after a network is built, not before."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            bound = getattr(self, field.name)
+            if bound is not None and not bound > 0:
+                raise ValueError(f"a budget of {field.name} must be positive, got {bound}")
+
+    def check(self, cost: Cost) -> None:
+        """Raise ValueError for a bound on something that a space's costs do not tell."""
+        for name in self._told():
+            if not hasattr(cost, name):
+                raise ValueError(f"this space does not tell the {name} of a network")
+
+    def admits(self, cost: Cost) -> bool:
+        """Whether a cost is within every bound that can be told from an architecture's string."""
+        return all(getattr(cost, name) <= bound for name, bound in self._told().items())
+
+    def admits_measured(self, values: Mapping[str, float]) -> bool:
+        """Whether what was measured is within the bounds."""
+        return self.latency is None or values["latency"] <= self.latency
+
+    def settings(self) -> dict[str, Json]:
+        return {f"budget_{name}": bound for name, bound in asdict(self).items()}
+
+    def _told(self) -> dict[str, float]:
+        return {
+            name: bound
+            for name, bound in asdict(self).items()
+            if bound is not None and name != "latency"
+        }

@@ -1,0 +1,90 @@
+"""A search as one command's work on a run: what is on record is bred again, the rest is scored."""
+
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from vkdnw.search.configuration import Settings, versions
+from vkdnw.search.evaluation import Failure, Scored, Task
+from vkdnw.search.evolution.driver import Founder, Search, Values
+from vkdnw.search.evolution.plan import Plan
+from vkdnw.search.executors import Executor, InProcess, ProcessPool
+from vkdnw.search.interruption import Interruption
+from vkdnw.search.progress import Progress
+from vkdnw.search.results import open_results
+from vkdnw.search.runner import Runner, Summary
+from vkdnw.search.space import SearchSpace
+from vkdnw.search.store import Inputs, open_store
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """What to search, how, and where to keep it."""
+
+    folder: Path
+    space: SearchSpace
+    plan: Plan
+    settings: Settings
+    """Everything that results depend on: of the space, of the plan, of the scoring."""
+    inputs: Inputs
+    """The plan's `score_seed`, with the SHA-256 of what networks see under it."""
+    scorer: Callable[[Task], Scored]
+    workers: int
+    """Processes; 0 scores in this one."""
+    founder: Founder | None = None
+    """Draws networks that have no parent; None samples the space."""
+
+
+def search(request: SearchRequest, progress: Progress, interruption: Interruption) -> Summary:
+    """Go on with a search from wherever it is, and return what was done.
+
+    Raises:
+        ValueError: the plan bounds a cost that the space does not tell.
+        RunError: see `open_store`, `Store.begin` and `Runner.run`.
+    """
+    space, plan = request.space, request.plan
+    founder = request.founder or space.sample
+    plan.budget.check(space.cost(founder(Random(0))))
+    with open_store(request.folder) as store:
+        for change in store.begin(request.settings, versions(), request.inputs):
+            progress.note(f"note: since the last session, {change}; scores may round differently")
+        known = on_record(request.folder, plan)
+        driver = Search(
+            space,
+            plan,
+            founder,
+            ask=lambda asked: store.ask(asked, [plan.score_seed], plan.names),
+            known=known,
+        )
+        progress.start(total=plan.evaluations, done=min(len(known), plan.evaluations))
+        with closing(_executor(request)) as executor:
+            summary = Runner(executor, store, progress, interruption).run(driver)
+        if driver.exhausted:
+            progress.note(
+                f"the search ends after {len(driver.children)} networks: no new one within the "
+                "budget was found"
+            )
+        return summary
+
+
+def on_record(folder: Path, plan: Plan) -> Mapping[str, Values | Failure]:
+    """The results that a search has already, by network. A failure stands: it is not tried again,
+    because the children after it were bred without it."""
+    with open_results(folder) as results:
+        known: dict[str, Values | Failure] = {
+            evaluation.network: evaluation.values
+            for evaluation in results.evaluations()
+            if evaluation.seed == plan.score_seed and set(plan.names) <= evaluation.values.keys()
+        }
+        for failure in results.tally().failures:
+            if failure.seed == plan.score_seed:
+                known[failure.network] = Failure(failure.reason)
+    return known
+
+
+def _executor(request: SearchRequest) -> Executor[Task, Scored]:
+    if request.workers == 0:
+        return InProcess(request.scorer)
+    return ProcessPool([request.scorer] * min(request.workers, request.plan.in_flight))

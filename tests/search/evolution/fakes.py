@@ -1,0 +1,122 @@
+"""A search with a scorer that needs no torch, run in this process or in one of its own."""
+
+import hashlib
+import json
+import math
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from vkdnw.search.cli.frame import run
+from vkdnw.search.cli.working import work_on
+from vkdnw.search.evaluation import Scored, Task
+from vkdnw.search.evolution import Budget, Plan, SearchRequest, search
+from vkdnw.search.interruption import Interruption
+from vkdnw.search.mobilenetv2 import MobileNetV2
+from vkdnw.search.progress import Lines, Progress
+from vkdnw.search.results import open_results
+from vkdnw.search.space import settings_of
+
+SPACE = MobileNetV2()
+PLAN: Mapping[str, Any] = {"evaluations": 60, "population": 12, "in_flight": 4}
+BUDGET: Mapping[str, Any] = {"flops": 450_000_000, "depth": 14}
+
+
+@dataclass(frozen=True)
+class FakeProxies:
+    """Values that follow from the network; one network in eight fails, others have a NaN."""
+
+    seconds: float = 0.0
+
+    def __call__(self, task: Task) -> Scored:
+        time.sleep(self.seconds)
+        kind = digest(task.network)[0]
+        if kind < 32:
+            raise MemoryError(f"no room for {task.network}")
+        values = {name: number(task.network, name) for name in task.names}
+        reasons = {}
+        if kind < 64 and "progressivity" in values:
+            values["progressivity"] = math.nan
+            reasons["progressivity"] = "told to"
+        return Scored(values, "2024-01-01T00:00:00.000+00:00", 0.0, reasons=reasons)
+
+
+def digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
+
+
+def number(network: str, name: str) -> float:
+    """In [0, 1), with 53 random bits."""
+    return (int.from_bytes(digest(f"{network} {name}")[:8]) >> 11) / 2**53
+
+
+@dataclass(frozen=True)
+class FakeSearch:
+    """A search of the MobileNetV2 space with fake values."""
+
+    out: str
+    workers: int = 0
+    seconds: float = 0.0
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    file_limit: int | None = None
+    """Bytes that a file may have, as a stand-in for a full disk."""
+
+    @property
+    def request(self) -> SearchRequest:
+        plan = Plan(budget=Budget(**BUDGET), **{**PLAN, **self.plan})
+        return SearchRequest(
+            folder=Path(self.out),
+            space=SPACE,
+            plan=plan,
+            settings={**settings_of(SPACE), **plan.settings(), "workers": self.workers},
+            inputs={plan.score_seed: {"batch": "batch 0"}},
+            scorer=FakeProxies(self.seconds),
+            workers=self.workers,
+            founder=SPACE.founder,
+        )
+
+    @property
+    def command(self) -> list[str]:
+        return [sys.executable, __file__, json.dumps(asdict(self))]
+
+    def run_here(self) -> None:
+        """Search in this process, from the first child to the last."""
+        search(self.request, Lines(Console(quiet=True)), Interruption())
+
+    def work(self) -> None:
+        """Do what the subcommand does with its request, and exit."""
+        if self.file_limit is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (self.file_limit, self.file_limit))
+
+        def begin(progress: Progress, interruption: Interruption) -> None:
+            search(self.request, progress, interruption)
+
+        command = typer.Typer()
+        command.command()(lambda: work_on(Path(self.out), begin))
+        sys.exit(run(command, []))
+
+
+def record(folder: Path) -> tuple[list[tuple[str, ...]], dict[str, str]]:
+    """What a search comes to: children with their values in order, exact, and what failed."""
+    with open_results(folder) as results:
+        children = [
+            (e.architecture, *(f"{name} {value.hex()}" for name, value in sorted(e.values.items())))
+            for e in results.evaluations()
+        ]
+        failures = {failure.network: failure.reason for failure in results.tally().failures}
+    return children, failures
+
+
+if __name__ == "__main__":
+    # Behind the installed packages: a worker imports the scorer by this name.
+    sys.path.append(str(Path(__file__).resolve().parents[3]))
+    from tests.search.evolution.fakes import FakeSearch as ImportedFakeSearch
+
+    ImportedFakeSearch(**json.loads(sys.argv[1])).work()
