@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vkdnw import weights
+    from vkdnw import proxies, weights
     from vkdnw.api import FallbackWarning, Score, fisher, jacobian, score
     from vkdnw.initialisation import initialise
     from vkdnw.native import NativeLibraryError
@@ -20,6 +20,7 @@ __all__ = [
     "fisher",
     "initialise",
     "jacobian",
+    "proxies",
     "score",
     "weights",
 ]
@@ -37,8 +38,8 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "weights":
-        return import_module("vkdnw.weights")
+    if name in ("proxies", "weights"):
+        return import_module(f"vkdnw.{name}")
     if name in _MODULES:
         return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'vkdnw' has no attribute {name!r}")

@@ -1,0 +1,89 @@
+"""Computes several proxies of one model, with as few passes as they need together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from torch import nn
+
+from vkdnw.checks import Output
+from vkdnw.proxies.held import Init, held
+from vkdnw.proxies.inputs import Inputs
+from vkdnw.proxies.proxy import Call, Convention, Proxy
+from vkdnw.proxies.registry import proxy
+from vkdnw.proxies.train_pass import train_pass
+from vkdnw.proxies.value import Value
+
+
+def compute(
+    names: Iterable[str],
+    model: nn.Module,
+    inputs: Inputs,
+    *,
+    seed: int,
+    features: Sequence[str] | None = None,
+    convention: Convention = "default",
+    initialise: bool = False,
+    output: Output = None,
+) -> dict[str, Value]:
+    """The values of several proxies; a value does not depend on which others are asked for.
+
+    Proxies that agree on input, mode and initialisation share one forward pass, and what is
+    differentiated through it is differentiated once.
+
+    Args:
+        names: of proxies, see :func:`vkdnw.proxies.names`.
+        model: an image classifier that maps ``[B, ...]`` to logits ``[B, C]``. It is left as it
+            was found, also when an error is raised.
+        inputs: what the proxies read.
+        seed: of weights that are drawn and of random draws, each with the proxy's name.
+        features: names of the modules whose outputs are AZ-NAS's features F_0 .. F_K; by default
+            found by rule (:func:`vkdnw.proxies.features.blocks`).
+        convention: ``"released"`` for the authors' code where it departs from the definition.
+        initialise: draws the weights anew for each proxy as its paper does; otherwise every proxy
+            sees the model's weights as they are.
+        output: where the logits are in what the model returns; see :func:`vkdnw.fisher`.
+
+    Returns:
+        A :class:`Value` for each name, in the order of the names.
+
+    Raises:
+        ValueError: an unknown name, an input that is missing, or a model that does not suit.
+    """
+    chosen = [proxy(name) for name in dict.fromkeys(names)]
+    if convention not in ("default", "released"):
+        raise ValueError(f"convention={convention!r}: choose from 'default' and 'released'")
+    for each in chosen:
+        each.check(inputs)
+    call = Call(
+        model, inputs, seed, convention, None if features is None else tuple(features), output
+    )
+    values: dict[str, Value] = {}
+    for group in _groups(chosen, inputs):
+        values |= _compute_group(group, call, initialise)
+    return {each.name: values[each.name] for each in chosen}
+
+
+def _groups(chosen: list[Proxy], inputs: Inputs) -> list[list[Proxy]]:
+    """Proxies that share a pass; every other proxy by itself."""
+
+    def key(each: Proxy) -> tuple[str, ...]:
+        if each.reduce is None:
+            return ("alone", each.name)
+        noise = inputs.read(each.input) is inputs.noise
+        return ("shared", each.init, "noise" if noise else "images")
+
+    return [list(group) for _, group in groupby(sorted(chosen, key=key), key)]
+
+
+def _compute_group(group: list[Proxy], call: Call, initialise: bool) -> dict[str, Value]:
+    first = group[0]
+    init: Init = first.init if initialise else "none"
+    with held(call.model, first.mode, init, call.seed):
+        if first.alone is not None:
+            return {first.name: first.alone(call)}
+        observed = frozenset(name for each in group for name in each.observes)
+        batch = call.inputs.read(first.input)
+        with train_pass(call.model, batch, observed, call.features, call.output) as shared:
+            return {each.name: each.reduce(shared, call) for each in group if each.reduce}

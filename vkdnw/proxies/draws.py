@@ -1,0 +1,51 @@
+"""Random draws, each from a generator of its own.
+
+The seed of a generator is hashed from the caller's seed and the proxy's name, so that a value does
+not depend on which other proxies are computed. Draws are made on the CPU, whatever the device.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+
+def derived_seed(seed: int, name: str) -> int:
+    """A seed in [0, 2^63) for the draws of a name."""
+    digest = hashlib.sha256(f"{name}\n{seed}".encode()).digest()
+    return int.from_bytes(digest[:8]) >> 1
+
+
+def generator(seed: int, name: str) -> torch.Generator:
+    """The generator of a name's draws, on the CPU."""
+    return torch.Generator().manual_seed(derived_seed(seed, name))
+
+
+def random_labels(count: int, classes: int, source: torch.Generator) -> Tensor:
+    """``[count]`` int64, uniform on the classes."""
+    return torch.randint(classes, (count,), generator=source)
+
+
+def random_signs(shape: torch.Size, source: torch.Generator) -> Tensor:
+    """+1 and -1 by fair coins, float32; four-dimensional shapes in channels_last.
+
+    64 coins are one draw, and eight are looked up at once: a tenth of the time of ``randint``.
+    """
+    count = shape.numel()
+    words = torch.empty((count + 63) // 64, dtype=torch.int64)
+    words.random_(-(2**63), None, generator=source)  # all 64 bits
+    signs = _byte_signs().index_select(0, words.view(torch.uint8).int()).flatten()[:count]
+    if len(shape) != 4:
+        return signs.view(shape)
+    samples, channels, height, width = shape
+    return signs.view(samples, height, width, channels).permute(0, 3, 1, 2)
+
+
+@lru_cache(maxsize=1)
+def _byte_signs() -> Tensor:
+    """``[256, 8]``: the bits of a byte as signs."""
+    bits = torch.arange(256).unsqueeze(1) >> torch.arange(8) & 1
+    return (2 * bits - 1).float()

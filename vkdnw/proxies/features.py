@@ -1,0 +1,213 @@
+"""The features F_0 .. F_K of AZ-NAS: what comes out of the stem and of every block.
+
+Any model is cut into blocks by one rule, or as the caller names it. Values are reduced to what
+proxies need while the model runs, so that layers that work in place afterwards do no harm; what is
+kept of a feature is its spectrum and its place in the graph.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.utils._python_dispatch import _disable_current_modes
+
+from vkdnw.proxies.native_layers import cut
+
+ROWS = 4096
+"""Pixels of a feature that are converted to float64 at a time: they fit a core's cache."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A feature as it came out of its module."""
+
+    name: str
+    shape: torch.Size
+    dtype: torch.dtype
+    edge: GradientEdge | None  # None where it does not depend on the input
+    entropy: float  # of its spectrum, NaN where that is zero; NaN too where it was not asked for
+
+
+class Features:
+    """The features of a forward pass, in order."""
+
+    def __init__(self, spectra: bool) -> None:
+        self.found: list[Feature] = []
+        self._spectra = spectra
+
+    def see(self, name: str, value: Tensor) -> None:
+        """Adds a feature that a module has just returned."""
+        cut(value)
+        edge = get_gradient_edge(value) if value.requires_grad else None
+        with _disable_current_modes():  # a mode that watches operators changes eigvalsh's bits
+            entropy = spectral_entropy(value) if self._spectra else math.nan
+        self.found.append(Feature(name, value.shape, value.dtype, edge, entropy))
+
+
+# ---- spectra ---------------------------------------------------------------------------------
+
+
+def pixels(value: Tensor) -> Tensor:
+    """``[pixels, channels]``: a feature map ``[B, C, ...]``, or tokens ``[B, T, D]``."""
+    if value.dim() > 3:
+        value = value.movedim(1, -1)
+    return value.reshape(-1, value.shape[-1])
+
+
+def spectral_entropy(value: Tensor) -> float:
+    """Entropy in nats of the normalised eigenvalues of a feature's channel covariance.
+
+    S = -sum_i p_i log p_i with p = lambda / sum(lambda), the lambda those of the covariance over
+    pixels (AZ-NAS, equation 3). Covariance and eigenvalues are float64 whatever the feature's
+    dtype, and negative eigenvalues, which are rounding, count as zero: the entropy of a feature
+    that varies at all is finite. NaN where it does not vary.
+    """
+    eigenvalues = covariance_eigenvalues(pixels(value.detach())).clamp(min=0.0)
+    total = eigenvalues.sum()
+    if not total > 0:
+        return math.nan
+    return float(torch.special.entr(eigenvalues / total).sum())
+
+
+def covariance_eigenvalues(rows: Tensor) -> Tensor:
+    """Eigenvalues of the covariance of columns, ``[min(pixels, channels)]`` float64, ascending.
+
+    Where there are fewer pixels than channels, they are those of the smaller Gram matrix.
+    """
+    count, channels = rows.shape
+    mean = rows.mean(0, dtype=torch.float64)
+    if count < channels:
+        centred = rows - mean
+        return torch.linalg.eigvalsh(centred @ centred.T / count)
+    covariance = torch.zeros(channels, channels, dtype=torch.float64, device=rows.device)
+    for piece in rows.split(ROWS):
+        centred = piece - mean  # float64, as the mean is
+        covariance.addmm_(centred.T, centred)
+    return torch.linalg.eigvalsh(covariance / count)
+
+
+# ---- where the features are ------------------------------------------------------------------
+
+
+@contextmanager
+def watched_features(
+    model: nn.Module, names: tuple[str, ...] | None, features: Features
+) -> Iterator[None]:
+    """Inside the block, a forward pass of the model reports its features, in their order.
+
+    Raises:
+        ValueError: a name is no module of the model, a named module is not called exactly once, or
+            no blocks were found by rule.
+    """
+    with ExitStack() as hooks:
+        chosen = blocks(model) if names is None else names
+        modules = [_named(model, name) for name in chosen]
+        if names is None:
+            hooks.callback(
+                modules[0].register_forward_pre_hook(_before(chosen[0], features)).remove
+            )
+        for name, module in zip(chosen, modules, strict=True):
+            hooks.callback(module.register_forward_hook(_after(name, features)).remove)
+        yield
+    _check_calls(names, features)
+
+
+def _before(name: str, features: Features) -> Callable[[nn.Module, Any], None]:
+    def hook(module: nn.Module, args: Any) -> None:
+        if args and isinstance(args[0], Tensor) and args[0].grad_fn is not None:
+            features.see(f"input of {name}", args[0])  # an image has no grad_fn: no feature
+
+    return hook
+
+
+def _after(name: str, features: Features) -> Callable[[nn.Module, Any, Any], None]:
+    def hook(module: nn.Module, args: Any, value: Any) -> None:
+        if not isinstance(value, Tensor):
+            raise ValueError(
+                f"{name} returns a {type(value).__name__}, and a feature is a tensor; name other "
+                "modules with features="
+            )
+        features.see(name, value)
+
+    return hook
+
+
+def _check_calls(names: tuple[str, ...] | None, features: Features) -> None:
+    calls = Counter(feature.name for feature in features.found)
+    for name in calls if names is None else names:
+        if calls[name] != 1:
+            raise ValueError(
+                f"{name} was called {calls[name]} times in one forward pass, and a feature is what "
+                "a module returns once; name other modules with features="
+            )
+    if len(calls) < 2:
+        raise ValueError(
+            f"{len(calls)} features were found, and at least 2 are needed; name the modules with "
+            "features="
+        )
+
+
+def _named(model: nn.Module, name: str) -> nn.Module:
+    try:
+        return model.get_submodule(name)
+    except AttributeError:
+        raise ValueError(f"features names {name!r}, which is no module of the model") from None
+
+
+def blocks(model: nn.Module) -> tuple[str, ...]:
+    """The blocks of a model, by rule.
+
+    They are the members of its Sequentials and ModuleLists that have submodules, wherever at least
+    one member of the list holds parameters in them; such a list inside a block takes its place. A
+    model without any is cut after the members with weights of its longest Sequential.
+
+    Raises ValueError where there are fewer than two.
+    """
+    found = tuple(_blocks(model, ""))
+    if len(found) < 2:
+        found = _layers_of_longest_sequential(model)
+    if len(found) < 2:
+        raise ValueError(
+            f"no blocks were found in {type(model).__name__}: it has no Sequential or ModuleList "
+            "with two members that hold parameters; name the modules with features="
+        )
+    return found
+
+
+def _blocks(module: nn.Module, prefix: str) -> Iterator[str]:
+    children = dict(module.named_children())
+    listed = isinstance(module, nn.Sequential | nn.ModuleList)
+    listed = listed and any(_is_composite(child) for child in children.values())
+    for name, child in children.items():
+        path = f"{prefix}{name}"
+        inner = list(_blocks(child, f"{path}."))
+        if inner:
+            yield from inner
+        elif listed and next(child.children(), None) is not None:
+            yield path
+
+
+def _is_composite(module: nn.Module) -> bool:
+    """Whether modules inside this one hold parameters."""
+    return any(next(child.parameters(), None) is not None for child in module.children())
+
+
+def _layers_of_longest_sequential(model: nn.Module) -> tuple[str, ...]:
+    candidates = [
+        tuple(
+            f"{prefix}.{name}" if prefix else name
+            for name, child in module.named_children()
+            if any(parameter.dim() > 1 for parameter in child.parameters())
+        )
+        for prefix, module in model.named_modules()
+        if isinstance(module, nn.Sequential)
+    ]
+    return max(candidates, key=len, default=())

@@ -1,0 +1,83 @@
+"""What proxies are computed on: noise, images with labels, and the draws that go with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from torch import Tensor
+
+Source = Literal["noise", "images", "images or noise", "ones", "none"]
+"""What a proxy reads: standard normal noise, real images, images where there are any and noise
+otherwise, a single input of ones, or no input."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that proxies may read; only what a chosen proxy needs has to be there.
+
+    Images and noise are ``[B, ...]`` as the model takes them, of its dtype and on its device;
+    labels are ``[B]`` int64. Draws that are left out are made from the seed.
+    """
+
+    noise: Tensor | None = None
+    noise_labels: Tensor | None = None
+    """Labels of the noise, drawn uniformly by default (grad_norm)."""
+    perturbation: Tensor | None = None
+    """What is added to the noise, of its shape; standard normal by default (zen)."""
+    signs: tuple[Tensor, ...] | None = None
+    """+-1 for features F_K down to F_1, each shaped like its feature; by default fair coins
+    (trainability)."""
+    images: Tensor | None = None
+    labels: Tensor | None = None
+    second_images: Tensor | None = None
+    """Another batch, for proxies that need two (zico)."""
+    second_labels: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        for first, second in _PAIRS:
+            batch, other = getattr(self, first), getattr(self, second)
+            if batch is not None and other is not None and len(batch) != len(other):
+                raise ValueError(
+                    f"{first} holds {len(batch)} samples and {second} {len(other)}; "
+                    "they belong together one by one"
+                )
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor) and len(value) == 0:
+                raise ValueError(f"{field.name} is empty (0 samples); at least one is needed")
+
+    def read(self, source: Source) -> Tensor:
+        """The batch that a source stands for; where only a shape counts, any that there is.
+
+        Raises ValueError where it is not given.
+        """
+        images = self.images
+        if source == "images" or (source == "images or noise" and images is not None):
+            return given("images", images)
+        only_shape = source in ("ones", "none") and self.noise is None
+        return given("noise", images if only_shape else self.noise)
+
+
+_PAIRS = (
+    ("noise", "noise_labels"),
+    ("noise", "perturbation"),
+    ("images", "labels"),
+    ("second_images", "second_labels"),
+)
+
+
+def given(name: str, value: Tensor | None) -> Tensor:
+    """The value, or an error that names what is missing."""
+    if value is None:
+        raise ValueError(f"inputs.{name} is None and needed here; pass Inputs({name}=...)")
+    return value
+
+
+def as_inputs(batch: Tensor | Inputs | None, labels: Tensor | None) -> Inputs:
+    """What a direct call was given: a batch stands for noise and for images alike."""
+    if isinstance(batch, Inputs):
+        if labels is not None:
+            raise ValueError("labels= goes with a tensor; put them into Inputs(labels=...)")
+        return batch
+    return Inputs(noise=batch, noise_labels=labels, images=batch, labels=labels)

@@ -1,0 +1,1 @@
+"""One training-free score a file: the computation, and the :class:`Proxy` that describes it."""

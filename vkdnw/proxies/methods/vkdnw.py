@@ -1,0 +1,57 @@
+"""VKDNW: the entropy of the Fisher information's spectrum (Tybl and Neumann, CVPR 2025)."""
+
+from __future__ import annotations
+
+import vkdnw.api
+from vkdnw.fisher_information import Convention
+from vkdnw.proxies.proxy import Call, Proxy
+from vkdnw.proxies.value import Value
+
+REFERENCE = "Tybl and Neumann, Training-free NAS through Variance of Knowledge, CVPR 2025"
+
+
+def fisher_entropy(call: Call) -> Value:
+    """Entropy of the deciles of the Fisher matrix's eigenvalues: :func:`vkdnw.score`."""
+    return Value(_score(call).vkdnw)
+
+
+def fisher_entropy_within_layers(call: Call) -> Value:
+    """Number of parameter tensors plus VKDNW, which is below 2.2: it orders equal numbers."""
+    return Value(_score(call).single)
+
+
+def _score(call: Call) -> vkdnw.api.Score:
+    if "score" not in call.shared:
+        convention: Convention = "released" if call.released else "fisher"
+        call.shared["score"] = vkdnw.api.score(
+            call.model, call.inputs.read("noise"), output=call.output, convention=convention
+        )
+    score: vkdnw.api.Score = call.shared["score"]
+    return score
+
+
+vkdnw_entropy = Proxy(
+    name="vkdnw",
+    title="VKDNW",
+    reference=REFERENCE,
+    input="noise",
+    mode="eval",
+    init="kaiming_normal",
+    cost="backwards",
+    undefined="never: a network that ignores its input has 0",
+    released="the Fisher matrix of the released code, mean of (L J)^T (L J)",
+    alone=fisher_entropy,
+)
+
+vkdnw_single = Proxy(
+    name="vkdnw_single",
+    title="VKDNW single",
+    reference=REFERENCE,
+    input="noise",
+    mode="eval",
+    init="kaiming_normal",
+    cost="backwards",
+    undefined="never",
+    released="the Fisher matrix of the released code, mean of (L J)^T (L J)",
+    alone=fisher_entropy_within_layers,
+)

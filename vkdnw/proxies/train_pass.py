@@ -1,0 +1,139 @@
+"""One forward pass in train mode, and the backward passes through it, shared by proxies.
+
+Forward and backward passes run in the model's dtype; what is reduced from them is float64. Images
+are laid out channels_last and layers with a native gradient use it (:mod:`native_layers`), always,
+so that a value does not depend on what else is computed from the pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vkdnw.checks import Output, check_logits, pick_logits
+from vkdnw.proxies.features import Feature, Features, watched_features
+from vkdnw.proxies.native_layers import WeightGradients, native_layers
+from vkdnw.proxies.relus import Agreement, WatchedReLUs
+
+Observable = Literal["features", "spectra", "relus", "input gradient", "weight gradients"]
+"""What can be taken from a pass: features with their place in the graph, spectra of features,
+units that ReLUs switch on, and derivatives with respect to the input and to the parameters."""
+
+
+class TrainPass:
+    """A forward pass that has run; derivatives are computed when they are first asked for."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        batch: Tensor,
+        logits: Tensor,
+        features: Features,
+        relus: Agreement,
+        weights: WeightGradients,
+    ) -> None:
+        self.batch = batch
+        self.logits = logits  # [B, C]
+        self.features: list[Feature] = features.found
+        self.relus = relus
+        self._model = model
+        self._weights = weights
+        self._gradients: dict[bytes, dict[str, Tensor]] = {}
+
+    @cached_property
+    def input_gradient(self) -> Tensor:
+        """d (sum of all logits of the batch) / d input, ``[B, ...]``: zero if there is none."""
+        return self._gradient(self.logits.sum(), self.batch)
+
+    def cross_entropy_gradients(self, labels: Tensor) -> dict[str, Tensor]:
+        """d (mean cross-entropy) / d parameter, by name; zeros for parameters that are not used."""
+        labels = labels.to(self.logits.device)
+        key = labels.cpu().numpy().tobytes()
+        if key not in self._gradients:
+            loss = F.cross_entropy(self.logits, labels)
+            parameters = dict(self._model.named_parameters())
+            self._weights.wanted = True
+            found = torch.autograd.grad(
+                loss,
+                list(parameters.values()),
+                retain_graph=True,
+                allow_unused=True,
+                materialize_grads=True,
+            )
+            self._weights.wanted = False
+            self._gradients[key] = dict(zip(parameters, found, strict=True))
+        return self._gradients[key]
+
+    def feature_gradient(self, index: int, cotangent: Tensor) -> Tensor:
+        """The vector-Jacobian product of feature ``index`` to the one before it, of its shape."""
+        before, after = self.features[index - 1], self.features[index]
+        found: tuple[Tensor | None, ...] = (None,)
+        if before.edge is not None and after.edge is not None:
+            found = torch.autograd.grad(
+                [after.edge],
+                [before.edge],
+                [cotangent],
+                retain_graph=True,
+                allow_unused=True,
+            )
+        if found[0] is None:
+            return torch.zeros(before.shape, dtype=before.dtype, device=self.batch.device)
+        return found[0]
+
+    def _gradient(self, value: Tensor, leaf: Tensor) -> Tensor:
+        (found,) = torch.autograd.grad(
+            value, leaf, retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+        return found
+
+
+@contextmanager
+def train_pass(
+    model: nn.Module,
+    batch: Tensor,
+    observed: frozenset[Observable],
+    features: tuple[str, ...] | None,
+    output: Output,
+) -> Iterator[TrainPass]:
+    """Runs the model, which is in train mode, on a batch, and observes what proxies ask for.
+
+    The pass is valid inside the block.
+
+    Raises:
+        ValueError: the logits are not ``[B, C]`` and finite, or the features are not found.
+    """
+    leaf = as_leaf(batch)
+    for parameter in model.parameters():
+        parameter.requires_grad_(parameter.is_floating_point() and "weight gradients" in observed)
+    seen = Features(spectra="spectra" in observed)
+    agreement = Agreement()
+    weights = WeightGradients()
+    counted = "relus" in observed
+    with native_layers(model, weights, agreement.see if counted else _ignore):
+        with ExitStack() as watching:
+            if observed & {"features", "spectra"}:
+                watching.enter_context(watched_features(model, features, seen))
+            if counted:
+                watching.enter_context(WatchedReLUs(agreement.see))
+            logits = pick_logits(model(leaf.view_as(leaf)), output)
+        check_logits(logits, len(leaf))
+        if not logits.requires_grad:
+            logits = logits + 0 * leaf.sum()  # zero derivatives, where the input is not used
+        yield TrainPass(model, leaf, logits, seen, agreement, weights)
+
+
+def as_leaf(batch: Tensor) -> Tensor:
+    """A copy of the batch that requires a gradient, images laid out channels_last."""
+    layout = torch.channels_last if batch.dim() == 4 else torch.contiguous_format
+    leaf = batch.detach().clone(memory_format=layout)
+    return leaf.requires_grad_(leaf.is_floating_point())
+
+
+def _ignore(output: Tensor) -> None:
+    """No proxy of the pass counts units."""
