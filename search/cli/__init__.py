@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from vkdnw.search.cli import doctor, evaluate, export, plot, predict, search, top
+from vkdnw.search.cli import doctor, evaluate, export, history, plot, predict, search, top
 from vkdnw.search.cli.frame import run
 
 __all__ = ["app", "main"]
@@ -25,6 +25,7 @@ app = typer.Typer(
 app.add_typer(search.app)
 app.command("top")(top.top)
 app.command("evaluate")(evaluate.evaluate)
+app.command("history")(history.history)
 app.command("export")(export.export)
 app.command("predict")(predict.predict)
 app.command("plot")(plot.plot)

@@ -1,5 +1,6 @@
 """What a network of a search may cost."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
@@ -52,3 +53,14 @@ class Budget:
             for name, bound in asdict(self).items()
             if bound is not None and name != "latency"
         }
+
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+
+
+def parse_count(text: str) -> int:
+    """Read a number such as `450M` or `1.2G`; K, M and G are powers of 1000. Raises ValueError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise ValueError(f"a count is a number and K, M or G (powers of 1000), got {text!r}")
+    return round(float(match[1]) * _UNITS[match[2].upper()])

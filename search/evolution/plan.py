@@ -1,17 +1,13 @@
 """What a search does: what it ranks by, how it breeds, how much it may spend."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from vkdnw.search.configuration import Json
 from vkdnw.search.evolution.budget import Budget
-from vkdnw.search.evolution.strategy import (
-    Ageing,
-    Pareto,
-    RandomSearch,
-    SteadyState,
-    Strategy,
-)
+
+if TYPE_CHECKING:
+    from vkdnw.search.evolution.strategy import Strategy
 
 StrategyName = Literal["evolution", "ageing", "random"]
 Opposed = Literal["flops", "parameters", "latency"]
@@ -89,8 +85,10 @@ class Plan:
             **self.budget.settings(),
         }
 
-    def begin(self) -> Strategy:
+    def begin(self) -> "Strategy":
         """The strategy, with nothing shown to it yet."""
+        from vkdnw.search.evolution.strategy import Ageing, Pareto, RandomSearch, SteadyState
+
         if self.pareto:
             return Pareto(self.population)
         if self.strategy == "ageing":

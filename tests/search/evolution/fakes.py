@@ -17,7 +17,8 @@ from rich.console import Console
 from vkdnw.search.cli.frame import run
 from vkdnw.search.cli.working import work_on
 from vkdnw.search.evaluation import Scored, Task
-from vkdnw.search.evolution import Budget, Plan, SearchRequest, search
+from vkdnw.search.evolution import Budget, Plan
+from vkdnw.search.evolution.run import SearchRequest, search
 from vkdnw.search.interruption import Interruption
 from vkdnw.search.mobilenetv2 import MobileNetV2
 from vkdnw.search.progress import Lines, Progress

@@ -8,7 +8,8 @@ import pytest
 
 from tests.search.evolution.fakes import PLAN, SPACE, FakeProxies
 from vkdnw.search.evaluation import Failure
-from vkdnw.search.evolution import Budget, Plan, Search
+from vkdnw.search.evolution import Budget, Plan
+from vkdnw.search.evolution.driver import Search
 from vkdnw.search.executors.interface import Done, carry_out
 from vkdnw.search.nb201 import NB201
 

@@ -1,0 +1,89 @@
+"""What a search has found: its networks in the order of their numbers, and which are best."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from vkdnw.search.aggregation import log_rank_sum
+from vkdnw.search.configuration import Json
+from vkdnw.search.errors import StoreError
+from vkdnw.search.evolution.pareto import front
+from vkdnw.search.results import Tally, open_results
+
+
+@dataclass(frozen=True)
+class History:
+    """The networks that a search has scored; failed ones are in the tally alone."""
+
+    settings: dict[str, Json]
+    """Of the run."""
+    table: pd.DataFrame
+    """A row for each network: `architecture`, what its string tells and what was computed."""
+    tally: Tally
+
+    @property
+    def ranked(self) -> tuple[str, ...]:
+        """The values that the aggregate is made of."""
+        keys = str(self.settings["keys"]).split(",")
+        return tuple(key for key in keys if key != self.settings["pareto"])
+
+    @property
+    def within_budget(self) -> "pd.Series[bool]":
+        """False where a network was measured to be over the budget."""
+        bound = self.settings["budget_latency"]
+        if bound is None:
+            return pd.Series(True, index=self.table.index)
+        return self.table["latency"] <= bound
+
+    def aggregates(self) -> pd.Series:
+        """The sum of ``log(rank / n)`` over what is ranked: at most 0, higher is better.
+
+        Ranks are among all networks of the search that are within the budget, so an aggregate
+        belongs to a set of networks; the others are NaN.
+        """
+        return aggregate(self.table[self.within_budget], self.ranked).reindex(self.table.index)
+
+    def best(self) -> str:
+        """The architecture with the highest aggregate, of equals the oldest.
+
+        Raises StoreError where nothing within the budget has been scored.
+        """
+        scores = self.aggregates().dropna()
+        if scores.empty:
+            raise StoreError("no network of this search has been scored within the budget yet")
+        return str(self.table.loc[scores.idxmax(), "architecture"])
+
+    def pareto_front(self, cost: str) -> pd.DataFrame:
+        """The rows that none betters in both the aggregate and the cost, cheapest first."""
+        scores = self.aggregates()
+        benefit = -self.table[cost].to_numpy(np.float64)
+        return self.table.iloc[front(scores.to_numpy(np.float64), benefit)]
+
+
+def load(folder: Path) -> History:
+    """Read the history of the search in `folder`, also while it is going on.
+
+    Raises StoreError where there is no run, or one that is no search.
+    """
+    with open_results(folder) as results:
+        settings, tally = results.configuration(), results.tally()
+        rows = [
+            {"architecture": found.architecture, **found.values}  # noqa: PD011 - no frame
+            for found in results.evaluations()
+        ]
+    if "strategy" not in settings:
+        raise StoreError(f"{folder} holds scores of listed architectures, not a search")
+    return History(settings, pd.DataFrame(rows), tally)
+
+
+def aggregate(table: pd.DataFrame, keys: tuple[str, ...]) -> pd.Series:
+    """The sum of ``log(rank / n)`` over the keys, among the rows of the table; NaN counts as -inf.
+
+    To compare searches, give the rows of all of them: ranks are then among one reference set.
+    """
+    if table.empty:
+        return pd.Series(dtype=np.float64)
+    filled = table[list(keys)].fillna(-np.inf)
+    return log_rank_sum(filled, dict.fromkeys(keys, 1.0)) - len(keys) * np.log(len(table))
