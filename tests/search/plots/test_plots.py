@@ -49,17 +49,20 @@ def test_correlations_are_kendalls_over_common_architectures():
     assert f"{expected:.2f}" in [text.get_text() for text in figure.axes[0].texts]
 
 
-def test_spectra_are_those_of_the_best_and_the_worst():
-    spectra = {arch: [accuracy, 1.0, 2.0] for arch, accuracy in ACCURACIES.items()}
-    figure = draw_spectra(spectra, ACCURACIES, networks=3)
-    highest = sorted(line.get_ydata()[-1] for line in figure.axes[0].lines)
+def test_spectra_are_those_of_the_best_and_the_worst_as_shares_of_the_largest():
+    spectra = {arch: [2 * accuracy, accuracy, 1.0] for arch, accuracy in ACCURACIES.items()}
+    lines = draw_spectra(spectra, ACCURACIES, networks=3).axes[0].lines
+    assert all(line.get_ydata()[1:].tolist() == [0.5, 1.0] for line in lines)
+    drawn = sorted(0.5 / line.get_ydata()[0] for line in lines)
     ordered = sorted(ACCURACIES)
-    assert highest == ordered[:3] + ordered[-3:]
+    assert drawn == pytest.approx(ordered[:3] + ordered[-3:])
 
 
-def test_spectra_of_few_networks_are_drawn_once():
-    spectra = {arch: [1.0, 2.0] for arch in INDEX[:5]}
+def test_equal_spectra_are_drawn_once_and_those_of_zeros_not_at_all():
+    spectra = {arch: [1.0, float(2 + place // 2)] for place, arch in enumerate(INDEX[:8])}
+    spectra[INDEX[8]] = [0.0, 0.0]
     assert len(draw_spectra(spectra, ACCURACIES).axes[0].lines) == 4
+    assert len(draw_spectra({}, ACCURACIES).axes[0].lines) == 0
 
 
 def test_quality_is_drawn_against_time_and_counts_as_lines():
