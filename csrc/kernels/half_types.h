@@ -4,6 +4,8 @@
 #include <bit>
 #include <cstdint>
 
+#include "kernels/host_device.h"
+
 namespace vkdnw {
 
 struct BFloat16 {
@@ -27,17 +29,17 @@ struct AccumulatorOf<double> {
 template <typename Storage>
 using Accumulator = typename AccumulatorOf<Storage>::type;
 
-inline double widen(double value) { return value; }
+VKDNW_HD inline double widen(double value) { return value; }
 
-inline float widen(float value) { return value; }
+VKDNW_HD inline float widen(float value) { return value; }
 
-inline float widen(BFloat16 value) {
+VKDNW_HD inline float widen(BFloat16 value) {
   return std::bit_cast<float>(static_cast<uint32_t>(value.bits) << 16);
 }
 
 // IEEE 754 binary16 without a branch on the class of the number: the exponent is rebiased by a
 // multiplication, which also normalises the subnormals; infinities and NaN are put right after.
-inline float widen(Float16 value) {
+VKDNW_HD inline float widen(Float16 value) {
   const uint32_t sign = static_cast<uint32_t>(value.bits & 0x8000u) << 16;
   const uint32_t magnitude = static_cast<uint32_t>(value.bits & 0x7fffu) << 13;
   constexpr uint32_t kRebias = (254u - 15u) << 23;         // 2^112

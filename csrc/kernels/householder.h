@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 
 #include "kernels/column_matrix.h"
+#include "kernels/spectrum_scaling.h"
 
 namespace vkdnw::householder {
 
@@ -16,12 +16,6 @@ struct Reflection {
   T scale;
   T beta;
 };
-
-// A squared norm that has underflowed or nearly so: the column counts as zero.
-template <typename T>
-inline bool negligible(T squared_norm) {
-  return squared_norm < T(4) * std::numeric_limits<T>::min();
-}
 
 // The whole vector in which row k lies begins here.
 template <typename T>

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 #include <numeric>
 #include <vector>
 
@@ -13,10 +12,9 @@
 #include "kernels/column_matrix.h"
 #include "kernels/one_sided_jacobi.h"
 #include "kernels/pivoted_qr.h"
+#include "kernels/spectrum_scaling.h"
 
 namespace vkdnw {
-
-enum class SpectrumStatus : uint8_t { kDone, kNotFinite, kNotConverged, kOverflow };
 
 namespace spectrum {
 
@@ -40,16 +38,6 @@ T largest_magnitude(const Factor<T>& factor) {
     zero_if_finite += factor.data[i] * T(0);
   }
   return largest + zero_if_finite;
-}
-
-// The exponent of the power of two by which the entries are multiplied. Squared norms then stay
-// below 2^kTarget, so that their products do not overflow, and as far as can be from underflow.
-template <typename T>
-int scaling_exponent(const Factor<T>& factor, T largest) {
-  constexpr int kTarget = (std::numeric_limits<T>::max_exponent - 8) / 2;
-  const int size_bits = std::ilogb(static_cast<double>(factor.size())) + 1;
-  const int wanted = (kTarget - size_bits) / 2 - 1 - std::ilogb(largest);
-  return std::min(wanted, std::numeric_limits<T>::max_exponent - 1);  // of subnormal numbers
 }
 
 // The columns of a tall factor, scaled.
@@ -132,7 +120,7 @@ SpectrumStatus spectrum_from_factor(const T* data, int64_t rows, int64_t columns
   if (largest == T(0)) {
     return SpectrumStatus::kDone;
   }
-  const int exponent = scaling_exponent(factor, largest);
+  const int exponent = scaling_exponent(factor.size(), largest);
   ColumnMatrix<T> a = tall_matrix(factor, std::ldexp(T(1), exponent));
   ColumnMatrix<T> x = pivoted_triangle_transposed(a);
   if (!orthogonalise_columns(x)) {

@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "kernels/column_matrix.h"
+#include "kernels/spectrum_scaling.h"
 
 namespace vkdnw {
 
@@ -24,9 +25,6 @@ inline constexpr int64_t kPairs = 2 * kBlock;
 // Columns that meet should stay in the L1 cache from one round to the next: longer ones meet one
 // pair of blocks at a time, which halves their number.
 inline constexpr int64_t kCacheBytes = 40 * 1024;
-
-// Sweeps are 4 to 10 for sizes up to 1,000; the limit turns a failure into an error.
-inline constexpr int kMostSweeps = 60;
 
 // (large, small) <- (c large - s small, s large + c small); the large one ends up in `first`. With
 // tau = s / (1 + c), c = 1 - s tau: written as a correction, a rotation by a small angle keeps

@@ -1,0 +1,144 @@
+// The part of CUDA that the kernels use, on one CPU thread: kernels include <cuda_runtime.h>, and
+// their tests are compiled with this one in its place.
+//
+// Threads of a block are fibres that run until they meet a barrier. Shared memory is filled with
+// NaN before each block and watched behind its end. What this finds: reads of shared memory that
+// nobody wrote, barriers that not all threads reach, shared memory beyond what was asked for, and,
+// by running warps and blocks in two orders, results that depend on the order. Races between
+// barriers it cannot find.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __shared__
+#define __align__(bytes) __attribute__((aligned(bytes)))
+#define __launch_bounds__(...)
+
+struct dim3 {
+  unsigned x = 1;
+  unsigned y = 1;
+  unsigned z = 1;
+
+  dim3() = default;
+  dim3(unsigned x, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
+};
+
+using cudaStream_t = void*;
+
+enum cudaError_t {
+  cudaSuccess = 0,
+  cudaErrorInvalidValue = 1,
+  cudaErrorInvalidConfiguration = 9,
+};
+
+enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2 };
+enum cudaDeviceAttr { cudaDevAttrMaxSharedMemoryPerBlockOptin = 97 };
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
+
+struct cudaLaunchConfig_t {
+  dim3 gridDim;
+  dim3 blockDim;
+  size_t dynamicSmemBytes;
+  cudaStream_t stream;
+  void* attrs;
+  unsigned numAttrs;
+};
+
+// Of the fibre that runs.
+inline dim3 threadIdx;
+inline dim3 blockIdx;
+inline dim3 blockDim;
+inline dim3 gridDim;
+
+namespace cuda_shim {
+
+// What a test may set: a small device, and the order in which blocks and warps run.
+struct Device {
+  int shared_bytes = 232448;  // of a block, when asked for (H100)
+  bool last_first = false;
+  int64_t launches = 0;
+};
+Device& device();
+
+inline constexpr unsigned kWarp = 32;
+inline constexpr int kSharedWithoutAsking = 48 * 1024;
+
+// Waits for the other threads of the warp, or of the block.
+void meet_warp();
+void meet_block();
+
+// This thread's exchange slots: `lane`'s number of the exchange that is going on.
+uint64_t& slot(unsigned lane);
+void next_exchange();
+
+void allow_shared(const void* kernel, int bytes);
+
+using Thread = void (*)(void* argument);
+// Throws std::logic_error, saying what the kernel did wrong.
+cudaError_t run(const cudaLaunchConfig_t& config, const void* kernel, Thread thread,
+                void* argument);
+
+template <typename T>
+T exchange(T value, unsigned source_lane_mask) {
+  static_assert(sizeof(T) <= sizeof(uint64_t));
+  const unsigned lane = threadIdx.x % kWarp;
+  std::memcpy(&slot(lane), &value, sizeof(T));
+  meet_warp();
+  T result;
+  std::memcpy(&result, &slot(lane ^ source_lane_mask), sizeof(T));
+  next_exchange();
+  return result;
+}
+
+}  // namespace cuda_shim
+
+inline void __syncthreads() { cuda_shim::meet_block(); }
+inline void __syncwarp() { cuda_shim::meet_warp(); }
+
+template <typename T>
+T __shfl_xor_sync(unsigned, T value, int lane_mask) {
+  return cuda_shim::exchange(value, static_cast<unsigned>(lane_mask));
+}
+
+template <typename... Parameters, typename... Arguments>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
+                               Arguments&&... arguments) {
+  auto call = [&] { kernel(arguments...); };
+  const auto thread = [](void* argument) { (*static_cast<decltype(call)*>(argument))(); };
+  return cuda_shim::run(*config, reinterpret_cast<const void*>(kernel), thread, &call);
+}
+
+template <typename Kernel>
+cudaError_t cudaFuncSetAttribute(Kernel* kernel, cudaFuncAttribute, int value) {
+  cuda_shim::allow_shared(reinterpret_cast<const void*>(kernel), value);
+  return cudaSuccess;
+}
+
+inline cudaError_t cudaGetDevice(int* index) {
+  *index = 0;
+  return cudaSuccess;
+}
+
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {
+  *value = cuda_shim::device().shared_bytes;
+  return cudaSuccess;
+}
+
+inline cudaError_t cudaMemcpyAsync(void* target, const void* source, size_t bytes, cudaMemcpyKind,
+                                   cudaStream_t) {
+  std::memcpy(target, source, bytes);
+  return cudaSuccess;
+}
+
+inline cudaError_t cudaMemsetAsync(void* target, int value, size_t bytes, cudaStream_t) {
+  std::memset(target, value, bytes);
+  return cudaSuccess;
+}
+
+inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
