@@ -1,5 +1,6 @@
 """`vkdnw history RUN`: how far a search is, its best networks, its Pareto front, a picture."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,20 +50,29 @@ def show(run: Path, count: int, as_json: bool) -> None:
     found = load(run)
     if found.table.empty:
         raise typer.BadParameter(f"{run} has no scores yet", param_hint="RUN")
-    scores = found.aggregates()
-    best = scores.sort_values(ascending=False, kind="stable").index[:count]
+    networks = found.table.assign(number=found.table.index, aggregate=found.aggregates())
+    best = networks.sort_values("aggregate", ascending=False, kind="stable")[:count]
     cost = found.settings["pareto"]
-    edge = found.pareto_front(str(cost)) if cost else None
+    edge = networks.loc[found.pareto_front(str(cost)).index] if cost else None
     if as_json:
-        console.print_json(_as_json(run, found, found.table.loc[best], scores, edge))
+        console.print_json(
+            {
+                "run": str(run),
+                "strategy": found.settings["strategy"],
+                "scored": len(found.table),
+                "failed": len(found.tally.failures),
+                "best": best.to_dict("records"),
+                "front": None if edge is None else edge.to_dict("records"),
+            }
+        )
         return
     out = console.stdout()
     console.print_line(out, f"{run}: {_describe(found)}")
     for failure in found.tally.failures[:LISTED_FAILURES]:
         console.print_line(out, f"  failed: {failure.network}: {failure.reason}")
-    _print(f"Best {len(best)} by aggregate", found, found.table.loc[best], scores)
+    _print(f"Best {len(best)} by aggregate", best, found.ranked)
     if edge is not None:
-        _print(f"Pareto front against {cost}", found, edge, scores)
+        _print(f"Pareto front against {cost}", edge, found.ranked)
 
 
 def _describe(found: "History") -> str:
@@ -74,52 +84,26 @@ def _describe(found: "History") -> str:
     return ", ".join(parts)
 
 
-def _print(title: str, found: "History", rows: "pd.DataFrame", scores: "pd.Series") -> None:
+def _print(title: str, rows: "pd.DataFrame", ranked: Sequence[str]) -> None:
     out = console.stdout()
     shown = Table(title=title, title_justify="left", header_style="bold")
     names = [name for name in COLUMNS if name in rows.columns]
-    extra = [name for name in found.ranked if name not in COLUMNS]
+    extra = [name for name in ranked if name not in COLUMNS]
     for heading in ("#", "aggregate", *(COLUMNS[name][0] for name in names), *extra):
         shown.add_column(heading, justify="right")
-    for place, (index, row) in enumerate(rows.iterrows(), start=1):
-        shown.add_row(
-            str(place),
-            f"{scores[index]:.4f}",
-            *(f"{row[name] / COLUMNS[name][1]:.2f}" for name in names),
-            *(f"{row[name]:.4f}" for name in extra),
-        )
+    for place, row in enumerate(rows.to_dict("records"), start=1):
+        cells = [COLUMNS[name][1].format(row[name] / COLUMNS[name][2]) for name in names]
+        values = [f"{row[name]:.4f}" for name in ("aggregate", *extra)]
+        shown.add_row(str(place), values[0], *cells, *values[1:])
     out.print(shown)
     for place, architecture in enumerate(rows["architecture"], start=1):
         console.print_line(out, f"{place:3}  {architecture}")
 
 
 COLUMNS = {
-    "flops": ("MFLOPs", 1e6),
-    "parameters": ("params (M)", 1e6),
-    "depth": ("depth", 1),
-    "latency": ("latency (ms)", 1e-3),
+    "flops": ("MFLOPs", "{:.2f}", 1e6),
+    "parameters": ("params (M)", "{:.3f}", 1e6),
+    "depth": ("depth", "{:.0f}", 1.0),
+    "latency": ("latency (ms)", "{:.2f}", 1e-3),
 }
-"""Value -> heading, unit."""
-
-
-def _as_json(
-    run: Path,
-    found: "History",
-    best: "pd.DataFrame",
-    scores: "pd.Series",
-    edge: "pd.DataFrame | None",
-) -> dict[str, object]:
-    def rows(table: "pd.DataFrame") -> list[dict[str, object]]:
-        return [
-            {"number": int(str(index)), "aggregate": float(scores[index]), **row.to_dict()}
-            for index, row in table.iterrows()
-        ]
-
-    return {
-        "run": str(run),
-        "strategy": found.settings["strategy"],
-        "scored": len(found.table),
-        "failed": len(found.tally.failures),
-        "best": rows(best),
-        "front": None if edge is None else rows(edge),
-    }
+"""Value -> heading, format, unit."""

@@ -50,10 +50,10 @@ class History:
 
         Raises StoreError where nothing within the budget has been scored.
         """
-        scores = self.aggregates().dropna()
-        if scores.empty:
+        scores = self.aggregates().to_numpy(np.float64)
+        if np.isnan(scores).all():
             raise StoreError("no network of this search has been scored within the budget yet")
-        return str(self.table.loc[scores.idxmax(), "architecture"])
+        return str(self.table["architecture"].iloc[int(np.nanargmax(scores))])
 
     def pareto_front(self, cost: str) -> pd.DataFrame:
         """The rows that none betters in both the aggregate and the cost, cheapest first."""
@@ -86,4 +86,5 @@ def aggregate(table: pd.DataFrame, keys: tuple[str, ...]) -> pd.Series:
     if table.empty:
         return pd.Series(dtype=np.float64)
     filled = table[list(keys)].fillna(-np.inf)
-    return log_rank_sum(filled, dict.fromkeys(keys, 1.0)) - len(keys) * np.log(len(table))
+    sums: pd.Series = log_rank_sum(filled, dict.fromkeys(keys, 1.0))
+    return sums.sub(len(keys) * float(np.log(len(table))))
