@@ -13,13 +13,14 @@ import pandas as pd
 
 from vkdnw.search.evaluation import Evaluation
 from vkdnw.search.results import open_results
+from vkdnw.search.spectral import with_spectral_values
 
 Columns = Mapping[str, pd.Series]
 """Value -> its scores: float64, indexed by ``arch``."""
 
 
 def load_evaluations(source: Path) -> list[Evaluation]:
-    """What is known of every architecture under every seed.
+    """What is known of every architecture under every seed, statistics of its spectrum included.
 
     ``source`` is the folder of a run or a table that `published.write` made.
 
@@ -32,7 +33,7 @@ def load_evaluations(source: Path) -> list[Evaluation]:
     if source.is_file():
         return published.read(source)
     with open_results(source) as results:
-        return results.evaluations()
+        return with_spectral_values(results.evaluations(), results.arrays("eigenvalues"))
 
 
 def mean_columns(evaluations: Iterable[Evaluation]) -> Columns:

@@ -11,7 +11,7 @@ from vkdnw.search.metrics import fill_undefined
 from vkdnw.search.prediction.graf import graf_features
 from vkdnw.search.scores import complete_table, mean_columns
 
-SPECTRAL = ("vkdnw", "layers", "single")
+SPECTRAL = ("vkdnw", "layers", "single", "fisher_rank")
 """The values that belong to VKDNW; all others on record are zero-cost scores (ZCS)."""
 
 MODELS: Mapping[str, tuple[str, ...]] = {
@@ -47,7 +47,7 @@ def model_features(evaluations: Sequence[Evaluation], model: str) -> pd.DataFram
 def _vkdnw(evaluations: Sequence[Evaluation]) -> pd.DataFrame:
     """VKDNW, the layer count, the spectrum's deciles, and the deciles as shares of their sum."""
     deciles = _mean_deciles(evaluations)
-    values = _values(evaluations, lambda name: name in SPECTRAL and name != "single")
+    values = _values(evaluations, lambda name: name in ("vkdnw", "layers"))
     if deciles.empty or "vkdnw" not in values:
         raise FeatureError("no VKDNW with its deciles is on record: score with the proxy vkdnw")
     total = deciles.sum(axis=1)

@@ -214,7 +214,7 @@ def test_evaluate_compares_every_value_with_every_data_set(
     code, out, _ = vkdnw("evaluate", finished, "--truth", truth, "--bootstrap", 20, "--json")
     assert code == 0
     results = {(r["ranking"], r["dataset"]): r for r in json.loads(out)["results"]}
-    values = ["layers", "flops", "parameters", "vkdnw", "single"]
+    values = ["layers", "flops", "parameters", "vkdnw", "single", "fisher_rank"]
     pairs = {(value, dataset) for value in values for dataset in ("agrees", "scrambled")}
     assert results.keys() == pairs
     perfect = results["single", "agrees"]

@@ -13,6 +13,7 @@ from vkdnw.search.evaluate import evaluate, rankings_of
 from vkdnw.search.evaluation import Evaluation
 from vkdnw.search.published import ScoreTableError, read, write
 from vkdnw.search.scores import columns_by_seed, complete_table, load_evaluations, mean_columns
+from vkdnw.search.spectral import fisher_rank, with_spectral_values
 from vkdnw.search.spread import over_seeds
 
 A, B, C = nb201.live()[:3]
@@ -54,6 +55,33 @@ def test_a_table_has_the_architectures_with_all_its_columns():
     table = complete_table(columns, ["jacov", "zen"])
     assert list(table.index) == [A]
     assert list(table.columns) == ["jacov", "zen"]
+
+
+# Statistics of spectra
+
+
+def test_the_fisher_rank_counts_what_is_not_rounding():
+    assert fisher_rank([0.0, 1e-3, 1e8, 5.0]) == 2  # 1e-3 is the tolerance itself
+    assert fisher_rank([3.0]) == 1
+    assert fisher_rank([0.0, 0.0]) == fisher_rank([]) == 0
+
+
+@pytest.mark.parametrize("rank", [0, 1, 5, 30])
+def test_the_fisher_rank_is_that_of_the_jacobian_in_float32(rank):
+    rng = np.random.default_rng(rank)
+    jacobian = (rng.normal(size=(200, rank)) @ rng.normal(size=(rank, 30))).astype(np.float32)
+    singular_values = np.linalg.svd(jacobian.astype(np.float64), compute_uv=False)
+    assert fisher_rank(list(singular_values**2)) == rank
+
+
+def test_statistics_of_spectra_join_the_values_where_a_spectrum_was_kept():
+    evaluations = [evaluation(A, zen=1.0), evaluation(A, 1, zen=2.0), evaluation(B, zen=3.0)]
+    found = with_spectral_values(evaluations, {(A, 0): (0.0, 1.0, 2.0), (A, 1): (1.0, 1.0)})
+    assert [dict(e.values) for e in found] == [
+        {"zen": 1.0, "fisher_rank": 2.0},
+        {"zen": 2.0, "fisher_rank": 2.0},
+        {"zen": 3.0},
+    ]
 
 
 # Spread
