@@ -81,10 +81,10 @@ CREATE TABLE scores (
     seed          INTEGER NOT NULL,
     name          TEXT NOT NULL,
     value         REAL,
-    reason        TEXT,       -- why the value is undefined
+    reason        TEXT,       -- why the value is not finite
     evaluation_id INTEGER NOT NULL REFERENCES evaluations,
     PRIMARY KEY (network_id, seed, name),
-    CHECK ((value IS NULL) = (reason IS NOT NULL))
+    CHECK (value IS NOT NULL OR reason IS NOT NULL)
 ) WITHOUT ROWID;
 
 CREATE TABLE arrays (

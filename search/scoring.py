@@ -1,23 +1,23 @@
-"""Scoring one architecture: build, initialise, score.
+"""Scoring one architecture: build, initialise, compute the values asked for.
 
-The only module of a run that needs torch. A result depends on the task and the configuration
-alone: the batch comes from the task's seed, the weights from a seed hashed from the network and the
-task's seed, the pieces of the computation from a fixed `max_memory`, and one thread computes.
+A result depends on the task and the configuration alone: the inputs come from the task's seed, the
+weights and random draws from a seed hashed from the network and the task's seed, the pieces of the
+computation from a fixed `max_memory`, and one thread computes.
 """
 
 import hashlib
 import time
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor
+from torch import nn
 
 import vkdnw
+from vkdnw import proxies
 from vkdnw.search.configuration import Configuration, parse_weights
-from vkdnw.search.data import load_batch, random_batch
 from vkdnw.search.evaluation import Scored, Task
+from vkdnw.search.inputs import batch, proxy_inputs
 from vkdnw.search.space import SearchSpace
 from vkdnw.search.store import now
 from vkdnw.threads import one_thread
@@ -27,6 +27,18 @@ EIGENVALUES_KEPT = 4096
 
 The usual choice of weights gives at most 128 eigenvalues, every weight gives 10^5 and more.
 """
+VKDNW = "vkdnw"
+"""The proxy that has options in the configuration, and is computed with them."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What some of a task's values came out as."""
+
+    values: Mapping[str, float]
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    arrays: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    fallback: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,30 +49,38 @@ class Scorer:
     configuration: Configuration
 
     def __call__(self, task: Task) -> Scored:
-        """Build the network in eval mode, draw its weights, and score it on the seed's batch.
+        """Build the network, draw its weights, and compute the values on the seed's inputs.
 
         Raises:
             ArchitectureError, ValueError, RuntimeError: from building or scoring.
         """
         begun, started_at = time.perf_counter(), now()
         with one_thread():
-            score = self._score(task)
-        kept = {"deciles": tuple(score.deciles.tolist())}
-        if len(score.eigenvalues) <= EIGENVALUES_KEPT:
-            kept["eigenvalues"] = tuple(score.eigenvalues.tolist())
+            found = self._found(task)
         return Scored(
-            values={"vkdnw": score.vkdnw + 0.0},  # -0.0 becomes 0.0, as it would in the store
+            # -0.0 becomes 0.0, as it would in the store
+            values={name: value + 0.0 for name, value in found.values.items()},
             started_at=started_at,
             seconds=time.perf_counter() - begun,
-            arrays=kept,
-            fallback=score.fallback,
+            arrays=found.arrays,
+            reasons=found.reasons,
+            fallback=found.fallback,
         )
 
-    def _score(self, task: Task) -> vkdnw.Score:
+    def _found(self, task: Task) -> _Found:
+        seed = network_seed(task.network, task.seed)
+        model = self.space.build(task.network).to(getattr(torch, self.configuration.dtype))
+        others = tuple(name for name in task.names if name != VKDNW)
+        found = self._proxies(model, others, task, seed) if others else _Found({})
+        if VKDNW not in task.names:
+            return found
+        own = self._vkdnw(model, task, seed)
+        return replace(own, values={**own.values, **found.values}, reasons=found.reasons)
+
+    def _vkdnw(self, model: nn.Module, task: Task, seed: int) -> _Found:
         c = self.configuration
-        model = self.space.build(task.network)
-        vkdnw.initialise(model, c.init, seed=network_seed(task.network, task.seed))
-        return vkdnw.score(
+        vkdnw.initialise(model, c.init, seed=seed)
+        score = vkdnw.score(
             model.eval(),
             batch(c, self.space.resolution, task.seed),
             weights=weights(c.weights),
@@ -69,34 +89,31 @@ class Scorer:
             dtype=getattr(torch, c.dtype),
             max_memory=c.max_memory,
         )
+        kept = {"deciles": tuple(score.deciles.tolist())}
+        if len(score.eigenvalues) <= EIGENVALUES_KEPT:
+            kept["eigenvalues"] = tuple(score.eigenvalues.tolist())
+        return _Found({VKDNW: score.vkdnw}, arrays=kept, fallback=score.fallback)
+
+    def _proxies(self, model: nn.Module, names: tuple[str, ...], task: Task, seed: int) -> _Found:
+        """Every other value; each proxy draws the weights that its paper wants."""
+        found = proxies.compute(
+            names,
+            model,
+            proxy_inputs(self.configuration, self.space.resolution, task.seed),
+            seed=seed,
+            features=self.space.features(model),
+            initialise=True,
+        )
+        return _Found(
+            values={name: value.value for name, value in found.items()},
+            reasons={name: value.reason for name, value in found.items() if value.reason},
+        )
 
 
 def network_seed(network: str, seed: int) -> int:
     """The seed of a network's weights, in [0, 2^63): its own, and the same on every machine."""
     digest = hashlib.sha256(f"{network}\n{seed}".encode()).digest()
     return int.from_bytes(digest[:8]) >> 1
-
-
-@lru_cache(maxsize=4)
-def batch(configuration: Configuration, resolution: int, seed: int) -> Tensor:
-    """The input of all networks under a seed: [batch_size, 3, resolution, resolution] float32."""
-    c = configuration
-    if c.data is None:
-        return random_batch(c.batch_size, resolution, seed).images
-    with one_thread():
-        return load_batch(Path(c.data), c.batch_size, resolution, seed).images
-
-
-def input_digests(configuration: Configuration, resolution: int, seed: int) -> dict[str, str]:
-    """The SHA-256 of everything that networks see under a seed: shapes, dtypes and values."""
-    return {"batch": _digest(batch(configuration, resolution, seed))}
-
-
-def _digest(tensor: Tensor) -> str:
-    values = tensor.contiguous()
-    digest = hashlib.sha256(f"{values.dtype} {tuple(values.shape)}".encode())
-    digest.update(values.numpy().tobytes())
-    return digest.hexdigest()
 
 
 def weights(text: str) -> vkdnw.weights.WeightChoice:

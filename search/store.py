@@ -10,7 +10,7 @@ import struct
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -215,13 +215,15 @@ class Store:
         self._refuse("configuration", configuration.differences(stored, settings))
 
     def _settle_inputs(self, inputs: Inputs, settings: Settings, last: "_Session | None") -> None:
-        rows = self._connection.execute("SELECT seed, name, sha256 FROM inputs")
-        stored = {(seed, name): digest for seed, name, digest in rows}
-        asked = {(seed, name): d for seed, named in inputs.items() for name, d in named.items()}
+        stored: defaultdict[int, dict[str, str]] = defaultdict(dict)
+        for seed, name, digest in self._connection.execute("SELECT seed, name, sha256 FROM inputs"):
+            stored[seed][name] = digest
+        # An input that only one side has counts: it changes what some proxies read.
         differing = [
-            Difference(f"sha256 of the {name} of seed {seed}", stored[seed, name], digest)
-            for (seed, name), digest in asked.items()
-            if stored.get((seed, name), digest) != digest
+            replace(difference, key=f"sha256 of the {difference.key} of seed {seed}")
+            for seed, named in inputs.items()
+            if seed in stored
+            for difference in configuration.differences(stored[seed], named)
         ]
         if differing and last:
             differing[:0] = [
@@ -232,7 +234,7 @@ class Store:
         self._refuse("input", differing)
         self._insert(
             "OR IGNORE INTO inputs (seed, name, sha256)",
-            ((seed, name, digest) for (seed, name), digest in asked.items()),
+            ((seed, name, d) for seed, named in inputs.items() for name, d in named.items()),
         )
 
     def _refuse(self, what: str, found: Sequence[Difference]) -> None:

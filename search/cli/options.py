@@ -45,6 +45,15 @@ Images = Annotated[
 ]
 
 Classes = Annotated[int, typer.Option(min=2, help="Classes.", rich_help_panel=NETWORK)]
+Proxies = Annotated[
+    str,
+    typer.Option(
+        help="Values to compute: proxies separated by commas (see `vkdnw proxies`), an aggregate "
+        "for its parts, or all. What is on record is not computed again.",
+        metavar="NAMES",
+        rich_help_panel=SCORE,
+    ),
+]
 InitialWeights = Annotated[
     Init, typer.Option(help="How weights are drawn.", rich_help_panel=NETWORK)
 ]

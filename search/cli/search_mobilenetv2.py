@@ -173,7 +173,8 @@ def mobilenetv2(
     """
     from vkdnw.search.evolution.latency import TimedScorer
     from vkdnw.search.evolution.run import SearchRequest, search
-    from vkdnw.search.scoring import Scorer, input_digests
+    from vkdnw.search.inputs import input_digests
+    from vkdnw.search.scoring import Scorer
 
     with console.usage_errors():
         space = MobileNetV2(

@@ -77,6 +77,7 @@ def nb201(
             rich_help_panel=NETWORK,
         ),
     ] = False,
+    proxies: options.Proxies = "vkdnw",
     weights: options.Weights = DEFAULTS.weights,
     convention: options.FisherConvention = DEFAULTS.convention,
     smoothing: options.Smoothing = DEFAULTS.smoothing,
@@ -85,14 +86,16 @@ def nb201(
     workers: options.Workers = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Score architectures of NAS-Bench-201 by VKDNW, and rank them.
+    """Score architectures of NAS-Bench-201 without training, and rank them.
 
     Say which ones with --sample, --all or --arch. The folder --out keeps everything: the same
     command goes on where it was stopped, more architectures or seeds may be added at any time, and
     a command that would score differently is refused. Equal networks are scored once.
     """
-    from vkdnw.search.scoring import Scorer, input_digests
+    from vkdnw.search.inputs import input_digests
+    from vkdnw.search.scoring import Scorer
     from vkdnw.search.selection import Selection, describe
+    from vkdnw.search.values import check_inputs, resolve
 
     with console.usage_errors():
         space = NB201(channels, cells, classes, resolution, as_written)
@@ -107,6 +110,8 @@ def nb201(
             init=init,
             max_memory=parse_size(max_memory),
         )
+        names = resolve(proxies)
+        check_inputs(names, images is not None)
         selection = Selection(sample, sample_seed, everything, tuple(arch or ()), live)
         asked = describe(selection.architectures(), space)
     workers = options.worker_count(workers)
@@ -118,16 +123,18 @@ def nb201(
                 **configuration.settings(),
                 "architectures": str(selection),
                 "seeds": seeds,
+                "proxies": ",".join(names),
                 "workers": workers,
             },
             asked=asked,
             inputs={seed: input_digests(configuration, resolution, seed) for seed in range(seeds)},
             scorer=Scorer(space, configuration),
             workers=workers,
+            names=names,
         )
     )
     with open_results(out) as results:
-        top.show(out, results, top.COUNT, "single", as_json)
+        top.show(out, results, top.COUNT, "single" if "vkdnw" in names else names[0], as_json)
         failed = {(failure.network, failure.seed) for failure in results.tally().failures}
     if any((one.network, seed) in failed for one in asked for seed in range(seeds)):
         raise typer.Exit(1)

@@ -72,9 +72,10 @@ def table(ranked: Sequence[Ranked], by: str, architectures: bool) -> Table:
     shown.add_column("#", justify="right")
     if architectures:
         shown.add_column("architecture", no_wrap=True)
-    names = [name for name in COLUMNS if any(name in row.values for row in ranked)]
+    wanted = dict.fromkeys([by, *COLUMNS])
+    names = [name for name in wanted if any(name in row.values for row in ranked)]
     for name in names:
-        shown.add_column(COLUMNS[name][0], justify="right")
+        shown.add_column(_column(name)[0], justify="right")
     shown.add_column("equal", justify="right")
     for row in ranked:
         cells = [_cell(row, name) for name in names]
@@ -90,11 +91,15 @@ COLUMNS = {
     "flops": ("MFLOPs", "{:.2f}", 1e6),
     "parameters": ("params (M)", "{:.3f}", 1e6),
 }
-"""Value -> heading, format, unit."""
+"""Value -> heading, format, unit; any other value has a column where it is what ranks."""
+
+
+def _column(name: str) -> tuple[str, str, float]:
+    return COLUMNS.get(name, (name, "{:.6g}", 1.0))
 
 
 def _cell(row: Ranked, name: str) -> str:
-    _, form, unit = COLUMNS[name]
+    _, form, unit = _column(name)
     if name not in row.values:
         return ""
     text = form.format(row.values[name] / unit)

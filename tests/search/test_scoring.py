@@ -13,13 +13,16 @@ from tests.search.fakes import rows
 from vkdnw.search import nb201, scoring
 from vkdnw.search.configuration import Configuration
 from vkdnw.search.enumeration import Request, score_all
+from vkdnw.search.errors import ConfigurationDiffers
 from vkdnw.search.evaluation import Scored, Task
+from vkdnw.search.inputs import batch, input_digests, proxy_inputs
 from vkdnw.search.interruption import Interruption
 from vkdnw.search.nb201 import NB201
 from vkdnw.search.progress import Lines
 from vkdnw.search.runner import Summary
-from vkdnw.search.scoring import Scorer, batch, input_digests, network_seed
+from vkdnw.search.scoring import Scorer, network_seed
 from vkdnw.search.selection import Selection, describe
+from vkdnw.threads import one_thread
 
 SPACE = NB201(channels=4, cells=1, classes=3, resolution=8)
 TINY = Configuration(batch_size=4)
@@ -79,10 +82,17 @@ def test_another_seed_is_another_score(alone: dict[Task, object]) -> None:
     assert len({str(result) for result in alone.values()}) == len(TASKS)
 
 
-def run(folder: Path, count: int, workers: int) -> Summary:
+def run(
+    folder: Path,
+    count: int,
+    workers: int,
+    names: tuple[str, ...] = ("vkdnw",),
+    configuration: Configuration = TINY,
+) -> Summary:
     asked = describe(Selection(sample=count, live=True).architectures(), SPACE)
-    inputs = {seed: input_digests(TINY, 8, seed) for seed in (0, 1)}
-    request = Request(folder, TINY.settings(), asked, inputs, Scorer(SPACE, TINY), workers)
+    inputs = {seed: input_digests(configuration, 8, seed) for seed in (0, 1)}
+    scorer = Scorer(SPACE, configuration)
+    request = Request(folder, configuration.settings(), asked, inputs, scorer, workers, names)
     with Interruption() as interruption, Lines(Console(stderr=True)) as progress:
         return score_all(request, progress, interruption)
 
@@ -163,3 +173,63 @@ def test_long_spectra_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_option_of_the_score_reaches_it(setting: str, value: object) -> None:
     changed = Scorer(SPACE, replace(TINY, **{setting: value}))(TASKS[0])
     assert exact(changed) != exact(Scorer(SPACE, TINY)(TASKS[0]))
+
+
+PARTS = ("vkdnw", "jacov", "expressivity", "trainability")
+
+
+def test_a_value_has_the_same_bits_whatever_else_is_computed() -> None:
+    network = nb201.live()[7]
+    together = Scorer(SPACE, TINY)(Task(network, 0, PARTS)).values
+    alone = {n: Scorer(SPACE, TINY)(Task(network, 0, (n,))).values[n] for n in PARTS}
+    assert together == alone
+
+
+def test_values_of_proxies_are_those_of_the_library() -> None:
+    task = Task(nb201.live()[7], 1, ("naswot", "jacov"))
+    model = SPACE.build(task.network)
+    seed = network_seed(task.network, task.seed)
+    vkdnw.initialise(model, "kaiming_normal", seed=seed)
+    with one_thread():
+        expected = {
+            name: vkdnw.proxies.proxy(name)(model, batch(TINY, 8, task.seed)).value
+            for name in task.names
+        }
+    assert Scorer(SPACE, TINY)(task).values == expected
+
+
+def test_a_run_given_more_proxies_computes_only_these(tmp_path: Path) -> None:
+    run(tmp_path, 3, workers=0)
+    before = rows(tmp_path)
+    assert run(tmp_path, 3, workers=0, names=("vkdnw", "naswot")).scored == 6
+    after = rows(tmp_path)
+    assert all(set(before[key]) < set(after[key]) for key in before)
+    assert run(tmp_path, 3, workers=0, names=("vkdnw", "naswot")).scored == 0
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 255, (8, 3, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "labelled.npz", images=images, labels=np.arange(8) % 3)
+    return tmp_path / "labelled.npz"
+
+
+def test_labelled_images_come_in_two_batches_and_have_a_digest(labelled: Path) -> None:
+    given = replace(TINY, images=str(labelled))
+    inputs = proxy_inputs(given, 8, 0)
+    assert inputs.images is not None
+    assert inputs.second_labels is not None
+    assert (len(inputs.images), len(inputs.second_labels)) == (4, 4)
+    assert inputs.noise is not None
+    assert torch.equal(inputs.noise, batch(TINY, 8, 0))
+    assert input_digests(given, 8, 0).keys() == {"batch", "labelled images"}
+
+
+def test_a_run_begun_without_images_is_not_gone_on_with_on_images(
+    tmp_path: Path, labelled: Path
+) -> None:
+    """Some proxies read images where there are any: their values would not compare."""
+    run(tmp_path / "run", 2, workers=0)
+    with pytest.raises(ConfigurationDiffers, match="labelled images of seed 0: stored null"):
+        run(tmp_path / "run", 2, workers=0, configuration=replace(TINY, images=str(labelled)))

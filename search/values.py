@@ -1,0 +1,49 @@
+"""Which values a command asks for: proxies by name, all of them, or the parts of an aggregate."""
+
+from vkdnw.proxies import PROXIES
+from vkdnw.search.aggregation import NAMED
+
+COUNTED = frozenset({"layers", "flops", "parameters", "complexity"})
+"""Told by an architecture's string, and on record for every run."""
+DERIVED = frozenset({"vkdnw_single"})
+"""Follows from other values: the layer count and VKDNW."""
+ALL = "all"
+
+
+def resolve(text: str) -> tuple[str, ...]:
+    """The values that a list such as `vkdnw,naswot`, `vkdnw_agg` or `all` stands for, each once.
+
+    Raises:
+        ValueError: a name that is neither a proxy nor an aggregate; those that there are.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    found = dict.fromkeys(part for name in names for part in _parts(name))
+    computed = tuple(name for name in found if name not in COUNTED | DERIVED)
+    if not computed:
+        raise ValueError(
+            f"{text!r} names nothing to compute: {', '.join(sorted(COUNTED))} are known"
+        )
+    return computed
+
+
+def check_inputs(names: tuple[str, ...], images: bool) -> None:
+    """Refuse proxies that are defined on labels where there are no images. Raises ValueError."""
+    wanting = [name for name in names if PROXIES[name].labels == "real"]
+    if wanting and not images:
+        raise ValueError(
+            f"{', '.join(wanting)} read labelled images: name some with --images, or leave "
+            "them out of --proxies"
+        )
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    if name == ALL:
+        return tuple(PROXIES)
+    if name in PROXIES:
+        return ("vkdnw",) if name in DERIVED else (name,)
+    if name in NAMED:
+        return NAMED[name].parts
+    raise ValueError(
+        f"no proxy is called {name!r}; there are {', '.join(PROXIES)}, the aggregates "
+        f"{', '.join(NAMED)}, and {ALL!r}"
+    )
