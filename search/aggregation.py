@@ -84,6 +84,14 @@ NAMED: Mapping[str, Aggregate] = {
             ),
             "Table 1 of the paper of VKDNW",
         ),
+        Aggregate(
+            "flow_agg",
+            tuple(
+                Term((part,))
+                for part in ("flops", "expressivity", "trainability", "jacov", "synflow")
+            ),
+            "this package (docs/ranking.md): VKDNW_agg with SynFlow in VKDNW_single's place",
+        ),
     )
 }
 """The aggregates that `vkdnw evaluate` prints wherever their parts are on record."""

@@ -56,6 +56,12 @@ def test_vkdnw_single_is_the_golden_dense_rank():
     assert term_ranks(table, VKDNW_SINGLE).tolist() == expected["vkdnw_single_dense_rank"]
 
 
+def test_flow_agg_is_vkdnw_agg_with_synflow_in_the_place_of_vkdnw():
+    written = {name: describe(aggregate) for name, aggregate in NAMED.items()}
+    assert written["vkdnw_agg"] == "dense(layers,vkdnw)+expressivity+trainability+flops+jacov"
+    assert written["flow_agg"] == "flops+expressivity+trainability+jacov+synflow"
+
+
 # Ranks
 
 
