@@ -13,7 +13,7 @@ see all.
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from vkdnw.search.nb201.architecture import (
     CONVOLUTIONS,
@@ -70,9 +70,14 @@ class TinyNetwork(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        check_resolution(*images.shape[-2:])
+        _check_sides(images)
         logits: Tensor = self.head(self.cells(self.stem(images)))
         return logits
+
+
+@fx.wrap  # one call to a tracer, which could not follow the comparisons
+def _check_sides(images: Tensor) -> None:
+    check_resolution(*images.shape[-2:])
 
 
 class Cell(nn.Module):
