@@ -3,12 +3,18 @@
 #   _build_info   a Python module that tells how _ops was built; portable code, so that it can be
 #                 asked on a CPU that _ops cannot run on
 
+find_package(Python 3.11 REQUIRED COMPONENTS Interpreter Development.Module)
 file(GLOB op_sources CONFIGURE_DEPENDS csrc/ops/*.cpp csrc/ops/cpu/*.cpp)
 if(VKDNW_CUDA_ENABLED)
-  file(GLOB cuda_sources CONFIGURE_DEPENDS csrc/ops/cuda/*.cpp csrc/ops/cuda/*.cu)
+  file(GLOB cuda_sources CONFIGURE_DEPENDS csrc/ops/cuda/*.cpp csrc/kernels/cuda/*.cu)
   list(APPEND op_sources ${cuda_sources})
   list(LENGTH cuda_sources count)
   string(APPEND VKDNW_CUDA_REASON ", ${count} source files")
+endif()
+if(VKDNW_CUDA STREQUAL "COMPILE_ONLY") # a check; another nvcc may spill a little and be welcome
+  set(CMAKE_CUDA_COMPILER_LAUNCHER
+    ${Python_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/cmake/refuse_spills.py)
+  string(APPEND CMAKE_CUDA_FLAGS " -Xptxas=-v")
 endif()
 add_library(_ops MODULE ${op_sources})
 set_target_properties(_ops PROPERTIES
@@ -19,13 +25,6 @@ if(VKDNW_CUDA_ENABLED) # the launchers' C++ side names cudaStream_t
 endif()
 target_link_options(_ops PRIVATE -Wl,--no-undefined) # a misspelt symbol fails here, not at import
 
-if(VKDNW_CUDA STREQUAL "COMPILE_ONLY")
-  # The headers that CPU and CUDA kernels share, through nvcc and its linker.
-  add_library(cuda_compile_check MODULE csrc/kernels/cuda_compile_check.cu)
-  target_link_libraries(cuda_compile_check PRIVATE vkdnw_kernel_flags)
-endif()
-
-find_package(Python 3.11 REQUIRED COMPONENTS Interpreter Development.Module)
 find_package(pybind11 CONFIG REQUIRED)
 string(JOIN " " kernel_flags ${CMAKE_CXX_FLAGS} ${CMAKE_CXX_FLAGS_RELEASE} ${VKDNW_KERNEL_FLAGS})
 string(STRIP "${kernel_flags}" kernel_flags)

@@ -23,6 +23,10 @@ set(VKDNW_KERNEL_FLAGS
 target_compile_options(vkdnw_kernel_flags INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:${VKDNW_KERNEL_FLAGS} -Wall -Wextra -Wno-psabi>) # vectors stay inside
 
+# Constants of the standard library (numeric_limits) in device code.
+target_compile_options(vkdnw_kernel_flags INTERFACE
+  $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr>)
+
 # A message of an error names a file of this project, not a path of the machine that built it.
 add_compile_options(
   $<$<COMPILE_LANGUAGE:CXX>:-ffile-prefix-map=${CMAKE_CURRENT_SOURCE_DIR}/=>)

@@ -3,6 +3,8 @@
 #include <torch/csrc/stable/library.h>
 
 #include <algorithm>
+#include <stdexcept>
+#include <string>
 
 #include "ops/check.h"
 
@@ -29,6 +31,23 @@ FactorBatch checked_factor_batch(const Tensor& factor) {
   }
   batch.spectrum_shape.push_back(std::min(batch.rows, batch.columns));
   return batch;
+}
+
+void require_done(SpectrumStatus status, int64_t matrix) {
+  switch (status) {
+    case SpectrumStatus::kDone:
+      return;
+    case SpectrumStatus::kNotFinite:
+      refuse("factor has a NaN or an infinity in matrix ", matrix,
+             " of the batch; check the model's weights, its input and its dtype");
+    case SpectrumStatus::kNotConverged:
+      throw std::runtime_error("the Jacobi iteration did not converge for matrix " +
+                               std::to_string(matrix) +
+                               " of the batch; please report it with the matrix");
+    case SpectrumStatus::kOverflow:
+      refuse("an eigenvalue of matrix ", matrix,
+             " of the batch overflows the dtype of factor; scale the factor down or use float64");
+  }
 }
 
 STABLE_TORCH_LIBRARY_FRAGMENT(vkdnw, m) { m.def("low_rank_spectrum(Tensor factor) -> Tensor"); }

@@ -5,6 +5,8 @@
 
 #include <vector>
 
+#include "kernels/spectrum_scaling.h"
+
 namespace vkdnw {
 
 using torch::stable::Tensor;
@@ -20,5 +22,8 @@ struct FactorBatch {
 // Throws std::invalid_argument unless `factor` is a contiguous float64 or float32 batch of matrices
 // with at least one row and column.
 FactorBatch checked_factor_batch(const Tensor& factor);
+
+// Throws, naming the matrix, unless its spectrum was computed.
+void require_done(SpectrumStatus status, int64_t matrix);
 
 }  // namespace vkdnw

@@ -10,8 +10,8 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/gather_vectors.h"
 #include "kernels/cuda/rotation.h"
-#include "kernels/cuda/spectrum_batch.h"
 
 namespace vkdnw::cuda {
 

@@ -7,33 +7,16 @@
 #include <cmath>
 #include <cstdint>
 
+#include "kernels/cuda/fisher_launch.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/softmax_factor.h"
 
 namespace vkdnw::cuda {
 
-inline constexpr int kTile = 64;                // columns of A on either side of a tile of A^T A
 inline constexpr int kRowsAtOnce = 16;          // of A in shared memory
 inline constexpr int kGramThreads = 2 * kTile;  // one for each column of the two sides
 inline constexpr int kTileRows = 4;             // of a thread's part of the tile
 inline constexpr int kTileColumns = 8;
-inline constexpr int64_t kWantedBlocks = 512;  // a few for each multiprocessor of a large device
-
-// Tiles on and below the diagonal, and the ranges of samples whose sums are added up at the end, in
-// their order: how many follows from the sizes alone, and so do the bits.
-struct GramShape {
-  int64_t tiles;
-  int64_t splits;
-
-  int64_t numbers() const { return splits > 1 ? splits * tiles * kTile * kTile : 0; }
-};
-
-inline GramShape gram_shape(int64_t samples, int64_t columns) {
-  const int64_t side = blocks_for(columns, kTile);
-  const int64_t tiles = side * (side + 1) / 2;
-  const int64_t wanted = tiles == 0 ? 1 : blocks_for(kWantedBlocks, tiles);
-  return {tiles, wanted < samples ? wanted : (samples > 0 ? samples : 1)};
-}
 
 struct TileIndex {
   int64_t row;
@@ -161,7 +144,6 @@ __global__ __launch_bounds__(kGramThreads) void add_partial_tiles(const T* parti
   add_to_fisher(fisher, columns, tile_index(tile), element / kTile, element % kTile, scale * sum);
 }
 
-// `fisher` is [columns, columns] contiguous; `partial` has gram_shape().numbers() numbers.
 template <typename T, typename Entry>
 cudaError_t launch_fisher_accumulate(const FactoredJacobian<Entry>& factored, T scale, T* fisher,
                                      T* partial, cudaStream_t stream) {

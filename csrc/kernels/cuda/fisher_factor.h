@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/fisher_launch.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/softmax_factor.h"
 
@@ -37,7 +38,6 @@ __global__ __launch_bounds__(kFactorThreads) void write_factor(FactoredJacobian<
   }
 }
 
-// factor = [samples * rows, columns], contiguous.
 template <typename Entry>
 cudaError_t launch_fisher_factor(const FactoredJacobian<Entry>& factored, double* factor,
                                  cudaStream_t stream) {

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/cuda/jacobian_columns_launch.h"
 #include "kernels/cuda/jacobian_columns_tables.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/warp.h"
@@ -228,7 +229,6 @@ cudaError_t launch_sums(const JacobianColumnsTables<Storage>& tables, const Scra
       tables.cotangents, tables.picks(), reinterpret_cast<T*>(scratch + layout.sums));
 }
 
-// `scratch`: scratch_layout(tables).bytes on the device, aligned to kVectorBytes.
 template <typename Storage>
 cudaError_t add_jacobian_columns(const JacobianColumnsTables<Storage>& tables,
                                  unsigned char* scratch, cudaStream_t stream) {

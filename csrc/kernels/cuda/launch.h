@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <limits>
 
+#include "kernels/cuda/sizes.h"
+
 namespace vkdnw::cuda {
 
 // Lets an error pass to the caller, who knows what was asked for.
@@ -39,10 +41,6 @@ inline cudaError_t most_shared_bytes(int64_t& bytes) {
       cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
   bytes = most;
   return cudaSuccess;
-}
-
-inline constexpr int64_t blocks_for(int64_t items, int64_t per_block) {
-  return (items + per_block - 1) / per_block;
 }
 
 }  // namespace vkdnw::cuda

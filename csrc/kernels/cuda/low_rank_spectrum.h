@@ -8,9 +8,10 @@
 #include <cstdint>
 
 #include "kernels/cuda/block_jacobi.h"
+#include "kernels/cuda/gather_vectors.h"
+#include "kernels/cuda/low_rank_spectrum_launch.h"
 #include "kernels/cuda/pair_jacobi.h"
 #include "kernels/cuda/pivoted_qr.h"
-#include "kernels/cuda/spectrum_batch.h"
 
 namespace vkdnw::cuda {
 
@@ -43,13 +44,6 @@ __global__ __launch_bounds__(kSpectrumThreads) void write_eigenvalues(SpectrumBa
   }
 }
 
-enum class JacobiPath { kBlocks, kPairs };
-
-inline JacobiPath jacobi_path(int64_t vectors) {
-  return vectors <= kMostBlockColumns ? JacobiPath::kBlocks : JacobiPath::kPairs;
-}
-
-// Fills batch.eigenvalues and batch.status, whose workspace is laid out already.
 template <typename T>
 cudaError_t launch_low_rank_spectrum(const SpectrumBatch<T>& batch, JacobiPath path,
                                      cudaStream_t stream) {

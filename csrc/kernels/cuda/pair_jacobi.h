@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/cuda/gather_vectors.h"
 #include "kernels/cuda/rotation.h"
-#include "kernels/cuda/spectrum_batch.h"
 
 namespace vkdnw::cuda {
 

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "kernels/cuda/spectrum_batch.h"
+#include "kernels/cuda/gather_vectors.h"
 
 namespace vkdnw::cuda {
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "kernels/cuda/fisher_launch.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/softmax_factor.h"
 #include "kernels/softmax_status.h"
@@ -31,9 +32,9 @@ static __global__ void write_softmax_steps(Convention convention, const double* 
   status[sample] = found;
 }
 
-inline cudaError_t launch_softmax_steps(Convention convention, const double* probabilities,
-                                        int64_t samples, int64_t classes, FactorStep* steps,
-                                        SoftmaxStatus* status, cudaStream_t stream) {
+cudaError_t launch_softmax_steps(Convention convention, const double* probabilities,
+                                 int64_t samples, int64_t classes, FactorStep* steps,
+                                 SoftmaxStatus* status, cudaStream_t stream) {
   return launch(write_softmax_steps, blocks_for(samples, kStepThreads), kStepThreads, 0, stream,
                 convention, probabilities, samples, classes, steps, status);
 }

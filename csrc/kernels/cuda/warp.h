@@ -4,9 +4,10 @@
 
 #include <cuda_runtime.h>
 
+#include "kernels/cuda/sizes.h"
+
 namespace vkdnw::cuda {
 
-inline constexpr int kWarp = 32;
 inline constexpr unsigned kAllLanes = 0xffffffffu;
 
 __device__ inline int lane_index() { return static_cast<int>(threadIdx.x % kWarp); }

@@ -4,30 +4,12 @@
 #include <vector>
 
 #include "kernels/low_rank_spectrum.h"
-#include "ops/check.h"
 #include "ops/low_rank_spectrum.h"
 
 namespace vkdnw {
 namespace {
 
 using torch::headeronly::ScalarType;
-
-void require_done(SpectrumStatus status, int64_t matrix) {
-  switch (status) {
-    case SpectrumStatus::kDone:
-      return;
-    case SpectrumStatus::kNotFinite:
-      refuse("factor has a NaN or an infinity in matrix ", matrix,
-             " of the batch; check the model's weights, its input and its dtype");
-    case SpectrumStatus::kNotConverged:
-      throw std::runtime_error("the Jacobi iteration did not converge for matrix " +
-                               std::to_string(matrix) +
-                               " of the batch; please report it with the matrix");
-    case SpectrumStatus::kOverflow:
-      refuse("an eigenvalue of matrix ", matrix,
-             " of the batch overflows the dtype of factor; scale the factor down or use float64");
-  }
-}
 
 // The status of every matrix is looked at after the loop: an exception must not leave a thread.
 template <typename T>

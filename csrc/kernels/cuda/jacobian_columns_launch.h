@@ -1,0 +1,15 @@
+// What jacobian_columns.cu offers to code that nvcc does not compile.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "kernels/cuda/jacobian_columns_tables.h"
+
+namespace vkdnw::cuda {
+
+// `scratch`: scratch_layout(tables).bytes on the device, aligned to kVectorBytes.
+template <typename Storage>
+cudaError_t add_jacobian_columns(const JacobianColumnsTables<Storage>& tables,
+                                 unsigned char* scratch, cudaStream_t stream);
+
+}  // namespace vkdnw::cuda
