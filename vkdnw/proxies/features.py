@@ -83,13 +83,13 @@ def covariance_eigenvalues(rows: Tensor) -> Tensor:
     Where there are fewer pixels than channels, they are those of the smaller Gram matrix.
     """
     count, channels = rows.shape
-    mean = rows.mean(0, dtype=torch.float64)
+    mean = rows.mean(0).double()  # its rounding enters the covariance by its square
     if count < channels:
-        centred = rows - mean
+        centred = rows.double() - mean
         return torch.linalg.eigvalsh(centred @ centred.T / count)
     covariance = torch.zeros(channels, channels, dtype=torch.float64, device=rows.device)
     for piece in rows.split(ROWS):
-        centred = piece - mean  # float64, as the mean is
+        centred = piece.to(torch.float64, copy=True).sub_(mean)
         covariance.addmm_(centred.T, centred)
     return torch.linalg.eigvalsh(covariance / count)
 

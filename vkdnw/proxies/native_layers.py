@@ -149,6 +149,7 @@ class _Layer:
     """A convolution, its native data gradient, and whether weights are differentiated."""
 
     conv: nn.Conv2d
+    forward: Callable[[Tensor], Tensor]
     input_gradient: Callable[[Tensor, Tensor | None], Tensor]
     weights: WeightGradients
 
@@ -161,7 +162,7 @@ def _convolution(conv: nn.Conv2d, weights: WeightGradients) -> Callable[[Tensor]
         if kind is None:
             return conv._conv_forward(input, conv.weight, conv.bias)
         if not layer:
-            layer.append(_Layer(conv, _input_gradient(conv, kind), weights))
+            layer.append(_Layer(conv, _forward(conv, kind), _input_gradient(conv, kind), weights))
         source = _source_of(input)
         read, mask = (input, None) if source is None else (source.input, source.mask)
         output: Tensor = _Convolution.apply(  # type: ignore[no-untyped-call]
@@ -170,6 +171,15 @@ def _convolution(conv: nn.Conv2d, weights: WeightGradients) -> Callable[[Tensor]
         return output
 
     return forward
+
+
+def _forward(conv: nn.Conv2d, kind: str) -> Callable[[Tensor], Tensor]:
+    """A 3x3 convolution is the data gradient of the one with its weights turned round."""
+    weight, bias = conv.weight.detach(), conv.bias
+    if kind != "winograd" or bias is not None:
+        return lambda seen: conv._conv_forward(seen, weight, bias)
+    transformed = winograd_weights(weight.flip(2, 3).transpose(0, 1))
+    return lambda seen: conv3x3_input_gradient(seen, transformed)
 
 
 def _input_gradient(conv: nn.Conv2d, kind: str) -> Callable[[Tensor, Tensor | None], Tensor]:
@@ -194,8 +204,9 @@ class _Convolution(torch.autograd.Function):
         layer: _Layer,
     ) -> Tensor:
         ctx.mask, ctx.layer = mask, layer
-        ctx.save_for_backward(seen, weight)
-        return layer.conv._conv_forward(seen, weight, bias)
+        if ctx.needs_input_grad[1]:
+            ctx.save_for_backward(seen, weight)
+        return layer.forward(seen)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vkdnw.proxies.draws import random_signs
@@ -46,19 +45,18 @@ def block_trainability(shared: TrainPass, index: int, out: Tensor) -> float | st
     into = shared.feature_gradient(index, out)
     if into.shape == out.shape and torch.equal(into, out):
         return f"the block that ends in {after.name} returns what it reads"
-    into = _stacked(into, before, after)
     rows = pixels(out)
-    product = (pixels(into).T @ rows).double() / len(rows)
+    product = (_rows(into, before, after).T @ rows).double() / len(rows)
     small = product @ product.T if len(product) < len(product.T) else product.T @ product
     largest = float(torch.linalg.eigvalsh(small)[-1].clamp(min=0.0).sqrt())
     return 2.0 - largest - 1.0 / (largest + EPSILON)
 
 
-def _stacked(into: Tensor, before: Feature, after: Feature) -> Tensor:
-    """The gradient with one row for each pixel of the block's output."""
+def _rows(into: Tensor, before: Feature, after: Feature) -> Tensor:
+    """The gradient ``[pixels of the block's output, channels]``."""
     wide, narrow = before.shape[2:], after.shape[2:]
     if wide == narrow or into.dim() != 4:
-        return into
+        return pixels(into)
     stride = wide[0] // narrow[0]
     if [side * stride for side in narrow] != list(wide):
         raise ValueError(
@@ -66,7 +64,8 @@ def _stacked(into: Tensor, before: Feature, after: Feature) -> Tensor:
             "trainability needs sides that are divided by one whole number; name other modules "
             "with features="
         )
-    return F.pixel_unshuffle(into, stride)
+    tiles = into.permute(0, 2, 3, 1).unflatten(2, (-1, stride)).unflatten(1, (-1, stride))
+    return tiles.transpose(2, 3).flatten(3).flatten(0, 2)  # [B h w, stride^2 C]
 
 
 def _signs(shared: TrainPass, call: Call) -> Iterator[Tensor]:
