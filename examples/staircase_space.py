@@ -121,14 +121,15 @@ def _parse(architecture: str) -> list[tuple[int, int]]:
     return steps
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, evaluations: int = 60, workers: int = 2) -> None:
     """Search the space for a network of at most 300,000 multiply-adds."""
     from vkdnw.search.cli.history import show
     from vkdnw.search.cli.working import work_on
     from vkdnw.search.configuration import Configuration
     from vkdnw.search.evolution import Budget, Plan
     from vkdnw.search.evolution.run import SearchRequest, search
-    from vkdnw.search.scoring import Scorer, input_digests
+    from vkdnw.search.inputs import input_digests
+    from vkdnw.search.scoring import Scorer
     from vkdnw.search.space import settings_of
 
     space = Staircase()
@@ -143,7 +144,7 @@ def main(folder: Path) -> None:
         settings={**settings_of(space), **configuration.settings(), **plan.settings()},
         inputs={0: input_digests(configuration, space.resolution, 0)},
         scorer=Scorer(space, configuration),
-        workers=2,
+        workers=workers,
     )
     work_on(folder, lambda progress, interruption: search(request, progress, interruption))
     show(folder, count=3, as_json=False)

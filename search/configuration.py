@@ -30,12 +30,15 @@ FREE_SETTINGS: Mapping[str, str] = {
 _WEIGHTS = {
     "first": re.compile(r"first(?::(?P<tensors>[1-9]\d*))?"),
     "spaced": re.compile(r"spaced:(?P<count>[1-9]\d*)(?::(?P<tensors>[1-9]\d*))?"),
+    "sampled": re.compile(r"sampled(?::(?P<tensors>[1-9]\d*))?"),
     "random": re.compile(r"random:(?P<count>[1-9]\d*):(?P<seed>\d+)"),
     "every": re.compile(r"every"),
 }
-WEIGHTS_FORMS = "first[:TENSORS], spaced:COUNT[:TENSORS], random:COUNT:SEED or every"
+WEIGHTS_FORMS = (
+    "first[:TENSORS], spaced:COUNT[:TENSORS], sampled[:TENSORS], random:COUNT:SEED or every"
+)
 TENSORS = 128
-"""Parameter tensors that `first` and `spaced` look at unless told otherwise (Section 4, paper)."""
+"""Parameter tensors that choices look at unless told otherwise (Section 4 of the paper)."""
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 

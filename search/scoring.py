@@ -124,6 +124,8 @@ def weights(text: str) -> vkdnw.weights.WeightChoice:
             return vkdnw.weights.first(**numbers)
         case "spaced":
             return vkdnw.weights.spaced(**numbers)
+        case "sampled":
+            return vkdnw.weights.sampled(**numbers)
         case "random":
             return vkdnw.weights.random(**numbers)
     return vkdnw.weights.every()

@@ -1,9 +1,10 @@
 """Which scalar parameters a Jacobian is taken with respect to.
 
-A choice is data (:class:`WeightChoice`), made by :func:`first`, :func:`spaced`, :func:`random` or
-:func:`every`; :func:`select` applies it to a model and gives a :class:`Selection`, whose order is
-the order of the Jacobian's columns: parameter tensors as in ``model.named_parameters()`` (tied
-tensors once, frozen ones included), and flat indices ascending within each.
+A choice is data (:class:`WeightChoice`), made by :func:`first`, :func:`spaced`, :func:`sampled`,
+:func:`random` or :func:`every`; :func:`select` applies it to a model and gives a
+:class:`Selection`, whose order is the order of the Jacobian's columns: parameter tensors as in
+``model.named_parameters()`` (tied tensors once, frozen ones included), and flat indices ascending
+within each.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from torch import Tensor, nn
 class WeightChoice:
     """How scalars are chosen; made by the functions of this module."""
 
-    kind: Literal["first", "spaced", "random", "every"]
-    tensors: int | None = None  # only the first so many parameter tensors
+    kind: Literal["first", "spaced", "sampled", "random", "every"]
+    tensors: int | None = None  # only so many parameter tensors: the first, or drawn (sampled)
     count: int | None = None  # scalars of each tensor (spaced), or in all (random)
     seed: int | None = None
 
@@ -41,6 +42,16 @@ def spaced(count: int, tensors: int = 128) -> WeightChoice:
     return WeightChoice(
         "spaced", tensors=_positive("tensors", tensors), count=_positive("count", count)
     )
+
+
+def sampled(tensors: int = 128) -> WeightChoice:
+    """The first scalar of ``tensors`` parameter tensors drawn from all, or of all if fewer.
+
+    The draw is ``random.Random(n).sample(range(n), tensors)`` for a model of n parameter tensors:
+    the same for all models with as many. It reaches to the end of deep models, which the first 128
+    tensors do not; VKDNW's search in the MobileNetV2 space chooses so.
+    """
+    return WeightChoice("sampled", tensors=_positive("tensors", tensors))
 
 
 def random(count: int, seed: int) -> WeightChoice:
@@ -119,8 +130,8 @@ def select(model: nn.Module, weights: Weights) -> Selection:
         chosen = _explicit(sizes, weights)
     else:
         raise TypeError(
-            f"weights={weights!r}: expected vkdnw.weights.first(), .spaced(), .random(), "
-            ".every(), or a mapping of parameter names to flat indices"
+            f"weights={weights!r}: expected vkdnw.weights.first(), .spaced(), .sampled(), "
+            ".random(), .every(), or a mapping of parameter names to flat indices"
         )
     return Selection(tuple(chosen), tuple(chosen.values()))
 
@@ -140,6 +151,17 @@ def _choose_spaced(sizes: dict[str, int], choice: WeightChoice) -> dict[str, Ten
     return {
         name: torch.linspace(0, size - 1, min(choice.count, size), dtype=torch.float64).long()
         for name, size in _leading(sizes, choice).items()
+    }
+
+
+def _choose_sampled(sizes: dict[str, int], choice: WeightChoice) -> dict[str, Tensor]:
+    assert choice.tensors is not None
+    count = len(sizes)
+    drawn = set(python_random.Random(count).sample(range(count), min(choice.tensors, count)))
+    return {
+        name: torch.zeros(1, dtype=torch.int64)
+        for place, (name, size) in enumerate(sizes.items())
+        if place in drawn and size
     }
 
 
@@ -166,6 +188,7 @@ def _choose_every(sizes: dict[str, int], choice: WeightChoice) -> dict[str, Tens
 _CHOOSE = {
     "first": _choose_first,
     "spaced": _choose_spaced,
+    "sampled": _choose_sampled,
     "random": _choose_random,
     "every": _choose_every,
 }

@@ -18,6 +18,8 @@ from vkdnw.search.space import settings_of
 SIZES = MobileNetV2()
 PLAN = Plan()
 BATCH_SIZE = 8
+WEIGHTS = "sampled"
+"""As the paper's search: its networks have up to 400 parameter tensors, of which 128 are drawn."""
 BUDGET, BREEDING = "Budget", "Search"
 """Headings of --help."""
 
@@ -156,7 +158,7 @@ def mobilenetv2(
         ),
     ] = SIZES.formula,
     init: options.InitialWeights = DEFAULTS.init,
-    weights: options.Weights = DEFAULTS.weights,
+    weights: options.Weights = WEIGHTS,
     convention: options.FisherConvention = DEFAULTS.convention,
     smoothing: options.Smoothing = DEFAULTS.smoothing,
     dtype: options.Precision = DEFAULTS.dtype,

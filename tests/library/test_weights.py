@@ -52,6 +52,23 @@ def test_spaced_takes_both_ends_and_all_of_small_tensors() -> None:
     assert chosen(select(model(), weights.spaced(1)))["3.weight"] == [0]
 
 
+def test_sampled_draws_tensors_by_their_number_alone() -> None:
+    network = model()
+    assert chosen(select(network, weights.sampled())) == {name: [0] for name in named(network)}
+    found = select(network, weights.sampled(tensors=3))
+    assert len(found.names) in (2, 3)  # one of the nine tensors is empty
+    assert all(index.tolist() == [0] for index in found.indices)
+    other = nn.Sequential(*(nn.Linear(2, 2) for _ in range(4)), nn.Linear(2, 2, bias=False))
+    assert len(list(other.parameters())) == len(list(network.parameters()))
+    assert places(network, 3) <= places(other, 3)
+
+
+def places(network: nn.Module, tensors: int) -> set[int]:
+    """The places among all tensors of those that are drawn."""
+    names = [name for name, _ in network.named_parameters()]
+    return {names.index(name) for name in select(network, weights.sampled(tensors)).names}
+
+
 def test_every_takes_all() -> None:
     network = model()
     found = select(network, weights.every())

@@ -4,9 +4,12 @@ import pytest
 import torch
 from torch import nn
 
+import vkdnw
 from tests.search.mobilenetv2 import golden
+from vkdnw import weights
 from vkdnw.search import mobilenetv2
 from vkdnw.search.mobilenetv2 import INITIAL, MobileNetV2
+from vkdnw.weights import select
 
 golden_structures = pytest.mark.parametrize("case", golden.structures(), ids=range(8))
 
@@ -72,6 +75,38 @@ def test_variants_have_the_published_tensors_and_features(case):
     assert len(list(plain.parameters())) == case["no_reslink"]["param_tensor_count"]
     assert len(mobilenetv2.features(plain)) == case["no_reslink"]["num_features"]
     assert len(list(excited.parameters())) == case["use_se_classes1000"]["param_tensor_count"]
+
+
+@golden_structures
+def test_the_tensors_that_are_differentiated_are_those_drawn_by_the_paper(case):
+    with torch.device("meta"):
+        network = mobilenetv2.build(case["struct"], classes=10)
+    names = [name for name, _ in network.named_parameters()]
+    chosen = select(network, weights.sampled(128)).names
+    drawn = case["deterministic_float64"]["selected_param_positions"]
+    assert sorted(names.index(name) for name in chosen) == sorted(drawn)
+
+
+@pytest.mark.parametrize("case", golden.structures()[:4], ids=range(len(golden.structures()[:4])))
+def test_eigenvalues_are_the_published_ones(case):
+    ours = eigenvalues(case["struct"], golden.images())
+    moved = (eigenvalues(case["struct"], rounded(golden.images())) - ours).abs()
+    close(ours, case["deterministic_float64"]["vkdnw"]["top5_eigs_LJ"], moved.max())
+
+
+def eigenvalues(structure, images):
+    """The five largest of the released code's Fisher matrix, after one pass in train mode."""
+    network = golden.fill(mobilenetv2.build(structure, classes=10)).train()
+    with torch.no_grad():
+        network(images)  # moves the running statistics, as the published code does
+    score = vkdnw.score(
+        network.eval(),
+        golden.images(),
+        weights=weights.sampled(128),
+        convention="released",
+        dtype=torch.float64,
+    )
+    return score.eigenvalues.sort(descending=True).values[:5]
 
 
 SUBLAYERS = "SuperConvK3BNRELU(3,8,2,1)SuperResIDWE2K5(8,16,2,24,2)SuperConvK1BNRELU(16,32,1,1)"

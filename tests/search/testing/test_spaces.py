@@ -130,3 +130,8 @@ def test_a_space_that_accepts_anything_fails():
     space = Broken(**SIZES, fault="validate")
     with pytest.raises(pytest.fail.Exception):
         SearchSpaceTests().test_what_is_no_architecture_is_refused(space, "?")
+
+
+def test_the_example_searches_its_space(tmp_path, capsys):
+    example().main(tmp_path, evaluations=3, workers=0)
+    assert "3 networks scored by evolution" in capsys.readouterr().out
