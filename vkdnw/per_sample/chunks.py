@@ -22,9 +22,11 @@ from vkdnw.per_sample.capture import PathChanged, Recorder
 from vkdnw.per_sample.fallback import add_fallback_columns
 from vkdnw.per_sample.fused import fused, keeps_logits
 from vkdnw.per_sample.fusion import find_fusions
+from vkdnw.per_sample.halving import halving
 from vkdnw.per_sample.plan import Plan, make_plan
 from vkdnw.per_sample.problem import Problem
 from vkdnw.per_sample.reverse import chunk_jacobian
+from vkdnw.per_sample.together import AT_ONCE
 from vkdnw.per_sample.trace import Trace, without_rules
 from vkdnw.weights import Selection
 
@@ -53,7 +55,8 @@ def jacobian_chunks(
             :func:`vkdnw.per_sample.trace.without_rules`.
         MemoryError: not even one sample fits the budget.
     """
-    size, threads = chunk_size(problem, found)
+    together = cotangents_together(problem, found, len(cotangents))
+    size, threads = chunk_size(problem, found, together)
     ranges = even_ranges(problem.batch.size, size)
     recorder = Recorder(
         {name: layer.module for name, layer in found.layers.items() if layer.leaves}
@@ -68,13 +71,13 @@ def jacobian_chunks(
 
     def compute(samples: range) -> Chunk:
         with torch.enable_grad(), torch.autocast(problem.device.type, enabled=False):
-            return _chunk(problem, found, plan, recorder, samples, cotangents)
+            return _chunk(problem, found, plan, recorder, samples, cotangents, together)
 
     with ExitStack() as stack:
         stack.enter_context(recorder.attached())
         stack.enter_context(fused(found, fusions, recorder))
         if threads == 1 or len(ranges) == 1:
-            yield from map(compute, ranges)
+            yield from halving(ranges, compute, found.fewest, problem.device)
             return
         pool = stack.enter_context(ThreadPoolExecutor(threads))
         waiting: deque[Future[Chunk]] = deque()
@@ -93,6 +96,7 @@ def _chunk(
     recorder: Recorder,
     samples: range,
     cotangents: Tensor,
+    together: int,
 ) -> Chunk:
     if found.by_sample:
         size = (len(samples), len(cotangents), plan.columns)
@@ -100,22 +104,29 @@ def _chunk(
         logits = add_fallback_columns(jacobian, problem, found, plan, samples, cotangents)
         return Chunk(samples, jacobian, logits)
     piece = problem.batch.samples(samples, found.layout, found.fewest)
-    jacobian, logits = chunk_jacobian(problem, found, plan, recorder, piece, cotangents)
+    jacobian, logits = chunk_jacobian(problem, found, plan, recorder, piece, cotangents, together)
     jacobian, logits = jacobian[: len(samples)], logits[: len(samples)]  # less repeated ones
     if plan.fallback:
         add_fallback_columns(jacobian, problem, found, plan, samples, cotangents)
     return Chunk(samples, jacobian, logits)
 
 
-def chunk_size(problem: Problem, found: Trace) -> tuple[int, int]:
-    """Samples a chunk and chunks at a time.
+def cotangents_together(problem: Problem, found: Trace, cotangents: int) -> int:
+    """Cotangents of one backward pass: what the device is given, if the fewest samples fit."""
+    wanted = min(AT_ONCE.get(problem.device.type, 1), cotangents)
+    fitting = problem.max_memory // (found.bytes_per_sample * found.fewest)
+    return max(1, min(wanted, fitting))
+
+
+def chunk_size(problem: Problem, found: Trace, together: int = 1) -> tuple[int, int]:
+    """Samples a chunk and chunks at a time, for ``together`` cotangents a backward pass.
 
     Raises:
         MemoryError: not even one sample fits ``max_memory``.
     """
     on_cpu = problem.device.type == "cpu"
     threads = problem.threads if on_cpu and found.concurrent else 1
-    fitting = problem.max_memory // found.bytes_per_sample
+    fitting = problem.max_memory // (found.bytes_per_sample * together)
     if fitting < found.fewest:
         raise MemoryError(
             f"max_memory={problem.max_memory} bytes: the model takes {found.fewest} samples at a "

@@ -1,10 +1,12 @@
-"""The Jacobian of one chunk of samples: one forward pass, one backward pass a cotangent.
+"""The Jacobian of one chunk of samples: one forward pass, a backward pass for some cotangents.
 
 No weight gradient is ever formed. Backward passes stop at the outputs of the chosen layers, and
 each chosen scalar is a short correlation between what its layer read and what flowed back into it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -32,6 +34,7 @@ from vkdnw.per_sample.taps import (
     find_sources,
     kept_channels,
 )
+from vkdnw.per_sample.together import CannotTogether, gradients_together
 from vkdnw.per_sample.trace import Trace, parameter_calls
 
 
@@ -42,12 +45,14 @@ def chunk_jacobian(
     recorder: Recorder,
     piece: Batch,
     cotangents: Tensor,
+    together: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """Derivatives of some linear combinations of a chunk's logits.
 
     Args:
         piece: ``b`` samples.
         cotangents: ``[K, C]``; row ``k`` asks for the derivative of ``cotangents[k] @ logits``.
+        together: cotangents of one backward pass.
 
     Returns:
         Jacobian ``[b, K, P]`` (float64 for a float64 model, else float32; columns of the fallback
@@ -69,7 +74,7 @@ def chunk_jacobian(
         piece.size, len(cotangents), plan.columns, dtype=found.dtype, device=logits.device
     )
     if plan.entries or plan.dense:
-        _accumulate(jacobian, found, plan, recorder, records, users, logits, cotangents)
+        _accumulate(jacobian, found, plan, recorder, records, users, logits, cotangents, together)
     return jacobian, logits.detach()
 
 
@@ -123,8 +128,9 @@ def _accumulate(
     users: dict[Node, list[Node]],
     logits: Tensor,
     cotangents: Tensor,
+    together: int,
 ) -> None:
-    """Adds the terms of the plan's picks and dense rows, cotangent by cotangent."""
+    """Adds the terms of the plan's picks and dense rows, for some cotangents at a time."""
     with torch.no_grad():
         inputs = [_entry_input(found, entry, records) for entry in plan.entries]
         dense_inputs = [
@@ -136,26 +142,58 @@ def _accumulate(
         dense_inputs = [x.to(dtype) for x in dense_inputs]
     sources = find_sources(plan, _sites(plan), records, users, dtype)
     tapped = _tapped_gradients(found, plan, sources)
-    for k, cotangent in enumerate(cotangents):
-        last = k == len(cotangents) - 1
-        with recorder.tapping(sources.taps):
-            edges = list(sources.edges.values())
-            flowing = output_gradients(logits, edges, cotangent, keep_graph=not last)
-        for tap in sources.taps.values():
-            tap.finish()
+    together = 1 if sources.taps else together  # taps hold one cotangent's gradients
+    for first, flowing in _flowing_gradients(recorder, sources, logits, cotangents, together):
         captured = dict(zip(sources.edges, flowing, strict=True))
-        row = jacobian[:, k : k + 1]  # [b, 1, P]
+        count = min(together, len(cotangents) - first)
+        rows = jacobian[:, first : first + count]  # [b, count, P]
         if plan.entries:
             by_entry = [
                 tapped[number]
                 if number in tapped
-                else _entry_gradient(found, entry, captured, records).to(dtype)
+                else _entry_gradient(found, entry, captured, records, count).to(dtype)
                 for number, entry in enumerate(plan.entries)
             ]
-            ops.jacobian_columns_(row, inputs, by_entry, plan.picks, plan.affine)
+            ops.jacobian_columns_(rows, inputs, by_entry, plan.picks, plan.affine)
         for term, x in zip(plan.dense, dense_inputs, strict=True):
-            g = _gradient(found, term.site, _flowing(captured, records, term.site))
-            _add_dense(row, found, term, x, g.to(dtype))
+            g = _gradient(found, term.site, _flowing(captured, records, term.site, count))
+            _add_dense(rows, found, term, x, g.to(dtype))
+
+
+def _flowing_gradients(
+    recorder: Recorder, sources: Sources, logits: Tensor, cotangents: Tensor, together: int
+) -> Iterator[tuple[int, list[Tensor | None]]]:
+    """The first cotangent of each pass and the gradients ``[count, ...]`` at the sources' edges.
+
+    Cotangents that cannot go together go one by one; what they fill is the same.
+    """
+    edges = list(sources.edges.values())
+    for first in range(0, len(cotangents), together):
+        some = cotangents[first : first + together]
+        if together > 1:
+            try:
+                yield first, gradients_together(logits, edges, some)
+                continue
+            except CannotTogether:
+                pass
+        one_by_one = []
+        for k, cotangent in enumerate(some, start=first):
+            with recorder.tapping(sources.taps):
+                keep = k < len(cotangents) - 1
+                one_by_one.append(output_gradients(logits, edges, cotangent, keep_graph=keep))
+            for tap in sources.taps.values():
+                tap.finish()
+        yield first, _stacked(one_by_one)
+
+
+def _stacked(one_by_one: list[list[Tensor | None]]) -> list[Tensor | None]:
+    """Gradients of each cotangent as gradients of all; a view where there is one."""
+    if len(one_by_one) == 1:
+        return [None if g is None else g.unsqueeze(0) for g in one_by_one[0]]
+    return [
+        None if gradients[0] is None else torch.stack(gradients)
+        for gradients in zip(*one_by_one, strict=True)
+    ]
 
 
 def _computing_dtype(
@@ -174,16 +212,21 @@ def _tapped_gradients(found: Trace, plan: Plan, sources: Sources) -> dict[int, T
     views = {}
     for layer, tap in sources.taps.items():
         for number in plan.taps[layer]:
-            views[number] = _gradient(found, plan.entries[number].site, tap.buffer)
+            buffer = tap.buffer.unsqueeze(0)
+            views[number] = _gradient(found, plan.entries[number].site, buffer)
     return views
 
 
-def _flowing(captured: dict[EdgeKey, Tensor | None], records: Records, site: CallSite) -> Tensor:
-    """The gradient at a call's output; its edge may be that of what the output is a view of."""
+def _flowing(
+    captured: dict[EdgeKey, Tensor | None], records: Records, site: CallSite, count: int
+) -> Tensor:
+    """The gradients at a call's output ``[count, ...]``; its edge may be that of what the output
+    is a view of."""
     flowing, output = captured.get(edge_key(edge_of(records, site))), records[site].output
     if flowing is None:  # no path from these logits: a gradient of zeros, never materialised
-        flowing = torch.zeros((), dtype=output.dtype, device=output.device).expand(output.shape)
-    return flowing.reshape(output.shape)
+        flowing = torch.zeros((), dtype=output.dtype, device=output.device)
+        flowing = flowing.expand(count, *output.shape)
+    return flowing.reshape(count, *output.shape)
 
 
 def _entry_input(found: Trace, entry: Entry, records: Records) -> Tensor:
@@ -193,10 +236,14 @@ def _entry_input(found: Trace, entry: Entry, records: Records) -> Tensor:
 
 
 def _entry_gradient(
-    found: Trace, entry: Entry, captured: dict[EdgeKey, Tensor | None], records: Records
+    found: Trace,
+    entry: Entry,
+    captured: dict[EdgeKey, Tensor | None],
+    records: Records,
+    count: int,
 ) -> Tensor:
-    """The channels of an output gradient that picks read, ``[1, b, Cg, G1, G2, G3]``."""
-    flowing = _gradient(found, entry.site, _flowing(captured, records, entry.site))
+    """The channels of output gradients that picks read, ``[count, b, Cg, G1, G2, G3]``."""
+    flowing = _gradient(found, entry.site, _flowing(captured, records, entry.site, count))
     return kept_channels(flowing, 2, entry.grad_channels)
 
 
@@ -207,14 +254,14 @@ def _channels(found: Trace, site: CallSite, leaf: str, record: Record, indices: 
 
 
 def _gradient(found: Trace, site: CallSite, flowing: Tensor) -> Tensor:
-    """The gradient at a layer's output in canonical form, with one cotangent in front."""
+    """Gradients ``[K, b * r, ...]`` at a layer's output in canonical form."""
     layer = found.layers[site.layer]
-    by_sample = flowing.unflatten(0, (-1, found.rows[site])).unsqueeze(0)  # [1, b, r, ...]
+    by_sample = flowing.unflatten(1, (-1, found.rows[site]))  # [K, b, r, ...]
     return layer.rule.gradient(layer.module, by_sample)
 
 
-def _add_dense(row: Tensor, found: Trace, term: DenseTerm, x: Tensor, g: Tensor) -> None:
+def _add_dense(rows: Tensor, found: Trace, term: DenseTerm, x: Tensor, g: Tensor) -> None:
     layer = found.layers[term.site.layer]
-    every = layer.rule.dense(layer.module, term.leaf, x, g, term.rows)  # [1, b, rows, size]
-    chosen = every.flatten(2)[:, :, term.chosen.to(every.device)]
-    row[:, :, term.columns] += chosen.transpose(0, 1).to(row.dtype)
+    every = layer.rule.dense(layer.module, term.leaf, x, g, term.rows)  # [K, b, rows, size]
+    chosen = every.flatten(2)[:, :, term.chosen.to(every.device, non_blocking=True)]
+    rows[:, :, term.columns] += chosen.transpose(0, 1).to(rows.dtype)

@@ -112,4 +112,4 @@ def kept_channels(tensor: Tensor, axis: int, channels: Tensor) -> Tensor:
     first, last = int(channels[0]), int(channels[-1])
     if last - first == len(channels) - 1:
         return tensor.narrow(axis, first, len(channels))
-    return torch.index_select(tensor, axis, channels.to(tensor.device))
+    return torch.index_select(tensor, axis, channels.to(tensor.device, non_blocking=True))
