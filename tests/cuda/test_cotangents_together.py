@@ -1,0 +1,103 @@
+"""Several cotangents in one backward pass, as on a GPU, give what one at a time gives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import vkdnw
+from tests.library.cases import CASES
+from tests.library.cases.case import Case
+from tests.library.cases.networks import residual_network
+from tests.library.comparison import assert_close
+from vkdnw.per_sample import reverse, together
+from vkdnw.weights import select
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::vkdnw.FallbackWarning"),
+    pytest.mark.filterwarnings("ignore:Using padding='same'"),
+    pytest.mark.filterwarnings("ignore:.*is deprecated"),
+]
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Makes the CPU take three cotangents at a time; the numbers of cotangents that went so."""
+    taken: list[int] = []
+
+    def counted(logits: Tensor, edges: list, cotangents: Tensor) -> list[Tensor | None]:
+        found = together.gradients_together(logits, edges, cotangents)
+        taken.append(len(cotangents))
+        return found
+
+    monkeypatch.setitem(together.AT_ONCE, "cpu", 3)
+    monkeypatch.setattr(reverse, "gradients_together", counted)
+    return taken
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_jacobian_stays(case: Case, passes: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = case.model(), case.batch()
+    options = {"weights": vkdnw.weights.spaced(3), "output": case.output}
+    found = vkdnw.jacobian(model, batch, **options)
+    monkeypatch.setitem(together.AT_ONCE, "cpu", 1)
+    expected = vkdnw.jacobian(model, batch, **options)
+    assert_close(found, expected, select(model, options["weights"]))
+
+
+def test_passes_are_as_few_as_the_limit_allows(passes: list[int]) -> None:
+    model = residual_network().double().eval()  # float64 has no native backward on a CPU
+    vkdnw.jacobian(model, torch.randn(2, 3, 8, 8, dtype=torch.float64))
+    assert passes == [3, 3]  # three logits, of each of two samples
+
+
+class OneByOne(torch.autograd.Function):
+    """A function that vmap cannot take."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return 2 * x * g if float(g.abs().max()) >= 0 else g  # vmap knows no float
+
+
+def test_an_operation_that_takes_one_cotangent_gets_one(passes: list[int]) -> None:
+    class Squared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(5, 6), nn.Linear(6, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.second(OneByOne.apply(self.first(x)))
+
+    model = Squared().double().eval()
+    x = torch.randn(3, 5, dtype=torch.float64)
+    found = vkdnw.jacobian(model, x)
+    assert passes == []
+    h = model.first(x)
+    expected = 2 * h[:, None, 0] * model.second.weight[:, 0]  # with respect to the first bias
+    torch.testing.assert_close(found[:, :, 1], expected)
+
+
+def test_native_backward_passes_take_one_at_a_time(passes: list[int]) -> None:
+    model, x = residual_network(16).eval(), torch.randn(2, 3, 8, 8)
+    found = vkdnw.jacobian(model, x)
+    assert passes == []
+    expected = vkdnw.jacobian(model.double(), x.double())
+    assert (found - expected).norm() <= 1e-4 * expected.norm()  # float32 through a few layers
+    assert passes != []
+
+
+def test_a_small_budget_lowers_the_number(passes: list[int]) -> None:
+    model, x = residual_network().double().eval(), torch.randn(2, 3, 8, 8).double()
+    with pytest.raises(MemoryError, match="one needs about") as refusal:
+        vkdnw.jacobian(model, x, max_memory=3000)
+    one_sample = int(str(refusal.value).split("one needs about ")[1].split()[0])
+    found = vkdnw.jacobian(model, x, max_memory=int(2.5 * one_sample))
+    assert passes == [2, 1, 2, 1]  # three logits, of each of two samples
+    assert_close(found, vkdnw.jacobian(model, x), select(model, vkdnw.weights.DEFAULT))
