@@ -134,7 +134,10 @@ def main(folder: Path, evaluations: int = 60, workers: int = 2) -> None:
 
     space = Staircase()
     plan = Plan(
-        evaluations=60, population=16, keys=("vkdnw", "flops"), budget=Budget(flops=300_000)
+        evaluations=evaluations,
+        population=16,
+        keys=("expressivity", "trainability", "vkdnw", "flops"),
+        budget=Budget(flops=300_000),
     )
     configuration = Configuration(batch_size=16)
     request = SearchRequest(
