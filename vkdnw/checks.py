@@ -7,7 +7,7 @@ found and what to do about it; :mod:`vkdnw.per_sample.trace` adds the checks tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from vkdnw import native
 from vkdnw.batch import Batch
 
 Output = Callable[[Any], Tensor] | str | int | None
@@ -34,11 +35,42 @@ def check_model(model: nn.Module) -> None:
                 f"parameter {name} is complex, and a derivative with respect to it is no number; "
                 "hold its real and imaginary parts as two parameters"
             )
-        _check_finite(f"parameter {name}", parameter, "initialise the model anew")
-    for name, buffer in model.named_buffers():
-        # Masks hold -inf on purpose; NaN never is.
-        if buffer.is_floating_point() and torch.isnan(buffer).any():
-            raise ValueError(f"buffer {name} holds NaN; initialise the model anew")
+    parameters = dict(model.named_parameters())
+    # A sum of magnitudes may be infinite where no number is: then each is looked at.
+    if not torch.isfinite(_magnitude(parameters.values())):
+        for name, parameter in parameters.items():
+            _check_finite(f"parameter {name}", parameter, "initialise the model anew")
+    buffers = dict(model.named_buffers())
+    # Masks hold -inf on purpose; NaN never is.
+    if torch.isnan(_magnitude(buffers.values())):
+        for name, buffer in buffers.items():
+            if buffer.is_floating_point() and torch.isnan(buffer).any():
+                raise ValueError(f"buffer {name} holds NaN; initialise the model anew")
+
+
+def check_device(model: nn.Module) -> None:
+    """Refuses a device that the native ops do not run on.
+
+    Raises:
+        ValueError: it is neither a CPU nor a CUDA device.
+        vkdnw.native.NativeLibraryError: the library holds no CUDA kernels.
+    """
+    device = next((p.device for p in _parameters(model)), None)
+    if device is None or device.type == "cpu":
+        return
+    if device.type != "cuda":
+        raise ValueError(f"the model is on {device}: expected a CPU or a CUDA device; move it")
+    native.require_cuda_kernels()
+
+
+def _parameters(model: object) -> Iterable[Tensor]:
+    return model.parameters() if isinstance(model, nn.Module) else ()
+
+
+def _magnitude(tensors: Iterable[Tensor]) -> Tensor:
+    """The sum of all magnitudes, NaN where one number is: a device is asked once for all."""
+    floating = [tensor.detach() for tensor in tensors if tensor.is_floating_point()]
+    return torch.nn.utils.get_total_norm(floating, norm_type=1.0)
 
 
 def _check_module(name: str, module: nn.Module) -> None:

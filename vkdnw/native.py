@@ -56,6 +56,20 @@ def _load(library: Path) -> None:
         ) from error
 
 
+def require_cuda_kernels() -> None:
+    """Refuses a library that was built for the CPU alone.
+
+    Raises:
+        NativeLibraryError: with what the build decided, and the command that builds it otherwise.
+    """
+    facts = read_facts()
+    if not facts.cuda_archs:
+        raise NativeLibraryError(
+            f"vkdnw was built for the CPU alone ({facts.cuda_reason}). Build it with the CUDA "
+            f"toolkit of torch's CUDA version: VKDNW_CUDA=ON {rebuild_command()}"
+        )
+
+
 def read_facts() -> BuildFacts:
     """How the library was built.
 

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from vkdnw.convolution import CHANNEL_MULTIPLE
+from vkdnw.host_copies import on_host
 from vkdnw.per_sample.capture import CallSite, Record
 from vkdnw.per_sample.graph import Node
 from vkdnw.per_sample.trace import Trace
@@ -152,8 +153,8 @@ def _norm_after(found: Trace, record: Record, makers: dict[Node, CallSite]) -> F
     if not isinstance(norm, nn.BatchNorm2d) or not _keeps_digits(norm):
         return None
     mean, inverse_std = normaliser(norm)
-    scale = norm.weight.detach().to("cpu", torch.float64) * inverse_std
-    shift = norm.bias.detach().to("cpu", torch.float64) - mean * scale
+    scale = on_host(norm.weight).double() * inverse_std
+    shift = on_host(norm.bias).double() - mean * scale
     return FoldedNorm(site.layer, scale, shift)
 
 
@@ -161,7 +162,7 @@ def _keeps_digits(norm: nn.BatchNorm2d) -> bool:
     """Whether the normalised input can be had from the output without cancellation."""
     if not norm.affine:
         return False
-    weight, bias = norm.weight.detach(), norm.bias.detach()
+    weight, bias = on_host(norm.weight), on_host(norm.bias)
     return bool((weight != 0).logical_and(bias.abs() <= MAX_OFFSET * weight.abs()).all())
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from vkdnw.host_copies import on_host
 from vkdnw.per_sample.capture import CallSite
 from vkdnw.per_sample.fusion import Fusion
 from vkdnw.per_sample.trace import Layer, Trace
@@ -190,8 +191,7 @@ def _fused_picks(
     if leaf == "bias":
         return picks
     assert isinstance(layer.module, nn.BatchNorm2d)
-    weight = layer.module.weight.detach().to("cpu", torch.float64)
-    bias = layer.module.bias.detach().to("cpu", torch.float64)
+    weight, bias = on_host(layer.module.weight).double(), on_host(layer.module.bias).double()
     return replace(picks, shift=bias[channel], scale=1 / weight[channel])
 
 

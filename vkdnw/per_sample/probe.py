@@ -148,17 +148,25 @@ def sample_rows(probe: Probe, ruled: Records) -> dict[CallSite, int]:
                     "per-sample derivatives do not exist (batch statistics? attention across "
                     "the batch?)"
                 )
-        for site, gradient in zip(sites, gradients, strict=False):
-            if gradient is None or site not in rows:
-                continue
-            if _reaches(gradient.reshape(2, -1)[1 - sample]):
-                del rows[site]
+        arrived = [
+            (site, _reaches(gradient.reshape(2, -1)[1 - sample]))
+            for site, gradient in zip(sites, gradients, strict=False)
+            if gradient is not None
+        ]
+        for site, reaches in zip(arrived, _numbers([flag for _, flag in arrived]), strict=True):
+            if reaches:
+                rows.pop(site[0], None)
     return rows
 
 
-def _reaches(gradient: Tensor) -> bool:
+def _reaches(gradient: Tensor) -> Tensor:
     """Whether a gradient arrives: NaN is what an infinite derivative makes of none."""
-    return bool(((gradient != 0) & ~gradient.isnan()).any())
+    return ((gradient != 0) & ~gradient.isnan()).any()
+
+
+def _numbers(flags: list[Tensor]) -> list[bool]:
+    """Answers of a device, which is waited for once."""
+    return torch.stack(flags).tolist() if flags else []
 
 
 def _rows(record: Record, samples: int) -> int | None:

@@ -12,7 +12,8 @@ from torch import nn
 
 from vkdnw import memory
 from vkdnw.batch import Batch, BatchLike, as_batch
-from vkdnw.checks import Output, check_batch, check_model
+from vkdnw.checks import Output, check_batch, check_device, check_model
+from vkdnw.host_copies import constants_copied
 from vkdnw.preserve import preserved
 from vkdnw.threads import one_thread
 from vkdnw.weights import Selection, Weights, select
@@ -56,6 +57,7 @@ def prepared(
     """
     model = getattr(model, "_orig_mod", model)  # torch.compile hides layers from hooks
     with one_thread() as threads, torch.inference_mode(False), torch.enable_grad():
+        check_device(model)
         check_model(model)
         selection = select(model, weights)
         check_resources(dtype, max_memory)
@@ -66,7 +68,11 @@ def prepared(
         device = next(model.parameters()).device
         budget = memory.available(device) if max_memory is None else max_memory
         # Autocast would change dtypes behind the caller's back; dtype= asks for one openly.
-        with preserved(model), torch.autocast(device.type, enabled=False):
+        with (
+            preserved(model),
+            constants_copied(model),
+            torch.autocast(device.type, enabled=False),
+        ):
             yield Problem(model, samples, output, selection, budget, threads)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from vkdnw.host_copies import on_host
 from vkdnw.rules.rule import Picks, Rule, dense_product, dense_sum, pointwise_picks
 
 
@@ -17,8 +18,7 @@ def normaliser(layer: _BatchNorm) -> tuple[Tensor, Tensor]:
     """``(mean, 1 / standard deviation)`` of each channel, float64 on the CPU."""
     assert layer.running_mean is not None
     assert layer.running_var is not None
-    mean = layer.running_mean.detach().to("cpu", torch.float64)
-    variance = layer.running_var.detach().to("cpu", torch.float64)
+    mean, variance = on_host(layer.running_mean).double(), on_host(layer.running_var).double()
     return mean, torch.rsqrt(variance + layer.eps)
 
 
