@@ -68,12 +68,20 @@ typecheck: $(INSTALLED)
 	cp -rs $(CURDIR)/search build/typecheck/vkdnw/search
 	MYPYPATH=build/typecheck $(BIN)/mypy -p vkdnw
 
-# With nvcc and no GPU: every CUDA source compiles, links, and loads beside the torch that is here.
+# With nvcc and no GPU: every CUDA source compiles without spills, links, loads beside the torch that
+# is here, and leaves the CPU ops as they were. The package of the second step is made of links.
+WITH_CUDA = build/cuda/package
+
 cuda-compile-check: $(INSTALLED)
 	$(CMAKE) -B build/cuda -DVKDNW_CUDA=COMPILE_ONLY -DPython_EXECUTABLE=$(abspath $(BIN)/python) \
 		-Dpybind11_DIR="$$($(BIN)/python -m pybind11 --cmakedir)"
 	$(BIN)/cmake --build build/cuda
-	$(BIN)/python -c 'import torch; torch.ops.load_library("build/cuda/vkdnw/_ops.so")'
+	rm -rf $(WITH_CUDA)
+	mkdir -p $(WITH_CUDA)
+	cp -rs $(CURDIR)/vkdnw $(WITH_CUDA)/vkdnw
+	ln -sf $(CURDIR)/build/cuda/vkdnw/*.so $(WITH_CUDA)/vkdnw
+	PYTHONPATH=$(WITH_CUDA) VKDNW_EXPECTED_CUDA=COMPILE_ONLY $(BIN)/pytest -q tests/cuda
+	PYTHONPATH=$(WITH_CUDA) $(BIN)/pytest -q tests/native/test_fisher.py tests/native/test_jacobian_columns.py
 
 clean:
 	rm -rf build

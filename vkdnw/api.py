@@ -53,6 +53,7 @@ def score(
     convention: Convention = "fisher",
     dtype: torch.dtype | None = None,
     max_memory: int | None = None,
+    tf32: bool = False,
 ) -> Score:
     """Scores a classifier by VKDNW (Tybl & Neumann, CVPR 2025).
 
@@ -69,7 +70,13 @@ def score(
     """
     check_options(smoothing, convention)
     with prepared(
-        model, batch, output=output, weights=weights, dtype=dtype, max_memory=max_memory
+        model,
+        batch,
+        output=output,
+        weights=weights,
+        dtype=dtype,
+        max_memory=max_memory,
+        tf32=tf32,
     ) as problem:
         found_eigenvalues, found = with_replan(
             trace(problem),
@@ -97,6 +104,7 @@ def fisher(
     convention: Convention = "fisher",
     dtype: torch.dtype | None = None,
     max_memory: int | None = None,
+    tf32: bool = False,
 ) -> Tensor:
     """The Fisher information matrix of a classifier on a batch.
 
@@ -112,7 +120,10 @@ def fisher(
             for the authors' code, ``mean_n (L_n J_n)^T (L_n J_n)``, which differs.
         dtype: computes in this dtype on a converted copy; by default in the model's own.
         max_memory: bytes that a chunk of the computation may use; by default what is free on the
-            device less a margin. The result does not depend on it beyond rounding.
+            device less a margin. The result does not depend on it beyond rounding. A GPU that runs
+            out of memory all the same goes on with smaller chunks, and a warning says so.
+        tf32: lets a GPU round the factors of float32 products to 10 bits, as torch does by default
+            for convolutions; here float32 is float32 unless this is asked for.
 
     Returns:
         ``[P, P]`` float64 on the model's device, symmetric, not multiplied by B.
@@ -123,7 +134,13 @@ def fisher(
     """
     check_options(smoothing, convention)
     with prepared(
-        model, batch, output=output, weights=weights, dtype=dtype, max_memory=max_memory
+        model,
+        batch,
+        output=output,
+        weights=weights,
+        dtype=dtype,
+        max_memory=max_memory,
+        tf32=tf32,
     ) as problem:
         matrix, found = with_replan(
             trace(problem), lambda found: fisher_matrix(problem, found, smoothing, convention)
@@ -140,6 +157,7 @@ def jacobian(
     weights: Weights = DEFAULT,
     dtype: torch.dtype | None = None,
     max_memory: int | None = None,
+    tf32: bool = False,
 ) -> Tensor:
     """Derivatives of every sample's logits with respect to P scalar parameters.
 
@@ -155,7 +173,13 @@ def jacobian(
         MemoryError: ``[B, C, P]`` or one sample does not fit ``max_memory``.
     """
     with prepared(
-        model, batch, output=output, weights=weights, dtype=dtype, max_memory=max_memory
+        model,
+        batch,
+        output=output,
+        weights=weights,
+        dtype=dtype,
+        max_memory=max_memory,
+        tf32=tf32,
     ) as problem:
         full, found = with_replan(trace(problem), lambda found: _collected(problem, found))
     _announce_fallback(found)

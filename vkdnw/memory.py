@@ -16,7 +16,8 @@ def available(device: torch.device) -> int:
     """Free bytes on ``device`` less a margin; a container's limit counts like the machine's."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        return int(MARGIN * free)
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(MARGIN * (free + held))  # what torch's allocator keeps for later is free to us
     return int(MARGIN * min(psutil.virtual_memory().available, _container()))
 
 

@@ -14,6 +14,7 @@ from vkdnw import memory
 from vkdnw.batch import Batch, BatchLike, as_batch
 from vkdnw.checks import Output, check_batch, check_device, check_model
 from vkdnw.host_copies import constants_copied
+from vkdnw.precision import float32_on
 from vkdnw.preserve import preserved
 from vkdnw.threads import one_thread
 from vkdnw.weights import Selection, Weights, select
@@ -47,6 +48,7 @@ def prepared(
     weights: Weights,
     dtype: torch.dtype | None,
     max_memory: int | None,
+    tf32: bool = False,
 ) -> Iterator[Problem]:
     """Checks the arguments and opens a problem; the caller's model is unchanged afterwards.
 
@@ -71,6 +73,7 @@ def prepared(
         with (
             preserved(model),
             constants_copied(model),
+            float32_on(device, tf32=tf32),
             torch.autocast(device.type, enabled=False),
         ):
             yield Problem(model, samples, output, selection, budget, threads)

@@ -1,0 +1,138 @@
+"""What surrounds the kernels on a GPU, as far as it shows without one."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+import vkdnw
+from vkdnw import host_copies, memory, native
+from vkdnw.host_copies import constants_copied, on_host
+from vkdnw.native import NativeLibraryError
+from vkdnw.precision import float32_on
+
+CUDA = torch.device("cuda", 0)
+OPS = ("jacobian_columns_", "fisher_accumulate_", "fisher_factor", "low_rank_spectrum")
+
+
+def test_the_library_has_cuda_kernels_exactly_where_it_was_built_with_them() -> None:
+    native.load()
+    facts = native.read_facts()
+    expected = os.environ.get("VKDNW_EXPECTED_CUDA")  # set where such a build is being checked
+    if expected is not None:
+        assert facts.cuda_mode == expected
+        assert facts.cuda_archs
+    for op in OPS:
+        there = torch._C._dispatch_has_kernel_for_dispatch_key(f"vkdnw::{op}", "CUDA")
+        assert there == bool(facts.cuda_archs), op
+
+
+def test_a_library_without_cuda_kernels_says_what_builds_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    facts = replace(native.read_facts(), cuda_archs=(), cuda_reason="no CUDA kernels: no nvcc")
+    monkeypatch.setattr(native, "read_facts", lambda: facts)
+    with pytest.raises(NativeLibraryError, match=r"CPU alone .*no nvcc.*VKDNW_CUDA=ON pip install"):
+        native.require_cuda_kernels()
+
+
+def test_a_device_that_is_neither_is_refused() -> None:
+    with pytest.raises(ValueError, match="the model is on meta: expected a CPU or a CUDA device"):
+        vkdnw.score(nn.Linear(3, 2, device="meta"), torch.ones(2, 3))
+
+
+# ---- float32 ---------------------------------------------------------------------------------
+
+
+def settings() -> tuple[object, ...]:
+    backends = torch.backends
+    return (
+        backends.cudnn.conv.fp32_precision,
+        backends.cudnn.rnn.fp32_precision,
+        backends.cuda.matmul.fp32_precision,
+        backends.cudnn.deterministic,
+    )
+
+
+def test_float32_is_ieee_unless_tf32_is_asked_for() -> None:
+    before = settings()
+    with float32_on(CUDA, tf32=False):
+        assert settings() == ("ieee", "ieee", "ieee", True)
+    assert settings() == before
+    with float32_on(CUDA, tf32=True):
+        assert settings() == ("tf32", "tf32", "tf32", True)
+    with pytest.raises(KeyError), float32_on(CUDA, tf32=False):
+        raise KeyError
+    assert settings() == before
+
+
+def test_a_cpu_call_touches_no_setting() -> None:
+    before = settings()
+    with float32_on(torch.device("cpu"), tf32=True):
+        assert settings() == before
+
+
+# ---- constants -------------------------------------------------------------------------------
+
+
+def test_constants_of_a_device_come_in_one_transfer_a_dtype(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm1d(5, affine=False), nn.Linear(2, 2))
+    transfers: list[int] = []
+    copied = host_copies._copied
+
+    def as_if_on_a_device(wanted: list[torch.Tensor]) -> dict:
+        assert wanted == []  # nothing has to be copied from a CPU
+        transfers.append(1)
+        return copied(host_copies._constants(model))
+
+    monkeypatch.setattr(host_copies, "_copied", as_if_on_a_device)
+    with constants_copied(model):
+        norm = model[0]
+        for tensor in (norm.running_mean, norm.running_var, norm.weight, norm.bias):
+            copy = on_host(tensor)
+            assert torch.equal(copy, tensor)
+            assert copy.data_ptr() != tensor.data_ptr()
+        assert not on_host(norm.weight).requires_grad
+        with torch.no_grad():
+            norm.weight.fill_(7.0)
+        assert on_host(norm.weight).tolist() == [7.0] * 3  # a copy of what was is not given out
+        other = torch.ones(2)
+        assert torch.equal(on_host(other), other)
+    assert transfers == [1]
+
+
+# ---- checks ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_one_bad_weight_among_many_is_named(bad: float) -> None:
+    model = nn.Sequential(*(nn.Linear(3, 3) for _ in range(5)))
+    with torch.no_grad():
+        model[3].bias[1] = bad
+    with pytest.raises(
+        ValueError, match=r"parameter 3\.bias holds (nan|inf) \(first at flat index 1"
+    ):
+        vkdnw.jacobian(model, torch.ones(2, 3))
+
+
+def test_weights_whose_sum_overflows_are_fine() -> None:
+    model = nn.Linear(3, 2)
+    with torch.no_grad():
+        model.weight.fill_(1e38)
+    assert vkdnw.jacobian(model, torch.zeros(2, 3)).isfinite().all()
+
+
+# ---- memory ----------------------------------------------------------------------------------
+
+
+def test_what_torch_keeps_for_itself_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 5000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 700)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 200)
+    assert memory.available(CUDA) == int(memory.MARGIN * 1500)
