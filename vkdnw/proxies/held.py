@@ -25,9 +25,10 @@ def held(model: nn.Module, mode: Mode, init: Init, seed: int) -> Iterator[None]:
     of dropout) follows from the seed.
     """
     modes = [(module, module.training) for module in model.modules()]
-    drawn = list(model.parameters()) if init != "none" else []
+    parameters = list(model.parameters())
+    drawn = parameters if init != "none" else []
     weights = [parameter.detach().clone() for parameter in drawn]
-    devices = {parameter.device.type for parameter in model.parameters()} | {"cpu"}
+    devices = {parameter.device.type for parameter in parameters} | {"cpu"}
     with preserved(model), torch.enable_grad():
         torch.manual_seed(seed)
         try:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -254,13 +255,25 @@ def _pooling(input: Tensor) -> Tensor:
 
 
 class _AveragePooling(torch.autograd.Function):
-    """3x3 average pooling of stride 1 that leaves the padding out of the count."""
+    """3x3 average pooling of stride 1 that leaves the padding out of the count.
+
+    Pooling divides the sums of neighbours by their counts, and its gradient sums what is divided by
+    counts: with counts multiplied in front and divided behind, one is the other.
+    """
 
     @staticmethod
     def forward(ctx: Any, input: Tensor) -> Tensor:
-        return F.avg_pool2d(input, 3, 1, 1, count_include_pad=False)
+        counts = _neighbours(*input.shape[2:])
+        return avg_pool3x3_input_gradient(input * counts).div_(counts)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         return avg_pool3x3_input_gradient(gradients[0].contiguous(memory_format=CHANNELS_LAST))
+
+
+@lru_cache(maxsize=16)
+def _neighbours(height: int, width: int) -> Tensor:
+    """``[H, W]``: how many pixels lie in the 3x3 window of each, itself included."""
+    ones = torch.ones(1, 1, height, width)
+    return F.avg_pool2d(ones, 3, 1, 1, divisor_override=1)[0, 0]
