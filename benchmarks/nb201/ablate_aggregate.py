@@ -61,14 +61,12 @@ def differences(
 
 
 def line(name: str, found: Vector, base: Vector, drawn: NDArray[np.float64]) -> str:
-    low, high = (
-        np.quantile(drawn, [0.025, 0.975], axis=0) if len(drawn) else np.full((2, 3), np.nan)
-    )
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
     cells = (
         f"{found[k]:.4f} {found[k] - base[k]:+.4f} [{low[k]:+.4f}, {high[k]:+.4f}]"
         for k in range(3)
     )
-    return f"{name:44} " + "   ".join(cells)
+    return f"{name:32} " + "   ".join(cells)
 
 
 def halves(ours: Vector, theirs: Vector, accuracies: Vector, top: int, splits: int) -> Vector:
@@ -94,7 +92,7 @@ def report(
     theirs = aggregate_scores(table, against).to_numpy()
     base = metrics(theirs, true, top)
     print(f"\n{accuracies.name}: {len(table):,} architectures, nDCG@{min(top, len(table))}")
-    print(line(against.name, base, base, np.empty((0, 3))))
+    print(f"{against.name:32} " + "   ".join(f"{value:.4f}{'':27}" for value in base).rstrip())
     for name, variant in variants(aggregate):
         ours = aggregate_scores(table, variant).to_numpy()
         drawn = differences(ours, theirs, true, top, options.resamples)
