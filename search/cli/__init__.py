@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from vkdnw.search.cli import doctor, evaluate, export, history, plot, predict, search, top
+from vkdnw.search.cli import doctor, evaluate, export, history, plot, predict, score, search, top
 from vkdnw.search.cli.frame import run
 
 __all__ = ["app", "main"]
@@ -23,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(search.app)
+app.command("score")(score.score)
 app.command("top")(top.top)
 app.command("evaluate")(evaluate.evaluate)
 app.command("history")(history.history)
