@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import psutil
 import torch
 
 MARGIN = 0.8  # of what is free: the rest is left to the allocator and to other processes
@@ -18,6 +17,8 @@ def available(device: torch.device) -> int:
         free, _ = torch.cuda.mem_get_info(device)
         held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(MARGIN * (free + held))  # what torch's allocator keeps for later is free to us
+    import psutil  # here: what scores on a GPU need not have it
+
     return int(MARGIN * min(psutil.virtual_memory().available, _container()))
 
 
