@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-SCHEMES = ("kaiming_normal",)
+SCHEMES = ("kaiming_normal", "normal")
 
 
 def initialise(model: nn.Module, scheme: str = "kaiming_normal", *, seed: int) -> nn.Module:
@@ -18,9 +18,11 @@ def initialise(model: nn.Module, scheme: str = "kaiming_normal", *, seed: int) -
     ``kaiming_normal`` is the paper's: weights of convolutions and linear layers from a normal
     distribution of variance 2 / fan-in (He et al., 2015), their biases zero; normalisation layers
     to weight 1, bias 0, running mean 0 and running variance 1. Other parameters keep their
-    values. The draw depends on the seed alone: it is made on the CPU in float32 by a generator of
-    its own, in the order of ``model.modules()``, whatever the model's device and dtype; the global
-    random state is left alone.
+    values. ``normal`` differs in that those weights have variance 1 (Zen-NAS).
+
+    The draw depends on the seed alone: it is made on the CPU in float32 by a generator of its own,
+    in the order of ``model.modules()``, whatever the model's device and dtype; the global random
+    state is left alone.
 
     Raises:
         ValueError: unknown scheme, or a layer whose weight is computed from other parameters; the
@@ -39,16 +41,16 @@ def initialise(model: nn.Module, scheme: str = "kaiming_normal", *, seed: int) -
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, _ConvNd | nn.Linear):
-                _kaiming_normal(module, generator)
+                _draw(module, scheme, generator)
             elif isinstance(module, _NormBase | nn.LayerNorm | nn.GroupNorm):
                 _neutral(module)
     return model
 
 
-def _kaiming_normal(module: _ConvNd | nn.Linear, generator: torch.Generator) -> None:
+def _draw(module: _ConvNd | nn.Linear, scheme: str, generator: torch.Generator) -> None:
     fan_in, _ = nn.init._calculate_fan_in_and_fan_out(module.weight)
-    draw = torch.randn(module.weight.shape, generator=generator) * math.sqrt(2.0 / fan_in)
-    module.weight.copy_(draw)
+    deviation = 1.0 if scheme == "normal" else math.sqrt(2.0 / fan_in)
+    module.weight.copy_(torch.randn(module.weight.shape, generator=generator) * deviation)
     if module.bias is not None:
         module.bias.zero_()
 

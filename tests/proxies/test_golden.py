@@ -19,14 +19,19 @@ pytestmark = needs_golden
 
 NAMES = {  # ours -> the golden file's
     "grad_norm": "grad_norm",
+    "grasp": "grasp",
+    "snip": "snip",
     "synflow": "synflow",
     "jacov": "jacov",
     "naswot": "naswot",
+    "gradsign": "gradsign",
+    "zico": "zico",
+    "ntk": "ntk",
     "expressivity": "az_expressivity",
     "progressivity": "az_progressivity",
     "trainability": "az_trainability",
 }
-SAME_IN_BOTH = {"synflow", "jacov", "naswot", "trainability"}
+SAME_IN_BOTH = {"grasp", "snip", "synflow", "jacov", "naswot", "gradsign", "trainability"}
 """Without a released convention of their own; the others differ in value or where undefined."""
 
 ABSOLUTE_IN_FLOAT32 = {"progressivity": 1e-4, "zico": 2.5}
@@ -73,8 +78,29 @@ def test_conventions_agree_where_the_published_code_is_right(case: str) -> None:
     assert default["grad_norm"] != released["grad_norm"]
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("case", CASES)
+def test_zen(case: str, dtype: torch.dtype) -> None:
+    network = golden(case, dtype, "weights_gauss.npz")
+    found = proxies.zen(network.model, network.inputs, convention="released")
+    expected = network.scores["zen"]
+    if math.isinf(expected):
+        assert found.value == -math.inf
+        assert found.reason == "the last feature map does not change with the input"
+    else:
+        assert found.value == pytest.approx(expected, abs=tolerance("zen", dtype, expected))
+    assert proxies.zen(network.model, network.inputs).value != found.value or math.isinf(expected)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_linear_region(case: str) -> None:
+    network = golden(case, torch.float64)
+    found = proxies.linear_region(network.model, network.inputs.perturbation)
+    assert found.value == network.scores["linear_region"]
+
+
 def test_parts_of_the_published_values() -> None:
-    # The scores are sums: parts that cancel would not show in them.
+    # Scores are sums over layers: parts that cancel would not show in them.
     network = golden("s3_pools", torch.float64)
     norms = network.arrays["gradnorm_per_tensor"]
     weights = [parameter.dim() > 1 for parameter in network.model.parameters()]
@@ -85,14 +111,14 @@ def test_parts_of_the_published_values() -> None:
 
 def test_a_disconnected_network_says_why_it_has_no_value() -> None:
     network = golden("s5_all_none", torch.float64)
-    names = ("jacov", "naswot", "expressivity", "progressivity")
+    names = ("jacov", "naswot", "expressivity", "progressivity", "zico", "ntk", "zen")
     found = proxies.compute(names, network.model, network.inputs, seed=0)
-    assert {name: value.value for name, value in found.items() if name == "naswot"} == {
-        "naswot": -math.inf
-    }
-    for name in ("jacov", "expressivity", "progressivity"):
-        assert math.isnan(found[name].value)
-    assert all(value.reason for value in found.values())
+    for name, value in found.items():
+        if name in ("naswot", "ntk", "zen"):
+            assert value.value == -math.inf, name
+        else:
+            assert math.isnan(value.value), name
+        assert value.reason
 
 
 def test_blocks_found_by_rule_are_the_cells() -> None:

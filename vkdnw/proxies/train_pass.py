@@ -56,19 +56,38 @@ class TrainPass:
         labels = labels.to(self.logits.device)
         key = labels.cpu().numpy().tobytes()
         if key not in self._gradients:
+            names = [name for name, _ in self._model.named_parameters()]
             loss = F.cross_entropy(self.logits, labels)
-            parameters = dict(self._model.named_parameters())
-            self._weights.wanted = True
-            found = torch.autograd.grad(
-                loss,
-                list(parameters.values()),
-                retain_graph=True,
-                allow_unused=True,
-                materialize_grads=True,
+            self._gradients[key] = dict(
+                zip(names, self._weight_gradients(loss, names), strict=True)
             )
-            self._weights.wanted = False
-            self._gradients[key] = dict(zip(parameters, found, strict=True))
         return self._gradients[key]
+
+    def per_image_gradients(self, names: list[str]) -> Tensor:
+        """d (sum of image n's logits) / d parameters, ``[B, number of their scalars]``.
+
+        One backward pass an image: BatchNorm lets every image depend on all.
+        """
+        sizes = dict(self._model.named_parameters())
+        count = sum(sizes[name].numel() for name in names)
+        rows = self.logits.new_empty(len(self.logits), count)
+        for row, logits in zip(rows, self.logits, strict=True):
+            parts = self._weight_gradients(logits.sum(), names)
+            torch.cat([part.flatten() for part in parts], out=row)
+        return rows
+
+    def _weight_gradients(self, value: Tensor, names: list[str]) -> tuple[Tensor, ...]:
+        parameters = dict(self._model.named_parameters())
+        self._weights.wanted = True
+        found = torch.autograd.grad(
+            value,
+            [parameters[name] for name in names],
+            retain_graph=True,
+            allow_unused=True,
+            materialize_grads=True,
+        )
+        self._weights.wanted = False
+        return found
 
     def feature_gradient(self, index: int, cotangent: Tensor) -> Tensor:
         """The vector-Jacobian product of feature ``index`` to the one before it, of its shape."""

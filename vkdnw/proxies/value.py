@@ -33,4 +33,4 @@ def undefined(reason: str, value: float = math.nan) -> Value:
 
 def checked(value: float, otherwise: str = "the network's numbers overflow") -> Value:
     """The value of a sum or norm; where it is not finite, that is for the reason given."""
-    return Value(value) if math.isfinite(value) else Value(value, otherwise)
+    return Value(value + 0.0) if math.isfinite(value) else Value(value, otherwise)  # no -0.0

@@ -1,0 +1,44 @@
+"""GraSP: how removing a weight changes the gradient's flow (Wang et al., ICLR 2020)."""
+
+from __future__ import annotations
+
+import torch
+
+from vkdnw.proxies.inputs import given
+from vkdnw.proxies.loss import differentiable_weights, loss_gradients
+from vkdnw.proxies.proxy import Call, Proxy
+from vkdnw.proxies.value import Value, checked
+
+
+def gradient_flow(call: Call) -> Value:
+    """-w^T H g over weights of convolutions and linear layers.
+
+    g is the gradient and H the Hessian of the mean cross-entropy, at temperature 1; the product H g
+    is the derivative of g^T g with one factor held fixed. Passes run in the model's dtype, the sum
+    in float64. Source: Wang et al., "Picking Winning Tickets Before Training by Preserving
+    Gradient Flow", equation 8, as a score by Abdelfattah et al., ICLR 2021: the minus makes higher
+    better.
+    """
+    weights = differentiable_weights(call.model)
+    images, labels = call.inputs.read("images"), given("labels", call.inputs.labels)
+    gradients = loss_gradients(call, weights, images, labels, create_graph=True)
+    flow = torch.stack([(part.detach() * part).sum() for part in gradients.values()]).sum()
+    products = torch.autograd.grad(
+        flow, list(weights.values()), allow_unused=True, materialize_grads=True
+    )
+    pairs = zip(weights.values(), products, strict=True)
+    return checked(-sum(float((w.detach().double() * product).sum()) for w, product in pairs))
+
+
+grasp = Proxy(
+    name="grasp",
+    title="GraSP",
+    reference="Wang et al., GraSP, ICLR 2020; as a score Abdelfattah et al., ICLR 2021",
+    input="images",
+    labels="real",
+    mode="train",
+    init="kaiming_normal",
+    cost="backwards",
+    undefined="never, unless numbers overflow",
+    alone=gradient_flow,
+)

@@ -1,0 +1,117 @@
+"""Zen: how much a network's features change with a small change of the input (Lin et al., 2021)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from vkdnw.proxies.proxy import Call, Proxy
+from vkdnw.proxies.train_pass import as_leaf
+from vkdnw.proxies.value import Value, undefined
+
+STEP = 0.01
+
+
+def zen_score(call: Call) -> Value:
+    """log d + sum over BatchNorms of log sqrt(mean variance).
+
+    d is the mean over the batch of the L1 norm of f(x) - f(x + 0.01 e), with x and e standard
+    normal and f the last feature map: what the last module returns that has pixels. The variances
+    are those of the channels that BatchNorm divides by on x. Passes run in the model's dtype, sums
+    in float64. Source: Lin et al., "Zen-NAS", algorithm 1. Skips are kept, unlike there: in a
+    search space of skips they are what is compared.
+
+    Released: the running variances after both passes, which are mostly their initial ones.
+    """
+    x = as_leaf(call.inputs.read("noise")).requires_grad_(False)
+    step = call.inputs.perturbation
+    if step is None:
+        step = torch.randn(x.shape, generator=call.generator("zen"))
+    with torch.no_grad():
+        plain = _observed(call.model, x)
+        moved = _observed(call.model, x + STEP * step.to(x))
+    distance = (plain.map() - moved.map()).abs().flatten(1).sum(1, dtype=torch.float64).mean()
+    terms = _running_variances(call.model) if call.released else plain.variances
+    if not float(distance) > 0:
+        return undefined("the last feature map does not change with the input", -math.inf)
+    if not all(variance > 0 for variance in terms):
+        return undefined("a BatchNorm reads a feature that does not vary", -math.inf)
+    return Value(math.log(distance) + sum(0.5 * math.log(variance) for variance in terms))
+
+
+@dataclass
+class _Observed:
+    """What a forward pass showed."""
+
+    variances: list[float] = field(default_factory=list)  # of each BatchNorm, mean over channels
+    last: Tensor | None = None
+
+    def map(self) -> Tensor:
+        if self.last is None:
+            raise ValueError(
+                "no module of the model returns a feature map [B, C, ...] with more than one "
+                "pixel; zen compares such maps"
+            )
+        return self.last
+
+    def see(self, module: nn.Module, args: tuple[Any, ...], value: Any) -> None:
+        if isinstance(value, Tensor) and value.dim() > 2 and value.shape[2:].numel() > 1:
+            self.last = value
+
+    def see_norm(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        x: Tensor = args[0]
+        channels = x.movedim(1, 0).flatten(1)  # [C, B pixels]
+        self.variances.append(float(channels.var(dim=1, correction=0).double().mean()))
+
+
+def _observed(model: nn.Module, x: Tensor) -> _Observed:
+    found = _Observed()
+    with _hooks(model, found):
+        model(x)
+    return found
+
+
+@contextmanager
+def _hooks(model: nn.Module, found: _Observed) -> Iterator[None]:
+    with ExitStack() as hooks:
+        keep: Callable[[Any], Any] = lambda handle: hooks.callback(handle.remove)  # noqa: E731
+        for module in model.modules():
+            if isinstance(module, _BatchNorm):
+                keep(module.register_forward_pre_hook(found.see_norm))
+            keep(module.register_forward_hook(found.see))
+        yield
+
+
+def _running_variances(model: nn.Module) -> list[float]:
+    found = []
+    for name, module in model.named_modules():
+        if isinstance(module, _BatchNorm):
+            if module.running_var is None:
+                raise ValueError(
+                    f"{name} keeps no running statistics, which the released convention reads; "
+                    "use convention='default'"
+                )
+            found.append(float(module.running_var.double().mean()))
+    return found
+
+
+zen = Proxy(
+    name="zen",
+    title="Zen",
+    reference="Lin et al., Zen-NAS, ICCV 2021",
+    input="noise",
+    batches=2,
+    mode="train",
+    init="normal",
+    cost="forward",
+    undefined="minus infinity where the features do not change, or a BatchNorm's input is constant",
+    released="running variances after two passes, mostly their initial ones, for the variances",
+    alone=zen_score,
+)
