@@ -3,8 +3,8 @@
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
 
+import numpy as np
 import pandas as pd
 
 from vkdnw.search.evaluate import Ranking, evaluate
@@ -18,7 +18,7 @@ class Spread:
 
     mean: float
     deviation: float
-    """Standard deviation (n - 1); 0 under one seed."""
+    """Standard deviation (n - 1); 0 under one seed. NaN, as the mean, where one seed's is."""
 
 
 @dataclass(frozen=True)
@@ -74,4 +74,6 @@ def summarise(ranking: str, dataset: str, found: Sequence[tuple[int, Agreement]]
 
 
 def _spread(values: list[float]) -> Spread:
-    return Spread(fmean(values), stdev(values) if len(values) > 1 else 0.0)
+    # NumPy's, since a metric is NaN where all scores are equal, on which statistics.stdev fails.
+    deviation = np.std(values, ddof=1) if len(values) > 1 else 0.0
+    return Spread(float(np.mean(values)), float(deviation))

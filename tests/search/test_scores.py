@@ -107,6 +107,14 @@ def test_the_spread_is_that_of_the_rankings_of_single_seeds():
     assert found.kendall.deviation > 0
 
 
+def test_a_metric_that_is_undefined_under_a_seed_has_no_spread():
+    truth = pd.DataFrame({"cifar10": [80.0, 90.0]}, index=pd.Index([A, B], name="arch"))
+    constant = [evaluation(arch, seed, zen=float(seed)) for arch in (A, B) for seed in (0, 1)]
+    (found,) = over_seeds(columns_by_seed(constant), rankings_of, truth)
+    assert math.isnan(found.kendall.mean)
+    assert math.isnan(found.kendall.deviation)
+
+
 # Published tables
 
 
