@@ -64,7 +64,7 @@ NAMED: Mapping[str, Aggregate] = {
     for aggregate in (
         Aggregate(
             "te_nas",
-            (Term(("ntk",)), Term(("linear_regions",))),
+            (Term(("ntk",)), Term(("linear_region",))),
             "Chen et al. 2021, TE-NAS: sum of ranks",
             logarithm=False,
         ),

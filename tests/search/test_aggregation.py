@@ -27,7 +27,6 @@ from vkdnw.search.aggregation import (
 GOLDEN_NAMES = {
     "vkdnw_dim": "layers",
     "vkdnw_entropy": "vkdnw",
-    "linear_region": "linear_regions",
 }
 
 VALUES = st.sampled_from([0.0, 1.0, 2.5, -3.0, math.nan, math.inf, -math.inf])
