@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.shared import GOLDEN, needs_golden
+from vkdnw import proxies
 from vkdnw.search.aggregation import (
     NAMED,
     VKDNW_SINGLE,
@@ -177,3 +178,8 @@ def test_what_cannot_be_summed_is_refused(table):
         log_rank_sum(table, {"a": math.nan})
     with pytest.raises(AggregationError, match="weights is empty"):
         log_rank_sum(table, {})
+
+
+def test_the_parts_of_named_aggregates_are_proxies():
+    parts = {part for aggregate in NAMED.values() for part in aggregate.parts}
+    assert parts <= set(proxies.names())
