@@ -101,15 +101,18 @@ class Results:
     def seconds(self, names: Sequence[str]) -> float:
         """Mean wall time of computing these values of one network under one seed.
 
-        An evaluation counts whole, with whatever else it computed, and once however many of the
-        values came from it. NaN where no evaluation computed any, as for counts.
+        Over those that have all the values which evaluations compute at all (counts follow from the
+        string). An evaluation counts whole, with whatever else it computed, and once however many
+        of the values came from it. NaN where there is nothing to take a mean of.
         """
         marks = ", ".join("?" * len(names))
         ((mean,),) = self._rows(
             "SELECT avg(total) FROM (SELECT sum(seconds) AS total FROM "
-            "(SELECT DISTINCT e.id, e.network_id, e.seed, e.seconds FROM scores s "
-            f"JOIN evaluations e ON e.id = s.evaluation_id WHERE s.name IN ({marks})) "
-            "GROUP BY network_id, seed)",
+            "(SELECT e.id, e.network_id, e.seed, e.seconds, count(*) AS names FROM scores s "
+            f"JOIN evaluations e ON e.id = s.evaluation_id WHERE s.name IN ({marks}) "
+            "GROUP BY e.id) GROUP BY network_id, seed HAVING sum(names) = "
+            f"(SELECT count(DISTINCT name) FROM scores WHERE name IN ({marks})))",
+            *names,
             *names,
         )
         return math.nan if mean is None else float(mean)
