@@ -7,6 +7,7 @@ from vkdnw.search.evaluate import Result
 from vkdnw.search.plots.figure import new_figure
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 METRICS = {"kendall": "Kendall tau-b", "spearman": "Spearman rho", "ndcg": "nDCG"}
@@ -18,26 +19,31 @@ def draw_cost(results: Sequence[Result], milliseconds: Mapping[str, float]) -> "
     ``milliseconds`` holds the time of every ranking drawn; one that takes none (a count) is drawn
     as a line across.
     """
+    drawn = [result for result in results if result.ranking in milliseconds]
     figure = new_figure(5 * len(METRICS), 4.5)
     for place, (metric, label) in enumerate(METRICS.items(), start=1):
         axes = figure.add_subplot(1, len(METRICS), place)
-        for result in results:
-            if result.ranking not in milliseconds:
-                continue
-            value, time = getattr(result, metric).value, milliseconds[result.ranking]
-            if time > 0:
-                axes.scatter(time, value, color="tab:blue", s=18)
-                axes.annotate(
-                    result.ranking, (time, value), (4, 2), textcoords="offset points", fontsize=7
-                )
-            else:
-                axes.axhline(value, color="tab:grey", linewidth=0.8, linestyle="--")
-                axes.annotate(
-                    result.ranking, (0.01, value), xycoords=("axes fraction", "data"), fontsize=7
-                )
+        for result in drawn:
+            _mark(axes, result.ranking, milliseconds[result.ranking], getattr(result, metric).value)
         axes.set_xscale("log")
+        axes.set_xlim(_limits([milliseconds[result.ranking] for result in drawn]))
         axes.set_xlabel("milliseconds per network")
         axes.set_ylabel(label)
-    if results:
-        figure.suptitle(f"Quality against cost on {results[0].dataset}")
+    if drawn:
+        figure.suptitle(f"Quality against cost on {drawn[0].dataset}")
     return figure
+
+
+def _mark(axes: "Axes", name: str, time: float, value: float) -> None:
+    if time > 0:
+        axes.scatter(time, value, color="tab:blue", s=18)
+        axes.annotate(name, (time, value), (4, 2), textcoords="offset points", fontsize=7)
+    else:
+        axes.axhline(value, color="tab:grey", linewidth=0.8, linestyle="--")
+        axes.annotate(name, (0.01, value), xycoords=("axes fraction", "data"), fontsize=7)
+
+
+def _limits(times: Sequence[float]) -> tuple[float, float]:
+    """More than a decade, so that the scale has round numbers, and room for names to the right."""
+    positive = [time for time in times if time > 0] or [1.0]
+    return min(positive) / 3, max(positive) * 6
