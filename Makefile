@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: setup search test unit-test bench lint style typecheck cuda-compile-check clean
+.PHONY: setup search test unit-test bench lint style typecheck cuda-compile-check gpu-check clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -82,6 +82,13 @@ cuda-compile-check: $(INSTALLED)
 	ln -sf $(CURDIR)/build/cuda/vkdnw/*.so $(WITH_CUDA)/vkdnw
 	PYTHONPATH=$(WITH_CUDA) VKDNW_EXPECTED_CUDA=COMPILE_ONLY $(BIN)/pytest -q tests/cuda
 	PYTHONPATH=$(WITH_CUDA) $(BIN)/pytest -q tests/native/test_fisher.py tests/native/test_jacobian_columns.py
+
+# On a machine with a GPU, torch, nvcc, cmake, ninja, pybind11 and pytest; needs no network and
+# installs nothing. Writes benchmarks/results/<gpu>.md and .json.
+GPU_PYTHON ?= python3
+
+gpu-check:
+	$(GPU_PYTHON) benchmarks/gpu/check.py
 
 clean:
 	rm -rf build
