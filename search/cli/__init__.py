@@ -9,7 +9,18 @@ from typing import Annotated
 
 import typer
 
-from vkdnw.search.cli import doctor, evaluate, export, history, plot, predict, score, search, top
+from vkdnw.search.cli import (
+    doctor,
+    evaluate,
+    export,
+    history,
+    plot,
+    predict,
+    proxies,
+    score,
+    search,
+    top,
+)
 from vkdnw.search.cli.frame import run
 
 __all__ = ["app", "main"]
@@ -30,6 +41,7 @@ app.command("history")(history.history)
 app.command("export")(export.export)
 app.command("predict")(predict.predict)
 app.command("plot")(plot.plot)
+app.command("proxies")(proxies.proxies)
 app.command("doctor")(doctor.doctor)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
 
 import torch
 from torch import nn
 
 import vkdnw.initialisation
+from vkdnw.precision import float32_on
 from vkdnw.preserve import preserved
 
 Mode = Literal["train", "eval", "none"]
@@ -21,8 +22,8 @@ def held(model: nn.Module, mode: Mode, init: Init, seed: int) -> Iterator[None]:
     """Sets the mode, draws the weights anew unless ``init`` is ``"none"``, and puts all back.
 
     On the way out weights, buffers, modes, ``requires_grad`` flags and the random state are what
-    they were. Inside, gradients are recorded, autocast is off, and the global random state (that
-    of dropout) follows from the seed.
+    they were. Inside, gradients are recorded, autocast is off, float32 on a GPU is not rounded to
+    TF32, and the global random state (that of dropout) follows from the seed.
     """
     modes = [(module, module.training) for module in model.modules()]
     parameters = list(model.parameters())
@@ -36,7 +37,7 @@ def held(model: nn.Module, mode: Mode, init: Init, seed: int) -> Iterator[None]:
                 vkdnw.initialisation.initialise(model, init, seed=seed)
             if mode != "none":
                 model.train(mode == "train")
-            with _without_autocast(sorted(devices)):
+            with _without_autocast(sorted(devices)), _exact_float32(parameters):
                 yield
         finally:
             for module, training in modes:
@@ -53,3 +54,8 @@ def _without_autocast(devices: list[str]) -> Iterator[None]:
         return
     with torch.autocast(devices[0], enabled=False), _without_autocast(devices[1:]):
         yield
+
+
+def _exact_float32(parameters: list[nn.Parameter]) -> AbstractContextManager[None]:
+    device = parameters[0].device if parameters else torch.device("cpu")
+    return float32_on(device, tf32=False)

@@ -7,9 +7,9 @@ from typing import Literal
 
 from torch import Tensor
 
-Source = Literal["noise", "images", "images or noise", "ones", "none"]
+Source = Literal["noise", "images", "images or noise", "ones", "shape", "none"]
 """What a proxy reads: standard normal noise, real images, images where there are any and noise
-otherwise, a single input of ones, or no input."""
+otherwise, a single input of ones, one sample of which only the shape counts, or no input."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Inputs:
         images = self.images
         if source == "images" or (source == "images or noise" and images is not None):
             return given("images", images)
-        only_shape = source in ("ones", "none") and self.noise is None
+        only_shape = source in ("ones", "shape") and self.noise is None
         return given("noise", images if only_shape else self.noise)
 
 

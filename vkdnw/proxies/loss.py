@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vkdnw.checks import check_logits, pick_logits
-from vkdnw.proxies.layers import multiplying_weights
 from vkdnw.proxies.proxy import Call
 from vkdnw.proxies.train_pass import as_leaf
+from vkdnw.proxies.weight_layers import multiplying_weights
 
 
 def differentiable_weights(model: nn.Module) -> dict[str, nn.Parameter]:

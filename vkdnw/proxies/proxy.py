@@ -117,7 +117,7 @@ class Proxy:
 
     def check(self, inputs: Inputs) -> None:
         """Refuses inputs that lack what this proxy reads. Raises ValueError."""
-        if self.cost == "none":
+        if self.input == "none":
             return
         wanted = ["labels"] if self.labels == "real" else []
         if self.labels == "real" and self.batches == 2:

@@ -19,7 +19,7 @@ def multiply_adds(call: Call) -> Value:
     Convolutions, matrix products and attention count, by torch's formulas
     (``torch.utils.flop_counter``); normalisation, activations, pooling and biases do not.
     """
-    sample = call.inputs.read("none")[:1].detach().clone()
+    sample = call.inputs.read("shape")[:1].detach().clone()
     with torch.no_grad(), _Counter() as counter:
         call.model(sample)
     return Value(counter.total / 2)
@@ -47,7 +47,7 @@ flops = Proxy(
     name="flops",
     title="FLOPs",
     reference="multiply-adds of one sample",
-    input="none",
+    input="shape",
     mode="eval",
     init="none",
     cost="forward",

@@ -7,10 +7,10 @@ import math
 from torch import Tensor
 
 from vkdnw.proxies.draws import random_labels
-from vkdnw.proxies.layers import multiplying_weights
 from vkdnw.proxies.proxy import Call, Proxy
 from vkdnw.proxies.train_pass import TrainPass
 from vkdnw.proxies.value import Value, checked
+from vkdnw.proxies.weight_layers import multiplying_weights
 
 
 def gradient_norm(shared: TrainPass, call: Call) -> Value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vkdnw.proxies.inputs import given
 from vkdnw.proxies.loss import differentiable_weights, loss_gradients
@@ -21,11 +22,12 @@ def gradient_flow(call: Call) -> Value:
     """
     weights = differentiable_weights(call.model)
     images, labels = call.inputs.read("images"), given("labels", call.inputs.labels)
-    gradients = loss_gradients(call, weights, images, labels, create_graph=True)
-    flow = torch.stack([(part.detach() * part).sum() for part in gradients.values()]).sum()
-    products = torch.autograd.grad(
-        flow, list(weights.values()), allow_unused=True, materialize_grads=True
-    )
+    with sdpa_kernel(SDPBackend.MATH):  # the attention that can be differentiated twice
+        gradients = loss_gradients(call, weights, images, labels, create_graph=True)
+        flow = torch.stack([(part.detach() * part).sum() for part in gradients.values()]).sum()
+        products = torch.autograd.grad(
+            flow, list(weights.values()), allow_unused=True, materialize_grads=True
+        )
     pairs = zip(weights.values(), products, strict=True)
     return checked(-sum(float((w.detach().double() * product).sum()) for w, product in pairs))
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from vkdnw.proxies.inputs import given
-from vkdnw.proxies.layers import multiplying_weights
 from vkdnw.proxies.proxy import Call, Proxy
 from vkdnw.proxies.train_pass import TrainPass
 from vkdnw.proxies.value import Value, checked
+from vkdnw.proxies.weight_layers import multiplying_weights
 
 
 def connection_sensitivity(shared: TrainPass, call: Call) -> Value:

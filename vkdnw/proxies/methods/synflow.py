@@ -6,9 +6,9 @@ import torch
 from torch.func import functional_call
 
 from vkdnw.checks import pick_logits
-from vkdnw.proxies.layers import multiplying_weights, without_normalisation
 from vkdnw.proxies.proxy import Call, Proxy
 from vkdnw.proxies.value import Value, checked
+from vkdnw.proxies.weight_layers import multiplying_weights, without_normalisation
 
 
 def synaptic_flow(call: Call) -> Value:
