@@ -173,7 +173,8 @@ def mobilenetv2(
     refused. Every network is scored once; one that fails is recorded and the search goes on.
     `vkdnw export` writes a network that was found as a file.
     """
-    from vkdnw.search.evolution.latency import TimedScorer
+    from vkdnw.proxies.registry import proxy
+    from vkdnw.search.evolution.latency import LATENCY, TimedScorer
     from vkdnw.search.evolution.run import SearchRequest, search
     from vkdnw.search.inputs import input_digests
     from vkdnw.search.scoring import Scorer
@@ -205,6 +206,9 @@ def mobilenetv2(
             seed=seed,
             score_seed=score_seed,
         )
+        for name in plan.names:
+            if name != LATENCY:
+                proxy(name)
         configuration = Configuration(
             batch_size=batch_size,
             data=None if data is None else str(data),
@@ -230,7 +234,7 @@ def mobilenetv2(
         inputs={score_seed: input_digests(configuration, resolution, score_seed)},
         scorer=(
             TimedScorer(scorer, space, target_resolution, plan.budget.latency)
-            if "latency" in plan.names
+            if LATENCY in plan.names
             else scorer
         ),
         workers=workers,

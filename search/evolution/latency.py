@@ -9,6 +9,8 @@ from statistics import median
 from vkdnw.search.evaluation import Scored, Task
 from vkdnw.search.space import SearchSpace
 
+LATENCY = "latency"
+"""The name of the value."""
 WARM_UP = 3
 REPEATS = 10
 """Runs that are timed; their median is the latency."""
@@ -31,16 +33,16 @@ class TimedScorer:
     """Seconds; None scores every network."""
 
     def __call__(self, task: Task) -> Scored:
-        rest = replace(task, names=tuple(name for name in task.names if name != "latency"))
+        rest = replace(task, names=tuple(name for name in task.names if name != LATENCY))
         seconds = latency(self.space, task.network, self.resolution)
         if self.bound is None or seconds <= self.bound:
             scored = self.scorer(rest)
-            return replace(scored, values={**scored.values, "latency": seconds})
+            return replace(scored, values={**scored.values, LATENCY: seconds})
         from vkdnw.search.store import now
 
         reason = f"not computed: the latency of {seconds:.3g} s is over {self.bound:g} s"
         return Scored(
-            values={**dict.fromkeys(rest.names, math.nan), "latency": seconds},
+            values={**dict.fromkeys(rest.names, math.nan), LATENCY: seconds},
             started_at=now(),
             seconds=0.0,
             reasons=dict.fromkeys(rest.names, reason),

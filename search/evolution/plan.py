@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 StrategyName = Literal["evolution", "ageing", "random"]
 Opposed = Literal["flops", "parameters", "latency"]
 
-COSTS = ("flops", "parameters", "layers")
+COSTS = ("flops", "parameters", "layers", "depth")
 """Keys that an architecture's string tells; every other key is a value that is computed."""
 PAPER_KEYS = ("flops", "expressivity", "progressivity", "trainability", "vkdnw")
 """What the paper's search in the MobileNetV2 space ranks by; FLOPs are its complexity."""

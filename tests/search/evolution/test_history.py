@@ -107,6 +107,7 @@ def test_the_command_searches_and_goes_on(tmp_path: Path, capsys) -> None:
         (["--flops", "0"], "a budget of flops must be positive, got 0"),
         (["--strategy", "random", "--pareto", "flops"], "not by 'random'"),
         (["--rank-by", "flops,flops"], "ranked once"),
+        (["--rank-by", "flops,luck"], "no proxy is named 'luck'"),
     ],
 )
 def test_wrong_usage_is_refused(tmp_path: Path, capsys, options, message) -> None:
