@@ -1,4 +1,4 @@
-"""Data gradients of 3x3 and 1x1 convolutions on the CPU, the backward of a ReLU in front included.
+"""Data gradients of convolutions on the CPU, the backward of a ReLU in front included.
 
 The forward of the ReLU keeps one bit of each number, which is all that its backward needs::
 
@@ -14,6 +14,8 @@ The forward of the ReLU keeps one bit of each number, which is all that its back
 
     grad_x = conv1x1_input_gradient(grad_output, conv.weight, mask)
 
+:func:`strided_conv_input_gradient` takes any kernel and stride, by the direct algorithm.
+
 Winograd's F(4x4, 3x3) multiplies four times less than the direct algorithm and rounds a little
 more. In a backward pass that is harmless: it is linear, and no ReLU decides anything by the sign of
 what is computed here. The compiled library is loaded on the first call. The ops have no
@@ -24,6 +26,8 @@ interpolation points are chosen for accuracy (csrc/kernels/winograd3x3_transform
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -135,6 +139,47 @@ def conv1x1_input_gradient(grad: Tensor, weight: Tensor, mask: Tensor | None = N
     return result
 
 
+def strided_conv_input_gradient(
+    grad: Tensor,
+    weight: Tensor,
+    mask: Tensor | None,
+    size: Sequence[int],
+    stride: int,
+    padding: int,
+) -> Tensor:
+    """Gradient with respect to the input of a convolution with a stride, and of the ReLU before it.
+
+    The convolution has one group and no dilation, and stride and padding (zeros) of both axes are
+    equal. Where the mask is clear, the result is 0. A NaN or an infinity in `grad` reaches the
+    pixels that its output depends on only.
+
+    Sums are taken in float32, over the kernel and Co upwards. The bits of the result do not depend
+    on the number of threads, nor on what else is in the batch.
+
+    Args:
+        grad: [N, Co, Ho, Wo] float32 channels_last, gradient of the convolution's output.
+        weight: [Kh, Kw, Co, Ci] float32 contiguous: `conv.weight.permute(2, 3, 0, 1)`; Co and Ci
+            multiples of 16.
+        mask: [M, H, W, Ci / 8] uint8 contiguous, from :func:`rectify` of the ReLU's input. N is a
+            multiple of M; sample n has mask n % M. None for no ReLU.
+        size: (H, W) of the input, from which the convolution makes Ho, Wo.
+        stride: at least 1.
+        padding: at least 0.
+
+    Returns:
+        [N, Ci, H, W] float32 channels_last.
+
+    Raises:
+        ValueError: sizes, dtypes, devices or layouts that are not as above.
+        NativeLibraryError: the compiled library is missing or does not fit this machine.
+    """
+    load()
+    result: Tensor = torch.ops.vkdnw.strided_conv_input_gradient(
+        grad, weight, mask, size[0], size[1], stride, padding
+    )
+    return result
+
+
 def _fake_rectify(x: Tensor) -> tuple[Tensor, Tensor]:
     samples, channels, height, width = x.shape
     mask = x.new_empty((samples, height, width, channels // 8), dtype=torch.uint8)
@@ -153,6 +198,23 @@ def _fake_1x1_gradient(grad: Tensor, weight: Tensor, mask: Tensor | None) -> Ten
     return _fake_gradient(grad, channels=weight.shape[1])
 
 
+def _fake_strided_gradient(
+    grad: Tensor,
+    weight: Tensor,
+    mask: Tensor | None,
+    height: int,
+    width: int,
+    stride: int,
+    padding: int,
+) -> Tensor:
+    return torch.empty(
+        (grad.shape[0], weight.shape[3], height, width),
+        dtype=grad.dtype,
+        device=grad.device,
+        memory_format=torch.channels_last,
+    )
+
+
 def _fake_gradient(grad: Tensor, channels: int) -> Tensor:
     samples, _, height, width = grad.shape
     return torch.empty(
@@ -169,6 +231,7 @@ load = fake_kernels.loader(
         "vkdnw::winograd_weights": _fake_weights,
         "vkdnw::conv3x3_input_gradient": _fake_3x3_gradient,
         "vkdnw::conv1x1_input_gradient": _fake_1x1_gradient,
+        "vkdnw::strided_conv_input_gradient": _fake_strided_gradient,
     }
 )
 """Loads the library. The functions call it; code that is compiled with `fullgraph=True`, or that

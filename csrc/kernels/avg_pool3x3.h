@@ -23,6 +23,7 @@ struct InputGradient {
   int64_t channels;
   const float* grad;  // [samples, height, width, channels]
   float* result;      // the same
+  bool add;           // to what is there, instead of writing
 
   int64_t rows() const { return samples * height; }
 };
@@ -43,7 +44,7 @@ struct Window {
 // One row of the result, for the channels in one vector of kBytes. Rows is the number of rows in
 // the window: at the border of the image, rows that are not there must not turn an infinity to NaN.
 template <int Rows, int64_t kBytes>
-void sum_window(const Window& window, int64_t width, int64_t channels, float* result) {
+void sum_window(const Window& window, int64_t width, int64_t channels, float* result, bool add) {
   using Vector = Simd<float, kBytes>;
   const auto column = [&](int64_t x) {
     const float* pixel = window.grad + x * channels;
@@ -57,7 +58,8 @@ void sum_window(const Window& window, int64_t width, int64_t channels, float* re
   Vector here = column(0);
   for (int64_t x = 0; x < width; ++x) {
     const Vector right = x + 1 < width ? column(x + 1) : Vector{};
-    store_simd<kBytes>(result + x * channels, left + here + right);
+    const Vector before = add ? load_simd<kBytes>(result + x * channels) : Vector{};
+    store_simd<kBytes>(result + x * channels, before + (left + here + right));
     left = here;
     here = right;
   }
@@ -65,14 +67,14 @@ void sum_window(const Window& window, int64_t width, int64_t channels, float* re
 
 // One row of the result, all channels.
 template <int Rows>
-void row_gradient(Window window, int64_t width, int64_t channels, float* result) {
+void row_gradient(Window window, int64_t width, int64_t channels, float* result, bool add) {
   constexpr int64_t kLanes = kNativeBytes / 4;
   int64_t channel = 0;
   for (; channel + kLanes <= channels; channel += kLanes, window.grad += kLanes) {
-    sum_window<Rows, kNativeBytes>(window, width, channels, result + channel);
+    sum_window<Rows, kNativeBytes>(window, width, channels, result + channel, add);
   }
   for (; channel < channels; ++channel, ++window.grad) {
-    sum_window<Rows, 4>(window, width, channels, result + channel);
+    sum_window<Rows, 4>(window, width, channels, result + channel, add);
   }
 }
 
@@ -92,7 +94,7 @@ inline void input_gradient(const InputGradient& problem, int64_t first, int64_t 
       window.factors[i - top] = inverse_count(i, problem.height);
     }
     kByRows[bottom - top](window, problem.width, problem.channels,
-                          problem.result + row * row_stride);
+                          problem.result + row * row_stride, problem.add);
   }
 }
 

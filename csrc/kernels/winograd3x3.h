@@ -1,45 +1,61 @@
-// Data gradient of a 3x3 convolution (stride 1, padding 1, no dilation, no groups) on NHWC float32
-// by Winograd's F(4x4, 3x3), with the backward of the ReLU in front of the convolution folded in.
+// Data gradients of 3x3 convolutions (stride 1, padding 1, no dilation, no groups) of one input on
+// NHWC float32 by Winograd's F(4x4, 3x3), with the backward of the ReLU in front of them folded in.
 //
 // The images are cut into 4x4 tiles. A block of tiles goes through three steps, and what lies in
 // between never leaves the core's cache:
 //
-//   patches   [36][grad channels / b][tiles][b]   transformed 6x6 patches of the gradient
-//   products  [36][channels / b][tiles][b]        patches x weights, 36 matrix products
+//   patches   [36][grad channels / b][tiles][b]   transformed 6x6 patches of each gradient
+//   products  [36][channels / b][tiles][b]        sums of patches x weights, 36 matrix products
 //   result                                        transformed back, masked, stored
 //
-// with b = kChannelBlock. A tile goes through the same operations in the same order wherever it
-// lies in a block, so neither the block size nor the number of threads shows in the result.
+// with b = kChannelBlock. Convolutions that read one input share the way back, those whose outputs
+// were added up share the way there (Source::patches). A tile goes through the same operations in
+// the same order wherever it lies in a block, so neither the block size nor the number of threads
+// shows in the result.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 #include "kernels/aligned_buffer.h"
-#include "kernels/relu_mask.h"
+#include "kernels/gradient_target.h"
 #include "kernels/winograd3x3_product.h"
 #include "kernels/winograd3x3_transforms.h"
 
 namespace vkdnw::winograd {
 
-// One data gradient. Sample n is masked by sample n % mask_samples of the mask, which is as
-// kernels/relu_mask.h has it and may be null. Both channel counts are multiples of kChannelBlock,
-// and with a mask, `channels` also of 8.
+// The output gradient of one convolution.
+struct Source {
+  int64_t channels;
+  const float* grad;     // [samples, height, width, channels]
+  const float* weights;  // [kPositions, input channels / kChannelBlock, channels, kChannelBlock]
+  // Room for the patches of all blocks of tiles, patches_size() numbers each, to be used again by
+  // other convolutions of the same gradient; or null.
+  float* patches;
+  bool transformed;  // whether the patches are there
+};
+
+// The sum of the data gradients of one convolution or several that read the same input. All
+// channel counts are multiples of kChannelBlock, and with a mask, `channels` also of 8.
 struct InputGradient {
   int64_t samples;
   int64_t height;
   int64_t width;
-  int64_t grad_channels;
   int64_t channels;
-  const float* grad;     // [samples, height, width, grad_channels]
-  const float* weights;  // [kPositions, channels / kChannelBlock, grad_channels, kChannelBlock]
-  const uint8_t* mask;   // [mask_samples, height, width, channels / 8]
-  int64_t mask_samples;
-  float* result;  // [samples, height, width, channels]
+  std::vector<Source> sources;
+  GradientTarget target;
 
   int64_t tile_rows() const { return (height + kTile - 1) / kTile; }
   int64_t tile_columns() const { return (width + kTile - 1) / kTile; }
   int64_t tiles() const { return samples * tile_rows() * tile_columns(); }
+  int64_t depth() const {
+    int64_t channels = 0;
+    for (const Source& source : sources) {
+      channels += source.channels;
+    }
+    return channels;
+  }
 };
 
 // From the weights of the forward convolution, [grad_channels, channels, 3, 3] contiguous, to
@@ -62,11 +78,23 @@ inline void transform_gradient_weights(const float* weight, int64_t grad_channel
 
 // Tiles that are taken through the three steps together: enough to use each weight that is fetched
 // a few times, few enough for patches and products to stay in half a megabyte of cache.
+inline constexpr int64_t kMostTiles = 24;
+
 inline int64_t tiles_per_block(const InputGradient& problem) {
-  constexpr int64_t kMostTiles = 24;
   constexpr int64_t kCacheFloats = 128 * 1024;
-  const int64_t floats = kPositions * (problem.grad_channels + problem.channels);
+  const int64_t floats = kPositions * (problem.depth() + problem.channels);
   return std::clamp<int64_t>(kCacheFloats / floats, 1, kMostTiles);
+}
+
+// Between positions. The odd block keeps powers of two away, at which the 36 numbers of a patch
+// would compete for one set of the cache.
+inline int64_t position_stride(int64_t block_tiles, int64_t channels) {
+  return block_tiles * channels + kChannelBlock;
+}
+
+// Numbers of the patches of one block of tiles.
+inline int64_t patches_size(int64_t block_tiles, int64_t channels) {
+  return kPositions * position_stride(block_tiles, channels);
 }
 
 class InputGradientWorker {
@@ -74,24 +102,23 @@ class InputGradientWorker {
   explicit InputGradientWorker(const InputGradient& problem)
       : InputGradientWorker(problem, tiles_per_block(problem)) {}
 
+  // Sources with room for their patches need the number of tiles that the room was made for.
   InputGradientWorker(const InputGradient& problem, int64_t block_tiles)
       : problem_(problem),
         block_tiles_(block_tiles),
-        patch_stride_(padded_stride(problem.grad_channels)),
-        product_stride_(padded_stride(problem.channels)),
-        patches_(kPositions * patch_stride_),
-        products_(kPositions * product_stride_) {}
+        product_stride_(position_stride(block_tiles, problem.channels)),
+        patches_(own_patches_size()),
+        products_(kPositions * product_stride_),
+        factors_(problem.sources.size()) {}
 
   // Computes tiles [first, last) of problem.tiles(), counted along rows, then columns, then
-  // samples.
+  // samples; with patches to be used again, first is a multiple of the block's size.
   void run(int64_t first, int64_t last) {
     Tile load = tile_at(first);
     Tile store = load;
     for (int64_t begin = first; begin < last; begin += block_tiles_) {
       const int64_t count = std::min(block_tiles_, last - begin);
-      for (int64_t slot = 0; slot < count; ++slot, advance(load)) {
-        load_patch(load, slot);
-      }
+      load_patches(load, begin / block_tiles_, count);
       for (int64_t position = 0; position < kPositions; ++position) {
         multiply_position(position, count);
       }
@@ -107,6 +134,14 @@ class InputGradientWorker {
     int64_t y;
     int64_t x;
   };
+
+  int64_t own_patches_size() const {
+    int64_t size = 0;
+    for (const Source& source : problem_.sources) {
+      size += source.patches == nullptr ? patches_size(block_tiles_, source.channels) : 0;
+    }
+    return size;
+  }
 
   Tile tile_at(int64_t index) const {
     const int64_t columns = problem_.tile_columns();
@@ -128,65 +163,83 @@ class InputGradientWorker {
     }
   }
 
-  // Between positions. The odd block keeps powers of two away, at which the 36 numbers of a patch
-  // would compete for one set of the cache.
-  int64_t padded_stride(int64_t channels) const { return block_tiles_ * channels + kChannelBlock; }
+  // The patches of one block of tiles of every source; moves `tile` behind the block.
+  void load_patches(Tile& tile, int64_t block, int64_t count) {
+    const Tile first = tile;
+    float* own = patches_.data();
+    for (std::size_t i = 0; i < factors_.size(); ++i) {
+      const Source& source = problem_.sources[i];
+      const int64_t size = patches_size(block_tiles_, source.channels);
+      float* patches = source.patches == nullptr ? own : source.patches + block * size;
+      own += source.patches == nullptr ? size : 0;
+      factors_[i] = {.depth_blocks = source.channels / kChannelBlock,
+                     .patches = patches,
+                     .weights = source.weights};
+      tile = first;
+      for (int64_t slot = 0; slot < count; ++slot, advance(tile)) {
+        if (!source.transformed) {
+          load_patch(source, tile, patches + slot * kChannelBlock);
+        }
+      }
+    }
+  }
 
-  void load_patch(const Tile& tile, int64_t slot) {
-    const int64_t channels = problem_.grad_channels;
+  void load_patch(const Source& source, const Tile& tile, float* target) {
+    const int64_t channels = source.channels;
+    const int64_t stride = position_stride(block_tiles_, channels);
     const int64_t y = tile.y - 1;
     const int64_t x = tile.x - 1;
     const bool inside =
         y >= 0 && y + kPatch <= problem_.height && x >= 0 && x + kPatch <= problem_.width;
-    const int64_t first_pixel = (tile.sample * problem_.height + y) * problem_.width + x;
-    float* target = patches_.data() + slot * kChannelBlock;
+    const float* first =
+        source.grad + ((tile.sample * problem_.height + y) * problem_.width + x) * channels;
     for (int64_t c = 0; c < channels; c += kChannelBlock, target += block_tiles_ * kChannelBlock) {
       if (inside) {
-        transform_patch(problem_.grad + first_pixel * channels + c, problem_.width * channels,
-                        channels, target, patch_stride_);
+        transform_patch(first + c, problem_.width * channels, channels, target, stride);
       } else {
-        copy_padded(first_pixel, y, x, c);
-        transform_patch(padded_[0][0], kPatch * kChannelBlock, kChannelBlock, target,
-                        patch_stride_);
+        copy_padded(first + c, channels, y, x);
+        transform_patch(padded_[0][0], kPatch * kChannelBlock, kChannelBlock, target, stride);
       }
     }
   }
 
   // Copies a patch that sticks out of the image, with zeros there. Its first pixel is (y, x).
-  void copy_padded(int64_t first_pixel, int64_t y, int64_t x, int64_t channel) {
-    for (int64_t i = 0; i < kPatch; ++i) {
-      const bool row_inside = y + i >= 0 && y + i < problem_.height;
-      for (int64_t j = 0; j < kPatch; ++j) {
-        const bool inside = row_inside && x + j >= 0 && x + j < problem_.width;
-        const int64_t pixel = first_pixel + i * problem_.width + j;
-        store_channels(padded_[i][j],
-                       inside
-                           ? load_channels(problem_.grad + pixel * problem_.grad_channels + channel)
-                           : Channels{});
+  void copy_padded(const float* first, int64_t channels, int64_t y, int64_t x) {
+    const int64_t top = std::max<int64_t>(0, -y);
+    const int64_t bottom = std::min(kPatch, problem_.height - y);
+    const int64_t left = std::max<int64_t>(0, -x);
+    const int64_t right = std::min(kPatch, problem_.width - x);
+    std::fill_n(padded_[0][0], kPositions * kChannelBlock, 0.0f);
+    for (int64_t i = top; i < bottom; ++i) {
+      const float* row = first + i * problem_.width * channels;
+      for (int64_t j = left; j < right; ++j) {
+        store_channels(padded_[i][j], load_channels(row + j * channels));
       }
     }
   }
 
+  // Moves the factors on to the next position.
   void multiply_position(int64_t position, int64_t tiles) {
-    multiply({.depth_blocks = problem_.grad_channels / kChannelBlock,
-              .patches = patches_.data() + position * patch_stride_,
+    multiply({.factors = factors_.data(),
+              .factor_count = static_cast<int64_t>(factors_.size()),
               .patches_stride = block_tiles_ * kChannelBlock,
-              .weights = problem_.weights + position * problem_.grad_channels * problem_.channels,
               .products = products_.data() + position * product_stride_,
               .products_stride = block_tiles_ * kChannelBlock},
              tiles, problem_.channels / kChannelBlock);
+    for (Factors& factors : factors_) {
+      const int64_t channels = factors.depth_blocks * kChannelBlock;
+      factors.patches += position_stride(block_tiles_, channels);
+      factors.weights += channels * problem_.channels;
+    }
   }
 
   void store_tile(const Tile& tile, int64_t slot) {
     const int64_t channels = problem_.channels;
-    const int64_t first_pixel = tile.y * problem_.width + tile.x;
-    const int64_t image = problem_.height * problem_.width;
-    float* target = problem_.result + (tile.sample * image + first_pixel) * channels;
-    const uint8_t* mask = nullptr;
-    if (problem_.mask != nullptr) {
-      const int64_t sample = tile.sample % problem_.mask_samples;
-      mask = problem_.mask + (sample * image + first_pixel) * channels / 8;
-    }
+    const int64_t numbers = problem_.height * problem_.width * channels;
+    const int64_t first = (tile.y * problem_.width + tile.x) * channels;
+    float* target = problem_.target.data + tile.sample * numbers + first;
+    const uint8_t* mask = problem_.target.mask_of(tile.sample, numbers);
+    mask = mask == nullptr ? nullptr : mask + first / 8;
     const int64_t rows = std::min(kTile, problem_.height - tile.y);
     const int64_t columns = std::min(kTile, problem_.width - tile.x);
     const float* products = products_.data() + slot * kChannelBlock;
@@ -194,22 +247,33 @@ class InputGradientWorker {
          c += kChannelBlock, products += block_tiles_ * kChannelBlock) {
       Channels pixels[kTile][kTile];
       transform_products(products, product_stride_, pixels);
-      for (int64_t i = 0; i < rows; ++i) {
-        for (int64_t j = 0; j < columns; ++j) {
-          const int64_t offset = (i * problem_.width + j) * channels + c;
-          store_channels(target + offset,
-                         mask == nullptr ? pixels[i][j] : relu::masked(pixels[i][j], mask, offset));
-        }
+      if (rows == kTile && columns == kTile) {  // a copy that keeps them in registers
+        store_pixels(pixels, kTile, kTile, target, c, mask);
+      } else {
+        store_pixels(pixels, rows, columns, target, c, mask);
+      }
+    }
+  }
+
+  [[gnu::always_inline]] void store_pixels(const Channels pixels[kTile][kTile], int64_t rows,
+                                           int64_t columns, float* target, int64_t channel,
+                                           const uint8_t* mask) const {
+#pragma GCC unroll 4
+    for (int64_t i = 0; i < rows; ++i) {
+#pragma GCC unroll 4
+      for (int64_t j = 0; j < columns; ++j) {
+        store_gradient(target, (i * problem_.width + j) * problem_.channels + channel, pixels[i][j],
+                       mask, problem_.target.add);
       }
     }
   }
 
   const InputGradient& problem_;
   int64_t block_tiles_;
-  int64_t patch_stride_;
   int64_t product_stride_;
   AlignedBuffer<float> patches_;
   AlignedBuffer<float> products_;
+  std::vector<Factors> factors_;  // of the block and the position at hand
   alignas(kNativeBytes) float padded_[kPatch][kPatch][kChannelBlock];
 };
 

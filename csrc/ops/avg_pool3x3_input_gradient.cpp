@@ -14,7 +14,8 @@ avg_pool::InputGradient checked_pool_gradient(const torch::stable::Tensor& grad)
           .width = grad.size(3),
           .channels = grad.size(1),
           .grad = static_cast<const float*>(grad.const_data_ptr()),
-          .result = nullptr};
+          .result = nullptr,
+          .add = false};
 }
 
 STABLE_TORCH_LIBRARY_FRAGMENT(vkdnw, m) {

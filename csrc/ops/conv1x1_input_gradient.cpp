@@ -18,18 +18,16 @@ conv1x1::InputGradient checked_conv1x1_gradient(const Tensor& grad, const Tensor
           " output channels; pass the weight of the layer whose output this is "
           "the gradient of");
   const int64_t channels = weight.size(1);
-  const int64_t image = grad.size(2) * grad.size(3);
   if (mask.has_value()) {
-    require_relu_mask(*mask, grad, channels);
+    require_relu_mask(*mask, {grad.size(0), channels, grad.size(2), grad.size(3)});
   }
-  return {.pixels = grad.size(0) * image,
-          .grad_channels = grad.size(1),
+  return {.samples = grad.size(0),
+          .pixels = grad.size(2) * grad.size(3),
           .channels = channels,
-          .grad = static_cast<const float*>(grad.const_data_ptr()),
-          .weights = nullptr,
-          .mask = mask ? static_cast<const uint8_t*>(mask->const_data_ptr()) : nullptr,
-          .mask_pixels = mask ? mask->size(0) * image : 0,
-          .result = nullptr};
+          .sources = {{.channels = grad.size(1),
+                       .grad = static_cast<const float*>(grad.const_data_ptr()),
+                       .weights = nullptr}},
+          .target = mask_target(mask)};
 }
 
 STABLE_TORCH_LIBRARY_FRAGMENT(vkdnw, m) {

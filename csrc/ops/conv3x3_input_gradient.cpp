@@ -34,18 +34,18 @@ winograd::InputGradient checked_input_gradient(const Tensor& grad, const Tensor&
           "; transform the weights of the layer whose output this is the gradient of");
   const int64_t channels = transformed.size(1);
   if (mask.has_value()) {
-    require_relu_mask(*mask, grad, channels);
+    require_relu_mask(*mask, {grad.size(0), channels, grad.size(2), grad.size(3)});
   }
   return {.samples = grad.size(0),
           .height = grad.size(2),
           .width = grad.size(3),
-          .grad_channels = grad.size(1),
           .channels = channels,
-          .grad = static_cast<const float*>(grad.const_data_ptr()),
-          .weights = static_cast<const float*>(transformed.const_data_ptr()),
-          .mask = mask ? static_cast<const uint8_t*>(mask->const_data_ptr()) : nullptr,
-          .mask_samples = mask ? mask->size(0) : 0,
-          .result = nullptr};
+          .sources = {{.channels = grad.size(1),
+                       .grad = static_cast<const float*>(grad.const_data_ptr()),
+                       .weights = static_cast<const float*>(transformed.const_data_ptr()),
+                       .patches = nullptr,
+                       .transformed = false}},
+          .target = mask_target(mask)};
 }
 
 STABLE_TORCH_LIBRARY_FRAGMENT(vkdnw, m) {

@@ -26,21 +26,29 @@ void require_output_gradient(const Tensor& grad) {
           grad.size(3), " pixels; there must be at least one");
 }
 
-void require_relu_mask(const Tensor& mask, const Tensor& grad, int64_t channels) {
+void require_relu_mask(const Tensor& mask, const Images& result) {
   require(mask.dim() == 4, "mask has ", mask.dim(), " dimensions, not 4: [M, H, W, Ci / 8]");
   require(mask.scalar_type() == ScalarType::Byte, "mask is ",
           torch::headeronly::toString(mask.scalar_type()),
           ", not uint8; pass the second result of rectify");
   require(mask.is_cpu(), "mask is not on the CPU, where grad is");
-  require(
-      mask.size(1) == grad.size(2) && mask.size(2) == grad.size(3) && mask.size(3) == channels / 8,
-      "mask has shape [", mask.size(0), ", ", mask.size(1), ", ", mask.size(2), ", ", mask.size(3),
-      "], not [M, ", grad.size(2), ", ", grad.size(3), ", ", channels / 8,
-      "]: the result has shape [", grad.size(0), ", ", channels, ", ", grad.size(2), ", ",
-      grad.size(3), "]; rectify the input of the same convolution");
+  require(mask.size(1) == result.height && mask.size(2) == result.width &&
+              mask.size(3) == result.channels / 8,
+          "mask has shape [", mask.size(0), ", ", mask.size(1), ", ", mask.size(2), ", ",
+          mask.size(3), "], not [M, ", result.height, ", ", result.width, ", ", result.channels / 8,
+          "]: the result has shape [", result.samples, ", ", result.channels, ", ", result.height,
+          ", ", result.width, "]; rectify the input of the same convolution");
   require(mask.is_contiguous(), "mask is not contiguous; call mask.contiguous()");
-  require(mask.size(0) > 0 && grad.size(0) % mask.size(0) == 0, "mask has ", mask.size(0),
-          " samples and grad ", grad.size(0), "; the latter must be a multiple of the former");
+  require(mask.size(0) > 0 && result.samples % mask.size(0) == 0, "mask has ", mask.size(0),
+          " samples and grad ", result.samples, "; the latter must be a multiple of the former");
+}
+
+GradientTarget mask_target(const std::optional<Tensor>& mask) {
+  return {.data = nullptr,
+          .add = false,
+          .mask = mask ? static_cast<const uint8_t*>(mask->const_data_ptr()) : nullptr,
+          .mask_samples = mask ? mask->size(0) : 0,
+          .mask_first = 0};
 }
 
 }  // namespace vkdnw

@@ -3,6 +3,10 @@
 
 #include <torch/csrc/stable/tensor.h>
 
+#include <optional>
+
+#include "kernels/gradient_target.h"
+
 namespace vkdnw {
 
 // Both channel counts must be multiples of this, whatever the width of this machine's vectors.
@@ -21,9 +25,18 @@ void require_conv_weight(const torch::stable::Tensor& weight, int64_t kernel_siz
 // pixel an image.
 void require_output_gradient(const torch::stable::Tensor& grad);
 
-// The same for a mask, uint8 and contiguous on the CPU, that fits the gradient of an input with
-// `channels` channels, of the size of `grad`.
-void require_relu_mask(const torch::stable::Tensor& mask, const torch::stable::Tensor& grad,
-                       int64_t channels);
+// The size of a gradient.
+struct Images {
+  int64_t samples;
+  int64_t channels;
+  int64_t height;
+  int64_t width;
+};
+
+// The same for a mask, uint8 and contiguous on the CPU, that fits a gradient of an input.
+void require_relu_mask(const torch::stable::Tensor& mask, const Images& result);
+
+// A checked mask, or none, of a gradient that is written. Its memory is still to be given.
+GradientTarget mask_target(const std::optional<torch::stable::Tensor>& mask);
 
 }  // namespace vkdnw

@@ -31,7 +31,8 @@ std::vector<float> gradient(const Shape& shape, const std::vector<float>& grad) 
                               .width = shape.width,
                               .channels = shape.channels,
                               .grad = grad.data(),
-                              .result = result.data()};
+                              .result = result.data(),
+                              .add = false};
   input_gradient(problem, 0, problem.rows());
   return result;
 }
@@ -89,5 +90,26 @@ TEST_CASE("an infinity reaches its neighbours as an infinity, and no other pixel
       CHECK(std::isinf(result[shape.at(0, y, x, 3)]) == (y <= 1 && x <= 1));
       CHECK(std::isfinite(result[shape.at(0, y, x, 2)]));
     }
+  }
+}
+
+TEST_CASE("adds to what is there") {
+  const Shape shape{.samples = 2, .height = 4, .width = 3, .channels = 17};
+  std::vector<float> grad(shape.numel());
+  for (int64_t i = 0; i < shape.numel(); ++i) {
+    grad[i] = static_cast<float>(i % 13 - 6);
+  }
+  const std::vector<float> plain = gradient(shape, grad);
+  std::vector<float> result(shape.numel(), 2);
+  const InputGradient problem{.samples = shape.samples,
+                              .height = shape.height,
+                              .width = shape.width,
+                              .channels = shape.channels,
+                              .grad = grad.data(),
+                              .result = result.data(),
+                              .add = true};
+  input_gradient(problem, 0, problem.rows());
+  for (int64_t i = 0; i < shape.numel(); ++i) {
+    CHECK(result[i] == 2 + plain[i]);
   }
 }

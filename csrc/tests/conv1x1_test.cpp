@@ -11,10 +11,10 @@
 
 using vkdnw::conv1x1::input_gradient;
 using vkdnw::conv1x1::InputGradient;
-using vkdnw::conv1x1::kChannelBlock;
-using vkdnw::conv1x1::kMaxBlocks;
-using vkdnw::conv1x1::kMaxSums;
-using vkdnw::conv1x1::kTilePixels;
+using vkdnw::row_products::kChannelBlock;
+using vkdnw::row_products::kMaxBlocks;
+using vkdnw::row_products::kMaxSums;
+using vkdnw::row_products::kTileRows;
 using vkdnw::tests::packed_mask;
 
 namespace {
@@ -31,14 +31,15 @@ struct Example {
   std::vector<uint8_t> mask;  // [mask_pixels, channels / 8]
 
   InputGradient problem(std::vector<float>& result, bool masked) const {
-    return {.pixels = pixels,
-            .grad_channels = grad_channels,
+    return {.samples = pixels / mask_pixels,
+            .pixels = mask_pixels,
             .channels = channels,
-            .grad = grad.data(),
-            .weights = weight.data(),
-            .mask = masked ? mask.data() : nullptr,
-            .mask_pixels = mask_pixels,
-            .result = result.data()};
+            .sources = {{.channels = grad_channels, .grad = grad.data(), .weights = weight.data()}},
+            .target = {.data = result.data(),
+                       .add = false,
+                       .mask = masked ? mask.data() : nullptr,
+                       .mask_samples = 1,
+                       .mask_first = 0}};
   }
 };
 
@@ -102,13 +103,13 @@ TEST_CASE("equals the sum over the channels for any number of pixels and channel
       CAPTURE(pixels);
       CHECK(is_accurate(random_example(pixels, 1 + pixels % 3, blocks, 1)));
     }
-    CHECK(is_accurate(random_example(kTilePixels, 2, blocks, 1)));
-    CHECK(is_accurate(random_example(2 * kTilePixels + 5, 2, blocks, 1)));
+    CHECK(is_accurate(random_example(kTileRows, 2, blocks, 1)));
+    CHECK(is_accurate(random_example(2 * kTileRows + 5, 2, blocks, 1)));
   }
 }
 
 TEST_CASE("is zero where the mask is clear, and has the same bits elsewhere") {
-  for (const int64_t mask_pixels : {int64_t{1}, int64_t{35}, kTilePixels, kTilePixels + 7}) {
+  for (const int64_t mask_pixels : {int64_t{1}, int64_t{35}, kTileRows, kTileRows + 7}) {
     CAPTURE(mask_pixels);
     const Example example = random_example(3 * mask_pixels, 1, 2, mask_pixels);
     const std::vector<float> plain = gradient(example, false);
@@ -142,5 +143,23 @@ TEST_CASE("a NaN reaches every channel of its pixel and no other pixel") {
   const std::vector<float> result = gradient(example, false);
   for (int64_t i = 0; i < example.pixels * example.channels; ++i) {
     CHECK(std::isnan(result[i]) == (i / example.channels == 17));
+  }
+}
+
+TEST_CASE("sums the gradients of several convolutions, and adds them to what is there") {
+  const Example first = random_example(50, 1, 2, 25);
+  const Example second = random_example(50, 3, 2, 25);
+  std::vector<float> result(first.pixels * first.channels, 2);
+  InputGradient problem = first.problem(result, true);
+  problem.sources.push_back(second.problem(result, true).sources[0]);
+  problem.target.add = true;
+  input_gradient(problem, 0, first.pixels);
+  const std::vector<float> left = gradient(first, true);
+  const std::vector<float> right = gradient(second, false);
+  for (std::size_t i = 0; i < result.size(); ++i) {
+    const bool passes = !(first.relu[i % first.relu.size()] <= 0);
+    const float expected = 2 + left[i] + (passes ? right[i] : 0);
+    CHECK(std::fabs(result[i] - expected) <=
+          1e-5f * (2 + std::fabs(left[i]) + std::fabs(right[i])));
   }
 }

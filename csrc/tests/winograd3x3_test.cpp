@@ -14,6 +14,8 @@ using vkdnw::winograd::InputGradient;
 using vkdnw::winograd::InputGradientWorker;
 using vkdnw::winograd::kChannelBlock;
 using vkdnw::winograd::kPositions;
+using vkdnw::winograd::patches_size;
+using vkdnw::winograd::Source;
 
 namespace {
 
@@ -34,13 +36,21 @@ struct Example {
     return {.samples = samples,
             .height = height,
             .width = width,
-            .grad_channels = grad_channels,
             .channels = channels,
+            .sources = {source()},
+            .target = {.data = result.data(),
+                       .add = false,
+                       .mask = masked ? mask.data() : nullptr,
+                       .mask_samples = samples / 2,
+                       .mask_first = 0}};
+  }
+
+  Source source() const {
+    return {.channels = grad_channels,
             .grad = grad.data(),
             .weights = transformed.data(),
-            .mask = masked ? mask.data() : nullptr,
-            .mask_samples = samples / 2,
-            .result = result.data()};
+            .patches = nullptr,
+            .transformed = false};
   }
 
   int64_t outputs() const { return samples * height * width * channels; }
@@ -178,5 +188,54 @@ TEST_CASE("a NaN reaches every pixel that depends on it") {
         CHECK(std::isnan(result[(y * 8 + x) * example.channels + channel]));
       }
     }
+  }
+}
+
+TEST_CASE("sums the gradients of several convolutions") {
+  const Example narrow = random_example(4, 7, 6, 1, 2);
+  const Example wide = random_example(4, 7, 6, 3, 2);
+  std::vector<float> result(narrow.outputs(), std::nanf(""));
+  InputGradient problem = narrow.problem(result, true);
+  problem.sources.push_back(wide.source());
+  InputGradientWorker(problem).run(0, problem.tiles());
+  const std::vector<double> first = direct(narrow);
+  const std::vector<double> second = direct(wide);
+  const int64_t mask_size = static_cast<int64_t>(narrow.relu.size());
+  for (int64_t i = 0; i < narrow.outputs(); ++i) {
+    const double sum = narrow.relu[i % mask_size] <= 0 ? 0 : first[i] + second[i];
+    CHECK(std::fabs(result[i] - sum) <= 5e-6 * (largest(first) + largest(second)));
+  }
+}
+
+TEST_CASE("adds to what is there, with the masks from a given one on") {
+  const Example example = random_example(4, 6, 5, 1, 1);
+  const std::vector<float> plain = winograd(example, false, 4);
+  std::vector<float> result(example.outputs(), 2);
+  InputGradient problem = example.problem(result, true);
+  problem.target.add = true;
+  problem.target.mask_first = 1;
+  InputGradientWorker(problem).run(0, problem.tiles());
+  const int64_t mask_size = static_cast<int64_t>(example.relu.size());
+  const int64_t sample = mask_size / 2;
+  for (int64_t i = 0; i < example.outputs(); ++i) {
+    const bool passes = !(example.relu[(i + sample) % mask_size] <= 0);
+    CHECK(result[i] == (passes ? plain[i] + 2 : 2));
+  }
+}
+
+TEST_CASE("has the same bits with patches that another convolution left") {
+  const Example example = random_example(2, 9, 7, 2, 1);
+  const std::vector<float> expected = winograd(example, false, 4);
+  std::vector<float> result(example.outputs());
+  InputGradient problem = example.problem(result, false);
+  const int64_t blocks = (problem.tiles() + 3) / 4;
+  std::vector<float> patches(blocks * patches_size(4, example.grad_channels));
+  problem.sources[0].patches = patches.data();
+  for (const bool transformed : {false, true}) {
+    CAPTURE(transformed);
+    problem.sources[0].transformed = transformed;
+    problem.sources[0].grad = transformed ? nullptr : example.grad.data();
+    InputGradientWorker(problem, 4).run(0, problem.tiles());
+    CHECK(result == expected);
   }
 }

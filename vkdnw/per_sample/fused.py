@@ -18,15 +18,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vkdnw.backpropagation import Layer
 from vkdnw.checks import pick_logits
 from vkdnw.convolution import (
     conv1x1_input_gradient,
     conv3x3_input_gradient,
     rectify,
+    strided_conv_input_gradient,
     winograd_weights,
 )
 from vkdnw.per_sample.capture import PathChanged, Recorder, Tap
-from vkdnw.per_sample.fusion import Fusion, pools_natively
+from vkdnw.per_sample.fusion import Fusion, Gradient, pools_natively
 from vkdnw.per_sample.problem import Problem
 from vkdnw.per_sample.trace import Trace
 from vkdnw.pooling import avg_pool3x3_input_gradient
@@ -105,7 +107,24 @@ class _Weights:
     conv: nn.Conv2d
     weight: Tensor  # scaled by the folded BatchNorm
     bias: Tensor | None
-    input_gradient: Callable[[Tensor, Tensor | None], Tensor] | None  # native, of (g, mask)
+    layer: Layer | None  # that computes the data gradient natively
+    native: Tensor | None  # the weight as that layer needs it
+
+    @property
+    def padding(self) -> int:
+        """Zeros on each side of the input."""
+        return int(self.conv._reversed_padding_repeated_twice[0])
+
+    def input_gradient(self, gradient: Tensor, size: torch.Size, mask: Tensor | None) -> Tensor:
+        """Gradient of an input of the size ``[b, Ci, H, W]``."""
+        assert self.native is not None
+        if self.layer == Layer.CONV3X3:
+            return conv3x3_input_gradient(gradient, self.native, mask)
+        if self.layer == Layer.CONV1X1:
+            return conv1x1_input_gradient(gradient, self.native, mask)
+        return strided_conv_input_gradient(
+            gradient, self.native, mask, size[2:], self.conv.stride[0], self.padding
+        )
 
 
 def _scaled_weights(found: Trace, fusion: Fusion) -> _Weights:
@@ -120,18 +139,25 @@ def _scaled_weights(found: Trace, fusion: Fusion) -> _Weights:
         factor = scale.to(weight.device).view(-1, 1, 1, 1)
         weight, bias = (weight.double() * factor).to(weight.dtype), shift.to(weight)
     weight = weight.contiguous(memory_format=found.layout)
-    return _Weights(conv, weight, bias, _input_gradient(fusion, weight))
+    layer = None if fusion.gradient is None else _LAYERS[fusion.gradient]
+    return _Weights(conv, weight, bias, layer, _native_weights(layer, weight))
 
 
-def _input_gradient(
-    fusion: Fusion, weight: Tensor
-) -> Callable[[Tensor, Tensor | None], Tensor] | None:
-    if fusion.gradient == "winograd":
-        transformed = winograd_weights(weight)
-        return lambda gradient, mask: conv3x3_input_gradient(gradient, transformed, mask)
-    if fusion.gradient == "pointwise":
-        return lambda gradient, mask: conv1x1_input_gradient(gradient, weight, mask)
-    return None
+_LAYERS: dict[Gradient, Layer] = {
+    "winograd": Layer.CONV3X3,
+    "pointwise": Layer.CONV1X1,
+    "strided": Layer.STRIDED_CONV,
+}
+
+
+def _native_weights(layer: Layer | None, weight: Tensor) -> Tensor | None:
+    if layer is None:
+        return None
+    if layer == Layer.CONV3X3:
+        return winograd_weights(weight)
+    if layer == Layer.CONV1X1:
+        return weight.contiguous()
+    return weight.permute(2, 3, 0, 1).contiguous()
 
 
 def _convolution(
@@ -156,7 +182,7 @@ def _convolution(
                 raise PathChanged(f"{fusion.conv} read something else than {fusion.relu} returned")
         seen = input.detach()
         recorder.substitute_input(fusion.conv, seen)
-        output: Tensor = _NativeConvolution.apply(  # type: ignore[no-untyped-call]
+        output: Tensor = NativeConvolution.apply(  # type: ignore[no-untyped-call]
             source, anchor, seen, weights, mask, tap
         )
         return output
@@ -193,7 +219,7 @@ class _Rectification(torch.autograd.Function):
         return passed
 
 
-class _NativeConvolution(torch.autograd.Function):
+class NativeConvolution(torch.autograd.Function):
     """(ReLU and) convolution of what it has ``seen``, with the native gradient of both."""
 
     @staticmethod
@@ -206,7 +232,7 @@ class _NativeConvolution(torch.autograd.Function):
         mask: Tensor | None,
         tap: Tap,
     ) -> Tensor:
-        ctx.weights, ctx.mask, ctx.tap = weights, mask, tap
+        ctx.weights, ctx.mask, ctx.tap, ctx.size = weights, mask, tap, seen.shape
         output: Tensor = weights.conv._conv_forward(seen, weights.weight, weights.bias)
         return output
 
@@ -218,20 +244,21 @@ class _NativeConvolution(torch.autograd.Function):
             return (None,) * 6
         if not gradient.is_contiguous(memory_format=torch.channels_last):
             gradient = gradient.contiguous(memory_format=torch.channels_last)
-        return ctx.weights.input_gradient(gradient, ctx.mask), None, None, None, None, None
+        flowing = ctx.weights.input_gradient(gradient, ctx.size, ctx.mask)
+        return flowing, None, None, None, None, None
 
 
 def _pooling() -> Forward:
     def forward(input: Tensor) -> Tensor:
         if pools_natively(input):
-            pooled: Tensor = _AveragePooling.apply(input)  # type: ignore[no-untyped-call]
+            pooled: Tensor = AveragePooling.apply(input)  # type: ignore[no-untyped-call]
             return pooled
         return F.avg_pool2d(input, 3, 1, 1, count_include_pad=False)
 
     return forward
 
 
-class _AveragePooling(torch.autograd.Function):
+class AveragePooling(torch.autograd.Function):
     """3x3 average pooling of stride 1 that leaves the padding out of the count."""
 
     @staticmethod

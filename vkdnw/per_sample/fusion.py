@@ -6,8 +6,8 @@ maps in the forward and in each of the many backward passes:
 * BatchNorm in eval mode is a fixed scale and shift of each channel, so it folds into the weights.
   The derivatives stay those of the separate layers: with ``y = s * conv(x) + t`` the gradient at
   the convolution's own output is ``s g``, and the normalised input is ``(y - bias) / weight``.
-* On a CPU in float32, the data gradients of 3x3 and 1x1 convolutions have native ops, by
-  Winograd's algorithm and as a product, that apply the ReLU's mask on the way out.
+* On a CPU in float32, the data gradients of 3x3, 1x1 and strided convolutions have native ops, by
+  Winograd's algorithm and as products, that apply the ReLU's mask on the way out.
 
 A pattern counts only where the graph proves it: each layer called once, each output read by the
 next layer alone, no hooks of the caller's in between.
@@ -28,9 +28,9 @@ from vkdnw.per_sample.graph import Node
 from vkdnw.per_sample.trace import Trace
 from vkdnw.rules.batch_norm import normaliser
 
-Gradient = Literal["winograd", "pointwise"]
+Gradient = Literal["winograd", "pointwise", "strided"]
 
-MAX_POINTWISE_CHANNELS = 128  # the native product loses its lead where weights leave level 1
+MAX_PLAIN_CHANNELS = 128  # plain products lose their lead where weights leave level 1
 MAX_OFFSET = 10.0  # |bias / weight| up to which (y - bias) / weight keeps its digits
 
 
@@ -65,7 +65,10 @@ def find_fusions(found: Trace) -> tuple[Fusion, ...]:
     for site, record in found.records.items():
         if site not in single or record.edge is None or not _is_conv(found, site):
             continue
-        gradient = native_gradient(found.layers[site.layer].module, record.input, found.layout)
+        conv = found.layers[site.layer].module
+        gradient = native_gradient(conv, record.input, found.layout) or _strided_gradient(
+            conv, record.input, found.layout
+        )
         relu = _relu_before(found, record, makers) if gradient is not None else None
         norm = _norm_after(found, record, makers)
         if gradient is not None or norm is not None:
@@ -74,13 +77,27 @@ def find_fusions(found: Trace) -> tuple[Fusion, ...]:
 
 
 def native_gradient(conv: nn.Module, x: Tensor, layout: torch.memory_format) -> Gradient | None:
-    """The native op that computes this convolution's data gradient, if one does."""
+    """The native op that computes this convolution's data gradient at stride 1, if one does."""
+    shape = _native_shape(conv, x, layout)
+    if shape == (3, 1, 1):
+        return "winograd"
+    return "pointwise" if shape == (1, 1, 0) and _is_narrow(conv) else None
+
+
+def _strided_gradient(conv: nn.Module, x: Tensor, layout: torch.memory_format) -> Gradient | None:
+    shape = _native_shape(conv, x, layout)
+    return "strided" if shape is not None and shape[1] > 1 and _is_narrow(conv) else None
+
+
+def _native_shape(
+    conv: nn.Module, x: Tensor, layout: torch.memory_format
+) -> tuple[int, int, int] | None:
+    """Kernel size, stride and padding of a convolution that the native ops may cover."""
     if (
         not isinstance(conv, nn.Conv2d)
         or x.device.type != "cpu"
         or x.dtype != torch.float32
         or layout != torch.channels_last
-        or conv.stride != (1, 1)
         or conv.dilation != (1, 1)
         or conv.groups != 1
         or conv.padding_mode != "zeros"
@@ -88,11 +105,16 @@ def native_gradient(conv: nn.Module, x: Tensor, layout: torch.memory_format) -> 
         or conv.out_channels % CHANNEL_MULTIPLE
     ):
         return None
-    if conv.kernel_size == (3, 3) and conv.padding in ((1, 1), "same"):
-        return "winograd"
-    widest = max(conv.in_channels, conv.out_channels)
-    pointwise = conv.kernel_size == (1, 1) and conv.padding in ((0, 0), "same", "valid")
-    return "pointwise" if pointwise and widest <= MAX_POINTWISE_CHANNELS else None
+    square = [conv.kernel_size, conv.stride, conv._reversed_padding_repeated_twice]
+    if any(len(set(sizes)) > 1 for sizes in square):
+        return None
+    kernel, stride, padding = (int(sizes[0]) for sizes in square)
+    return kernel, stride, padding
+
+
+def _is_narrow(conv: nn.Module) -> bool:
+    assert isinstance(conv, nn.Conv2d)
+    return max(conv.in_channels, conv.out_channels) <= MAX_PLAIN_CHANNELS
 
 
 def pools_natively(x: Tensor) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge
 
 from vkdnw import ops
 from vkdnw.batch import Batch
@@ -26,6 +27,7 @@ from vkdnw.per_sample.graph import Node, consumers, uses
 from vkdnw.per_sample.owners import check_owners, rows_may_move
 from vkdnw.per_sample.plan import DenseTerm, Entry, Plan
 from vkdnw.per_sample.problem import Problem
+from vkdnw.per_sample.replay import Replay, seed
 from vkdnw.per_sample.taps import (
     EdgeKey,
     Sources,
@@ -142,15 +144,19 @@ def _accumulate(
         dense_inputs = [x.to(dtype) for x in dense_inputs]
     sources = find_sources(plan, _sites(plan), records, users, dtype)
     tapped = _tapped_gradients(found, plan, sources)
-    together = 1 if sources.taps else together  # taps hold one cotangent's gradients
+    if sources.taps:
+        together = 1  # they hold one cotangent's gradients
+    elif sources.replay is not None:
+        together = _replayed_together(sources.replay, records, len(logits))
     for first, flowing in _flowing_gradients(recorder, sources, logits, cotangents, together):
         captured = dict(zip(sources.edges, flowing, strict=True))
         count = min(together, len(cotangents) - first)
         rows = jacobian[:, first : first + count]  # [b, count, P]
         if plan.entries:
+            read = tapped | _replayed_gradients(found, plan, sources, captured, count)
             by_entry = [
-                tapped[number]
-                if number in tapped
+                read[number]
+                if number in read
                 else _entry_gradient(found, entry, captured, records, count).to(dtype)
                 for number, entry in enumerate(plan.entries)
             ]
@@ -170,7 +176,7 @@ def _flowing_gradients(
     edges = list(sources.edges.values())
     for first in range(0, len(cotangents), together):
         some = cotangents[first : first + together]
-        if together > 1:
+        if together > 1 and sources.replay is None:
             try:
                 yield first, gradients_together(logits, edges, some)
                 continue
@@ -194,6 +200,35 @@ def _stacked(one_by_one: list[list[Tensor | None]]) -> list[Tensor | None]:
         None if gradients[0] is None else torch.stack(gradients)
         for gradients in zip(*one_by_one, strict=True)
     ]
+
+
+def _replayed_together(replay: Replay, records: Records, samples: int) -> int:
+    """Cotangents of one replay: as many as what is read of them fits a share of a chunk's memory.
+
+    The budget has room for every recorded layer's whole gradient, which a tape does not keep.
+    """
+    room = sum(record.output.nbytes for record in records.values())
+    return max(1, room // (4 * samples * max(1, replay.numbers)))
+
+
+def _replayed_gradients(
+    found: Trace,
+    plan: Plan,
+    sources: Sources,
+    captured: dict[EdgeKey, Tensor | None],
+    count: int,
+) -> dict[int, Tensor]:
+    """What the tape, if there is one, gives entries: ``[count, b, Cg, G1, G2, G3]`` by number."""
+    if sources.replay is None:
+        return {}
+    seeds = [
+        seed(node, captured[edge_key(GradientEdge(node, 0))], count)
+        for node in sources.replay.tape.entries
+    ]
+    return {
+        number: _gradient(found, plan.entries[number].site, g.unflatten(0, (count, -1)))
+        for number, g in sources.replay.gradients(seeds).items()
+    }
 
 
 def _computing_dtype(

@@ -1,8 +1,8 @@
-"""Where a chunk's output gradients are read: asked of autograd, or tapped as they pass.
+"""Where output gradients are read: from a tape, asked of autograd, or tapped as they pass.
 
 A gradient that autograd is asked for lives until the end of its backward pass and is read from
-memory again. A native convolution's backward has it in cache: there the few channels that picks
-read are copied into a buffer, the same for every cotangent, and the rest is let go.
+memory again. A tape, or else a native convolution's backward, has it in cache: there the few
+channels that picks read are copied into a buffer, and the rest is let go.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from torch.autograd.graph import GradientEdge
 from vkdnw.per_sample.capture import CallSite, Records
 from vkdnw.per_sample.graph import Node
 from vkdnw.per_sample.plan import Plan
+from vkdnw.per_sample.replay import Replay, make_replay
+from vkdnw.per_sample.tape import compile_tape
 
 EdgeKey = tuple[int, int]  # of a gradient edge: its node's id and the output's number
 
@@ -42,10 +44,11 @@ class Tap:
 
 @dataclass(frozen=True)
 class Sources:
-    """Edges to ask autograd for, and taps by the layer in whose backward they sit."""
+    """Edges to ask autograd for, taps by the layer in whose backward they sit, and a tape."""
 
     edges: dict[EdgeKey, GradientEdge]
     taps: dict[str, Tap]
+    replay: Replay | None  # its seeds are among the edges; with it, nothing is tapped
 
 
 def edge_of(records: Records, site: CallSite) -> GradientEdge:
@@ -67,10 +70,44 @@ def find_sources(
     users: dict[Node, list[Node]],
     dtype: torch.dtype,
 ) -> Sources:
-    """Splits calls into those to ask for and those to tap, into buffers of ``dtype``.
+    """Splits calls into those to replay, to ask for and to tap, into buffers of ``dtype``."""
+    replay = _find_replay(plan, records, users, dtype)
+    if replay is None:
+        return _edges_and_taps(plan, sites, records, users, dtype)
+    replayed = {plan.entries[number].site for number in replay.of_entry}
+    asked = [edge_of(records, site) for site in sites if site not in replayed]
+    asked += [GradientEdge(node, 0) for node in replay.tape.entries]
+    return Sources({edge_key(edge): edge for edge in asked}, {}, replay)
 
-    A native convolution is tapped where its backward runs anyway, on the way to an edge that is
-    asked for; calls are looked at from the input's side, so that few edges are needed.
+
+def _find_replay(
+    plan: Plan, records: Records, users: dict[Node, list[Node]], dtype: torch.dtype
+) -> Replay | None:
+    """The tape for the entries that can have one; dense rows read whole gradients."""
+    if plan.dense or dtype != torch.float32:
+        return None
+    nodes = [edge_of(records, entry.site).node for entry in plan.entries]
+    tape = compile_tape(nodes, users)
+    if tape is None:
+        return None
+    read = {
+        number: (tape.number[node], plan.entries[number].grad_channels)
+        for number, node in enumerate(nodes)
+        if node in tape.number
+    }
+    return make_replay(tape, read)
+
+
+def _edges_and_taps(
+    plan: Plan,
+    sites: list[CallSite],
+    records: Records,
+    users: dict[Node, list[Node]],
+    dtype: torch.dtype,
+) -> Sources:
+    """A native convolution is tapped where its backward runs anyway, on the way to an edge.
+
+    Calls are looked at from the input's side, so that few edges are needed.
     """
     tappable = {plan.entries[n].site: layer for layer, ns in plan.taps.items() for n in ns}
     running: set[Node] = set()
@@ -86,7 +123,7 @@ def find_sources(
             _add_users(edge.node, users, running)
         elif tappable[site] not in taps:
             taps[tappable[site]] = _tap(plan, tappable[site], records[site].output, dtype)
-    return Sources(edges, taps)
+    return Sources(edges, taps, None)
 
 
 def _tap(plan: Plan, layer: str, output: Tensor, dtype: torch.dtype) -> Tap:

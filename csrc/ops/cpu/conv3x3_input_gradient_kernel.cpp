@@ -35,8 +35,8 @@ Tensor conv3x3_input_gradient(const Tensor& grad, const Tensor& transformed,
                                      problem.width};
   Tensor result = torch::stable::empty(shape, ScalarType::Float, std::nullopt, grad.device(),
                                        std::nullopt, MemoryFormat::ChannelsLast);
-  problem.result = static_cast<float*>(result.mutable_data_ptr());
-  const int64_t work_per_tile = winograd::kPositions * problem.grad_channels * problem.channels;
+  problem.target.data = static_cast<float*>(result.mutable_data_ptr());
+  const int64_t work_per_tile = winograd::kPositions * problem.depth() * problem.channels;
   torch::stable::parallel_for(0, problem.tiles(), kWorkPerThread / work_per_tile + 1,
                               [&](int64_t first, int64_t last) {
                                 winograd::InputGradientWorker(problem).run(first, last);

@@ -1,0 +1,77 @@
+// A tape: the data gradients of the layers of a network, from values whose gradients are known back
+// to those that are asked for.
+//
+// A value is a feature map of which there is one for each sample. Values are numbered backwards
+// through the network: the first ones are the seeds, and the gradient of any other is a sum of
+// terms, each the data gradient of a layer that read the value, from the gradient of a value with
+// a lower number:
+//
+//   gradient[destination] = sum of layer^T gradient[source]
+//
+// Everything is linear, NHWC and float32. A reading copies one channel of a gradient, which is all
+// that the derivative with respect to a single weight needs.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "kernels/strided_conv.h"
+
+namespace vkdnw::tape {
+
+enum class Layer : int64_t {
+  kIdentity = 0,     // a sum of feature maps, or a connection past a layer
+  kConv3x3 = 1,      // kernels/winograd3x3.h
+  kConv1x1 = 2,      // kernels/conv1x1.h
+  kStridedConv = 3,  // kernels/strided_conv.h
+  kAvgPool3x3 = 4,   // kernels/avg_pool3x3.h
+  kMeanPool = 5,     // means over squares that do not overlap
+};
+
+struct Value {
+  int64_t channels;
+  int64_t height;
+  int64_t width;
+
+  int64_t pixels() const { return height * width; }
+  int64_t numbers() const { return pixels() * channels; }
+  bool operator==(const Value&) const = default;
+};
+
+struct Term {
+  Layer layer;
+  int64_t source;
+  int64_t destination;
+  const float* weights;   // as the layer's kernel has them; null for layers without
+  const uint8_t* mask;    // of a ReLU in front: [mask_samples, pixels, channels / 8]; or null
+  int64_t kernel_height;  // of kStridedConv
+  int64_t kernel_width;
+  int64_t stride;   // of kStridedConv and kMeanPool
+  int64_t padding;  // of kStridedConv
+};
+
+// The axes of a kStridedConv: the gradient comes from its output.
+inline std::array<strided_conv::Axis, 2> strided_axes(const Value& from, const Value& to,
+                                                      const Term& term) {
+  return {{{to.height, from.height, term.kernel_height, term.stride, term.padding},
+           {to.width, from.width, term.kernel_width, term.stride, term.padding}}};
+}
+
+struct Reading {
+  int64_t value;
+  int64_t channel;
+  float* planes;  // plane of sample n at planes + n * sample_stride
+  int64_t sample_stride;
+};
+
+struct Tape {
+  int64_t samples;
+  int64_t mask_samples;  // sample n has the masks of sample n % mask_samples
+  std::vector<Value> values;
+  std::vector<const float*> seeds;  // of the first values: [samples, height, width, channels]
+  std::vector<Term> terms;          // by ascending destination, and source < destination
+  std::vector<Reading> readings;    // by ascending value
+};
+
+}  // namespace vkdnw::tape

@@ -1,0 +1,253 @@
+// How a tape is gone through: in which pieces, and where the gradients lie.
+//
+// Samples are taken through the tape in pieces whose feature maps stay in the cache of a core.
+// Small maps are cheap to keep, and large weights dear to fetch, so pieces grow where maps shrink:
+// the tape is cut into segments of steps whose maps are of one size. Gradients that are needed in
+// one segment only live in scratch memory of one piece, the others in memory for all samples.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "kernels/tape.h"
+#include "kernels/winograd3x3.h"
+
+namespace vkdnw::tape {
+
+// Terms of one destination that one kernel sums up: the same layer, and the same mask.
+struct Step {
+  int64_t first;  // term
+  int64_t last;
+  bool add;       // to what earlier steps of the destination left
+  bool complete;  // whether this was the destination's last one
+};
+
+struct Segment {
+  int64_t first;  // step
+  int64_t last;
+  int64_t piece;    // samples taken together
+  int64_t scratch;  // numbers a sample, of gradients that no other segment reads
+  int64_t patches;  // numbers a piece, of transformed patches that several steps read
+};
+
+// Where a gradient lies while the tape runs.
+struct Home {
+  bool in_scratch = false;
+  int64_t offset = 0;         // numbers a sample, from the start of the scratch memory
+  int64_t patches = -1;       // numbers, of its transformed patches for one piece; -1 for none
+  int64_t first_segment = 0;  // the one that computes it
+  int64_t last_segment = 0;   // the last one that reads it
+};
+
+struct Plan {
+  std::vector<Step> steps;
+  std::vector<Segment> segments;
+  std::vector<Home> homes;  // by value; those of seeds say nothing but the patches
+};
+
+// Of one feature map for all samples of a piece: about five of them and some patches fill a cache
+// of level 2.
+inline constexpr int64_t kPieceNumbers = 48 * 1024;
+
+// Weights of wider 3x3 convolutions outgrow what transforms cost. Pieces are twice as large then,
+// so that weights are fetched half as often; the gradients' patches are not kept for other
+// convolutions; and sums are taken one convolution at a time, whose weights fit the cache.
+inline constexpr int64_t kNarrowChannels = 32;
+
+// Numbers of the transformed patches of a piece's gradients.
+inline int64_t shared_patches_size(const Value& value, int64_t piece) {
+  const int64_t tiles = piece * ((value.height + winograd::kTile - 1) / winograd::kTile) *
+                        ((value.width + winograd::kTile - 1) / winograd::kTile);
+  const int64_t blocks = (tiles + winograd::kMostTiles - 1) / winograd::kMostTiles;
+  return blocks * winograd::patches_size(winograd::kMostTiles, value.channels);
+}
+
+// Memory of one segment, in numbers; what is given back is taken again by what has the same size.
+class Arena {
+ public:
+  int64_t take(int64_t size) {
+    std::vector<int64_t>& offsets = free_[size];
+    if (offsets.empty()) {
+      size_ += size;
+      return size_ - size;
+    }
+    const int64_t offset = offsets.back();
+    offsets.pop_back();
+    return offset;
+  }
+
+  void give_back(int64_t offset, int64_t size) { free_[size].push_back(offset); }
+
+  int64_t size() const { return size_; }
+
+ private:
+  std::map<int64_t, std::vector<int64_t>> free_;
+  int64_t size_ = 0;
+};
+
+class Planner {
+ public:
+  explicit Planner(const Tape& tape) : tape_(tape), uses_(tape.values.size()) {
+    plan_.homes.resize(tape.values.size());
+  }
+
+  Plan plan() {
+    make_steps();
+    make_segments();
+    find_uses();
+    for (int64_t segment = 0; segment < static_cast<int64_t>(plan_.segments.size()); ++segment) {
+      lay_out(segment);
+    }
+    return plan_;
+  }
+
+ private:
+  // Steps that read a value.
+  struct Uses {
+    int64_t last = -1;
+    int64_t last_conv3x3 = -1;
+    int64_t conv3x3 = 0;
+    bool one_segment = true;  // all conv3x3 steps are in one segment
+  };
+
+  bool together(const Term& a, const Term& b) const {
+    const bool sums =
+        a.layer == Layer::kConv1x1 ||
+        (a.layer == Layer::kConv3x3 && tape_.values[a.destination].channels <= kNarrowChannels);
+    return sums && a.layer == b.layer && a.destination == b.destination && a.mask == b.mask;
+  }
+
+  void make_steps() {
+    const std::vector<Term>& terms = tape_.terms;
+    for (int64_t i = 0; i < static_cast<int64_t>(terms.size()); ++i) {
+      if (i > 0 && together(terms[i - 1], terms[i])) {
+        plan_.steps.back().last = i + 1;
+        continue;
+      }
+      const bool add = i > 0 && terms[i - 1].destination == terms[i].destination;
+      if (add) {
+        plan_.steps.back().complete = false;
+      }
+      plan_.steps.push_back({.first = i, .last = i + 1, .add = add, .complete = true});
+    }
+  }
+
+  // By destination: samples whose largest map among it and its sources fits the cache.
+  std::vector<int64_t> pieces() const {
+    std::vector<int64_t> largest(tape_.values.size(), 1);
+    for (const Term& term : tape_.terms) {
+      for (const int64_t value : {term.source, term.destination}) {
+        largest[term.destination] =
+            std::max(largest[term.destination], tape_.values[value].numbers());
+      }
+    }
+    std::vector<int64_t> pieces;
+    for (std::size_t value = 0; value < largest.size(); ++value) {
+      const bool narrow = tape_.values[value].channels <= kNarrowChannels;
+      const int64_t fitting = kPieceNumbers * (narrow ? 1 : 2) / largest[value];
+      pieces.push_back(std::clamp<int64_t>(fitting, 1, std::max<int64_t>(1, tape_.samples)));
+    }
+    return pieces;
+  }
+
+  void make_segments() {
+    const std::vector<int64_t> piece = pieces();
+    for (int64_t i = 0; i < static_cast<int64_t>(plan_.steps.size()); ++i) {
+      const int64_t size = piece[destination(i)];
+      if (plan_.segments.empty() || plan_.segments.back().piece != size) {
+        plan_.segments.push_back(
+            {.first = i, .last = i, .piece = size, .scratch = 0, .patches = 0});
+      }
+      plan_.segments.back().last = i + 1;
+      Home& home = plan_.homes[destination(i)];
+      home.first_segment = static_cast<int64_t>(plan_.segments.size()) - 1;
+      for (int64_t term = plan_.steps[i].first; term < plan_.steps[i].last; ++term) {
+        plan_.homes[tape_.terms[term].source].last_segment = home.first_segment;
+      }
+      home.last_segment = home.first_segment;
+    }
+  }
+
+  void find_uses() {
+    for (const Segment& segment : plan_.segments) {
+      for (int64_t i = segment.first; i < segment.last; ++i) {
+        for (int64_t term = plan_.steps[i].first; term < plan_.steps[i].last; ++term) {
+          Uses& uses = uses_[tape_.terms[term].source];
+          uses.last = i;
+          if (tape_.terms[term].layer == Layer::kConv3x3) {
+            uses.one_segment =
+                uses.conv3x3 == 0 || (uses.one_segment && uses.last_conv3x3 >= segment.first);
+            uses.last_conv3x3 = i;
+            ++uses.conv3x3;
+          }
+        }
+      }
+    }
+  }
+
+  void lay_out(int64_t number) {
+    Segment& segment = plan_.segments[number];
+    Arena gradients;
+    Arena patches;
+    for (int64_t i = segment.first; i < segment.last; ++i) {
+      const Step& step = plan_.steps[i];
+      Home& home = plan_.homes[destination(i)];
+      if (!step.add) {
+        home.in_scratch = home.last_segment == number;
+        home.offset = home.in_scratch ? gradients.take(tape_.values[destination(i)].numbers()) : 0;
+      }
+      for (int64_t term = step.first; term < step.last; ++term) {
+        take_patches(tape_.terms[term], segment.piece, patches);
+      }
+      for (int64_t term = step.first; term < step.last; ++term) {
+        give_back(tape_.terms[term], i, number, segment.piece, gradients, patches);
+      }
+      if (step.complete && home.in_scratch && uses_[destination(i)].last < 0) {
+        gradients.give_back(home.offset, tape_.values[destination(i)].numbers());
+      }
+    }
+    segment.scratch = gradients.size();
+    segment.patches = patches.size();
+  }
+
+  // At the first of several steps that transform one gradient.
+  void take_patches(const Term& term, int64_t piece, Arena& patches) {
+    const Uses& uses = uses_[term.source];
+    const Value& value = tape_.values[term.source];
+    Home& home = plan_.homes[term.source];
+    if (term.layer == Layer::kConv3x3 && home.patches < 0 && uses.conv3x3 > 1 && uses.one_segment &&
+        value.channels <= kNarrowChannels) {
+      home.patches = patches.take(shared_patches_size(value, piece));
+    }
+  }
+
+  // What is read for the last time by step i; a source may occur twice in a step.
+  void give_back(const Term& term, int64_t i, int64_t segment, int64_t piece, Arena& gradients,
+                 Arena& patches) {
+    Uses& uses = uses_[term.source];
+    const Home& home = plan_.homes[term.source];
+    const Value& value = tape_.values[term.source];
+    if (uses.last == i && home.in_scratch && home.first_segment == segment) {
+      gradients.give_back(home.offset, value.numbers());
+      uses.last = kGivenBack;
+    }
+    if (uses.last_conv3x3 == i && home.patches >= 0) {
+      patches.give_back(home.patches, shared_patches_size(value, piece));
+      uses.last_conv3x3 = kGivenBack;
+    }
+  }
+
+  int64_t destination(int64_t step) const {
+    return tape_.terms[plan_.steps[step].first].destination;
+  }
+
+  static constexpr int64_t kGivenBack = -2;
+
+  const Tape& tape_;
+  Plan plan_;
+  std::vector<Uses> uses_;  // by value
+};
+
+}  // namespace vkdnw::tape

@@ -1,0 +1,274 @@
+// Runs a tape as planned: piece by piece, step by step.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "kernels/aligned_buffer.h"
+#include "kernels/avg_pool3x3.h"
+#include "kernels/conv1x1.h"
+#include "kernels/mean_pool.h"
+#include "kernels/strided_conv.h"
+#include "kernels/tape.h"
+#include "kernels/tape_plan.h"
+#include "kernels/winograd3x3.h"
+
+namespace vkdnw::tape {
+
+// Gradients for all samples, from the segment that computes them to the last one that reads them.
+class Gradients {
+ public:
+  Gradients(const Tape& tape, const Plan& plan)
+      : tape_(tape), plan_(plan), memory_(tape.values.size()) {}
+
+  void begin(int64_t segment) {
+    for (std::size_t value = tape_.seeds.size(); value < memory_.size(); ++value) {
+      const Home& home = plan_.homes[value];
+      if (!home.in_scratch && home.first_segment == segment) {
+        memory_[value] =
+            std::make_unique<AlignedBuffer<float>>(tape_.samples * tape_.values[value].numbers());
+      }
+    }
+  }
+
+  void end(int64_t segment) {
+    for (std::size_t value = tape_.seeds.size(); value < memory_.size(); ++value) {
+      if (plan_.homes[value].last_segment == segment) {
+        memory_[value].reset();
+      }
+    }
+  }
+
+  float* data(int64_t value) const { return memory_[value]->data(); }
+
+ private:
+  const Tape& tape_;
+  const Plan& plan_;
+  std::vector<std::unique_ptr<AlignedBuffer<float>>> memory_;
+};
+
+// Copies the planes that are read of a value, for samples [first, first + count). `gradient` is
+// that of the first of them.
+inline void read_planes(const Tape& tape, int64_t value, const float* gradient, int64_t first,
+                        int64_t count) {
+  const auto by_value = [](const Reading& a, const Reading& b) { return a.value < b.value; };
+  const auto [begin, end] = std::equal_range(
+      tape.readings.begin(), tape.readings.end(),
+      Reading{.value = value, .channel = 0, .planes = nullptr, .sample_stride = 0}, by_value);
+  const Value& shape = tape.values[value];
+  for (auto reading = begin; reading != end; ++reading) {
+    for (int64_t sample = 0; sample < count; ++sample) {
+      const float* source = gradient + sample * shape.numbers() + reading->channel;
+      float* plane = reading->planes + (first + sample) * reading->sample_stride;
+      for (int64_t pixel = 0; pixel < shape.pixels(); ++pixel) {
+        plane[pixel] = source[pixel * shape.channels];
+      }
+    }
+  }
+}
+
+// Computes the gradients of one segment.
+class SegmentWorker {
+ public:
+  SegmentWorker(const Tape& tape, const Plan& plan, const Segment& segment,
+                const Gradients& gradients)
+      : tape_(tape),
+        plan_(plan),
+        segment_(segment),
+        gradients_(gradients),
+        scratch_(segment.piece * segment.scratch),
+        patches_(segment.patches),
+        transformed_(tape.values.size()) {}
+
+  void run(int64_t piece) {
+    first_ = piece * segment_.piece;
+    count_ = std::min(segment_.piece, tape_.samples - first_);
+    std::fill(transformed_.begin(), transformed_.end(), false);
+    for (int64_t i = segment_.first; i < segment_.last; ++i) {
+      const Step& step = plan_.steps[i];
+      compute(step);
+      if (step.complete) {
+        const int64_t destination = tape_.terms[step.first].destination;
+        read_planes(tape_, destination, gradient(destination), first_, count_);
+      }
+    }
+  }
+
+ private:
+  void compute(const Step& step) {
+    switch (tape_.terms[step.first].layer) {
+      case Layer::kIdentity:
+        return identity(step);
+      case Layer::kConv3x3:
+        return conv3x3(step);
+      case Layer::kConv1x1:
+        return conv1x1(step);
+      case Layer::kStridedConv:
+        return strided_conv(step);
+      case Layer::kAvgPool3x3:
+        return avg_pool3x3(step);
+      case Layer::kMeanPool:
+        return mean_pool(step);
+    }
+  }
+
+  // Of the first sample of the piece. Seeds are written by nobody.
+  float* gradient(int64_t value) {
+    const int64_t numbers = tape_.values[value].numbers();
+    if (value < static_cast<int64_t>(tape_.seeds.size())) {
+      return const_cast<float*>(tape_.seeds[value]) + first_ * numbers;
+    }
+    const Home& home = plan_.homes[value];
+    return home.in_scratch ? scratch_.data() + segment_.piece * home.offset
+                           : gradients_.data(value) + first_ * numbers;
+  }
+
+  GradientTarget target(const Step& step) {
+    const Term& term = tape_.terms[step.first];
+    return {.data = gradient(term.destination),
+            .add = step.add,
+            .mask = term.mask,
+            .mask_samples = tape_.mask_samples,
+            .mask_first = first_};
+  }
+
+  const Value& destination_of(const Step& step) const {
+    return tape_.values[tape_.terms[step.first].destination];
+  }
+
+  void identity(const Step& step) {
+    const Term& term = tape_.terms[step.first];
+    const float* source = gradient(term.source);
+    float* target = gradient(term.destination);
+    const int64_t numbers = count_ * destination_of(step).numbers();
+    if (step.add) {
+      for (int64_t i = 0; i < numbers; ++i) {
+        target[i] += source[i];
+      }
+    } else {
+      std::copy_n(source, numbers, target);
+    }
+  }
+
+  void conv3x3(const Step& step) {
+    const Value& value = destination_of(step);
+    winograd::InputGradient problem{.samples = count_,
+                                    .height = value.height,
+                                    .width = value.width,
+                                    .channels = value.channels,
+                                    .sources = {},
+                                    .target = target(step)};
+    bool shared = false;
+    for (int64_t i = step.first; i < step.last; ++i) {
+      const Term& term = tape_.terms[i];
+      const int64_t patches = plan_.homes[term.source].patches;
+      problem.sources.push_back({.channels = tape_.values[term.source].channels,
+                                 .grad = gradient(term.source),
+                                 .weights = term.weights,
+                                 .patches = patches < 0 ? nullptr : patches_.data() + patches,
+                                 .transformed = transformed_[term.source] != 0});
+      shared = shared || patches >= 0;
+      transformed_[term.source] = patches >= 0;
+    }
+    const int64_t tiles = shared ? winograd::kMostTiles : winograd::tiles_per_block(problem);
+    winograd::InputGradientWorker(problem, tiles).run(0, problem.tiles());
+  }
+
+  void conv1x1(const Step& step) {
+    const Value& value = destination_of(step);
+    conv1x1::InputGradient problem{.samples = count_,
+                                   .pixels = value.pixels(),
+                                   .channels = value.channels,
+                                   .sources = {},
+                                   .target = target(step)};
+    for (int64_t i = step.first; i < step.last; ++i) {
+      const Term& term = tape_.terms[i];
+      problem.sources.push_back({.channels = tape_.values[term.source].channels,
+                                 .grad = gradient(term.source),
+                                 .weights = term.weights});
+    }
+    conv1x1::input_gradient(problem, 0, count_ * value.pixels());
+  }
+
+  void strided_conv(const Step& step) {
+    const Term& term = tape_.terms[step.first];
+    const Value& from = tape_.values[term.source];
+    const Value& to = tape_.values[term.destination];
+    const auto [rows, columns] = strided_axes(from, to, term);
+    const strided_conv::InputGradient problem{.samples = count_,
+                                              .rows = rows,
+                                              .columns = columns,
+                                              .grad_channels = from.channels,
+                                              .channels = to.channels,
+                                              .grad = gradient(term.source),
+                                              .weights = term.weights,
+                                              .target = target(step)};
+    strided_conv::InputGradientWorker(problem).run(0, count_);
+  }
+
+  void avg_pool3x3(const Step& step) {
+    const Value& value = destination_of(step);
+    const avg_pool::InputGradient problem{.samples = count_,
+                                          .height = value.height,
+                                          .width = value.width,
+                                          .channels = value.channels,
+                                          .grad = gradient(tape_.terms[step.first].source),
+                                          .result = gradient(tape_.terms[step.first].destination),
+                                          .add = step.add};
+    avg_pool::input_gradient(problem, 0, problem.rows());
+  }
+
+  void mean_pool(const Step& step) {
+    const Term& term = tape_.terms[step.first];
+    const Value& from = tape_.values[term.source];
+    const Value& to = tape_.values[term.destination];
+    const mean_pool::InputGradient problem{.samples = count_,
+                                           .height = to.height,
+                                           .width = to.width,
+                                           .channels = to.channels,
+                                           .grad_height = from.height,
+                                           .grad_width = from.width,
+                                           .size = term.stride,
+                                           .grad = gradient(term.source),
+                                           .result = gradient(term.destination),
+                                           .add = step.add};
+    mean_pool::input_gradient(problem);
+  }
+
+  const Tape& tape_;
+  const Plan& plan_;
+  const Segment& segment_;
+  const Gradients& gradients_;
+  AlignedBuffer<float> scratch_;
+  AlignedBuffer<float> patches_;
+  std::vector<uint8_t> transformed_;  // values whose patches are there
+  int64_t first_ = 0;                 // sample of the piece
+  int64_t count_ = 0;
+};
+
+// Runs the whole tape. `for_each(count, work)` calls work(first, last) on parts of [0, count), on
+// as many threads as it likes: no number depends on it.
+template <typename ForEach>
+void run(const Tape& tape, const ForEach& for_each) {
+  const Plan plan = Planner(tape).plan();
+  for (std::size_t seed = 0; seed < tape.seeds.size(); ++seed) {
+    read_planes(tape, static_cast<int64_t>(seed), tape.seeds[seed], 0, tape.samples);
+  }
+  Gradients gradients(tape, plan);
+  for (std::size_t i = 0; i < plan.segments.size(); ++i) {
+    const Segment& segment = plan.segments[i];
+    gradients.begin(static_cast<int64_t>(i));
+    const int64_t pieces = (tape.samples + segment.piece - 1) / segment.piece;
+    for_each(pieces, [&](int64_t first, int64_t last) {
+      SegmentWorker worker(tape, plan, segment, gradients);
+      for (int64_t piece = first; piece < last; ++piece) {
+        worker.run(piece);
+      }
+    });
+    gradients.end(static_cast<int64_t>(i));
+  }
+}
+
+}  // namespace vkdnw::tape

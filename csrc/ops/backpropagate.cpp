@@ -1,0 +1,247 @@
+#include "ops/backpropagate.h"
+
+#include <torch/csrc/stable/library.h>
+
+#include "kernels/row_products.h"
+#include "kernels/winograd3x3.h"
+#include "ops/channels_last.h"
+#include "ops/check.h"
+#include "ops/conv_input_gradient.h"
+
+namespace vkdnw {
+namespace {
+
+using tape::Layer;
+using tape::Tape;
+using tape::Term;
+using tape::Value;
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+constexpr const char* kOtherwise = "torch.autograd.grad";
+
+// The rows of a table of numbers.
+const int64_t* checked_table(const char* name, const Tensor& table, int64_t columns) {
+  require(table.dim() == 2 && table.size(1) == columns && table.is_cpu() && table.is_contiguous() &&
+              table.scalar_type() == ScalarType::Long,
+          name, " must be a contiguous int64 CPU tensor with ", columns, " columns");
+  return static_cast<const int64_t*>(table.const_data_ptr());
+}
+
+void add_values(const BackpropagateArguments& arguments, Tape& tape) {
+  const int64_t* row = checked_table("values", arguments.values, 3);
+  for (int64_t i = 0; i < arguments.values.size(0); ++i, row += 3) {
+    require(row[0] > 0 && row[1] > 0 && row[2] > 0, "values[", i, "] has size ", row[0], " x ",
+            row[1], " x ", row[2], "; channels, height and width are at least 1");
+    tape.values.push_back({.channels = row[0], .height = row[1], .width = row[2]});
+  }
+}
+
+void add_seeds(const BackpropagateArguments& arguments, Tape& tape) {
+  require(!arguments.seeds.empty(), "seeds is empty; at least one gradient must be known");
+  require(arguments.seeds.size() <= tape.values.size(), "seeds has ", arguments.seeds.size(),
+          " gradients for ", tape.values.size(), " values");
+  tape.samples = arguments.seeds[0].dim() == 4 ? arguments.seeds[0].size(0) : 0;
+  for (std::size_t i = 0; i < arguments.seeds.size(); ++i) {
+    const Tensor& seed = arguments.seeds[i];
+    require_channels_last("a tensor of seeds", seed, "[N, C, H, W]", kOtherwise);
+    require(Value{seed.size(1), seed.size(2), seed.size(3)} == tape.values[i] &&
+                seed.size(0) == tape.samples,
+            "seeds[", i, "] does not have ", tape.samples, " samples of the size of values[", i,
+            "]");
+    tape.seeds.push_back(static_cast<const float*>(seed.const_data_ptr()));
+  }
+}
+
+void check_masks(const BackpropagateArguments& arguments, Tape& tape) {
+  tape.mask_samples = arguments.masks.empty() ? 1 : arguments.masks[0].size(0);
+  for (std::size_t i = 0; i < arguments.masks.size(); ++i) {
+    const Tensor& mask = arguments.masks[i];
+    require(mask.dim() == 4 && mask.is_cpu() && mask.is_contiguous() &&
+                mask.scalar_type() == ScalarType::Byte,
+            "masks[", i, "] must be a contiguous uint8 CPU tensor [M, H, W, C / 8]");
+    require(mask.size(0) == tape.mask_samples, "masks[", i, "] has ", mask.size(0),
+            " samples but masks[0] has ", tape.mask_samples);
+  }
+  require(tape.mask_samples > 0 && tape.samples % tape.mask_samples == 0, "masks have ",
+          tape.mask_samples, " samples and seeds ", tape.samples,
+          "; the latter must be a multiple of the former");
+}
+
+// A row of `terms` in words, for error messages.
+struct Place {
+  int64_t row;
+  const Value& from;
+  const Value& to;
+};
+
+void require_weights(const Place& place, const Tensor& weights, const std::vector<int64_t>& shape) {
+  require_float_on_cpu("a tensor of weights", weights, static_cast<int64_t>(shape.size()),
+                       "see backpropagate_", kOtherwise);
+  bool fits = weights.is_contiguous();
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    fits = fits && weights.size(static_cast<int64_t>(i)) == shape[i];
+  }
+  require(fits && place.from.channels % kChannelMultiple == 0 &&
+              place.to.channels % kChannelMultiple == 0,
+          "terms[", place.row, "] has weights that do not take ", place.from.channels,
+          " channels to ", place.to.channels, ", or are not contiguous; both must be multiples of ",
+          kChannelMultiple);
+}
+
+void require_same_pixels(const Place& place) {
+  require(place.from.height == place.to.height && place.from.width == place.to.width, "terms[",
+          place.row, "] leads from ", place.from.height, " x ", place.from.width, " to ",
+          place.to.height, " x ", place.to.width, " pixels; its layer keeps their number");
+}
+
+void require_strided(const Place& place, const Tensor& weights, Term& term) {
+  require_float_on_cpu("a tensor of weights", weights, 4, "[Kh, Kw, Co, Ci]", kOtherwise);
+  term.kernel_height = weights.size(0);
+  term.kernel_width = weights.size(1);
+  require_weights(place, weights,
+                  {term.kernel_height, term.kernel_width, place.from.channels, place.to.channels});
+  const auto [rows, columns] = strided_axes(place.from, place.to, term);
+  require(rows.is_consistent() && columns.is_consistent(), "terms[", place.row, "] leads from ",
+          place.from.height, " x ", place.from.width, " to ", place.to.height, " x ",
+          place.to.width, " pixels, which its kernel, stride and padding do not");
+}
+
+void require_mean_pool(const Place& place, const Term& term) {
+  require(term.stride >= 1 && place.from.height == place.to.height / term.stride &&
+              place.from.width == place.to.width / term.stride,
+          "terms[", place.row, "] takes means over ", term.stride, " x ", term.stride,
+          " pixels, but leads from ", place.from.height, " x ", place.from.width, " to ",
+          place.to.height, " x ", place.to.width);
+}
+
+// Checks what the term's layer needs of sizes and weights; sets the kernel's size.
+void require_layer(const Place& place, const Tensor* weights, Term& term) {
+  const bool weighted = term.layer == Layer::kConv3x3 || term.layer == Layer::kConv1x1 ||
+                        term.layer == Layer::kStridedConv;
+  require(weighted == (weights != nullptr), "terms[", place.row, "] ",
+          weighted ? "needs weights" : "has weights, which its layer does not take");
+  require(weighted || place.from.channels == place.to.channels, "terms[", place.row,
+          "] leads from ", place.from.channels, " to ", place.to.channels,
+          " channels; only convolutions change their number");
+  switch (term.layer) {
+    case Layer::kIdentity:
+    case Layer::kAvgPool3x3:
+      return require_same_pixels(place);
+    case Layer::kConv3x3:
+      require_same_pixels(place);
+      return require_weights(place, *weights,
+                             {winograd::kPositions, place.to.channels, place.from.channels});
+    case Layer::kConv1x1:
+      require_same_pixels(place);
+      return require_weights(place, *weights, {place.from.channels, place.to.channels, 1, 1});
+    case Layer::kStridedConv:
+      return require_strided(place, *weights, term);
+    case Layer::kMeanPool:
+      return require_mean_pool(place, term);
+  }
+  refuse("terms[", place.row, "] names layer ", static_cast<int64_t>(term.layer), " of 0 to 5");
+}
+
+const uint8_t* checked_mask(const BackpropagateArguments& arguments, const Place& place,
+                            int64_t index, const Term& term) {
+  if (index == -1) {
+    return nullptr;
+  }
+  require(index >= 0 && index < static_cast<int64_t>(arguments.masks.size()), "terms[", place.row,
+          "] names mask ", index, " of ", arguments.masks.size());
+  require(term.weights != nullptr, "terms[", place.row,
+          "] has a mask, which only convolutions take");
+  const Tensor& mask = arguments.masks[index];
+  require(mask.size(1) == place.to.height && mask.size(2) == place.to.width &&
+              mask.size(3) == place.to.channels / 8,
+          "terms[", place.row, "] has a mask of another size than its destination");
+  return static_cast<const uint8_t*>(mask.const_data_ptr());
+}
+
+Term checked_term(const BackpropagateArguments& arguments, const Tape& tape, int64_t number,
+                  const int64_t* row) {
+  const int64_t values = static_cast<int64_t>(tape.values.size());
+  const int64_t previous = tape.terms.empty() ? static_cast<int64_t>(tape.seeds.size()) - 1
+                                              : tape.terms.back().destination;
+  Term term{.layer = static_cast<Layer>(row[0]),
+            .source = row[1],
+            .destination = row[2],
+            .weights = nullptr,
+            .mask = nullptr,
+            .kernel_height = 0,
+            .kernel_width = 0,
+            .stride = row[5],
+            .padding = row[6]};
+  require(term.destination < values && (term.destination == previous + 1 ||
+                                        (term.destination == previous && !tape.terms.empty())),
+          "terms[", number, "] leads to value ", term.destination, " after ", previous,
+          "; every value but the seeds has its terms, in ascending order");
+  require(term.source >= 0 && term.source < term.destination, "terms[", number,
+          "] leads from value ", term.source, " to ", term.destination,
+          "; sources have lower numbers");
+  const Place place{number, tape.values[term.source], tape.values[term.destination]};
+  require(row[3] >= -1 && row[3] < static_cast<int64_t>(arguments.weights.size()), "terms[", number,
+          "] names weights ", row[3], " of ", arguments.weights.size());
+  const Tensor* weights = row[3] < 0 ? nullptr : &arguments.weights[row[3]];
+  require_layer(place, weights, term);
+  term.weights =
+      weights == nullptr ? nullptr : static_cast<const float*>(weights->const_data_ptr());
+  term.mask = checked_mask(arguments, place, row[4], term);
+  return term;
+}
+
+void add_terms(const BackpropagateArguments& arguments, Tape& tape) {
+  const int64_t* row = checked_table("terms", arguments.terms, 7);
+  for (int64_t i = 0; i < arguments.terms.size(0); ++i, row += 7) {
+    tape.terms.push_back(checked_term(arguments, tape, i, row));
+  }
+  const std::size_t computed = tape.terms.empty()
+                                   ? tape.seeds.size()
+                                   : static_cast<std::size_t>(tape.terms.back().destination) + 1;
+  require(computed == tape.values.size(), "terms lead to ", computed, " of ", tape.values.size(),
+          " values; every value but the seeds has its terms");
+}
+
+void add_readings(const BackpropagateArguments& arguments, Tape& tape) {
+  const Tensor& planes = arguments.planes;
+  require_float_on_cpu("planes", planes, 1, "flat", kOtherwise);
+  require(planes.is_contiguous(), "planes is not contiguous");
+  float* data = static_cast<float*>(planes.mutable_data_ptr());
+  const int64_t* row = checked_table("readings", arguments.readings, 4);
+  for (int64_t i = 0; i < arguments.readings.size(0); ++i, row += 4) {
+    const int64_t previous = tape.readings.empty() ? 0 : tape.readings.back().value;
+    require(row[0] >= previous && row[0] < static_cast<int64_t>(tape.values.size()), "readings[", i,
+            "] names value ", row[0], " of ", tape.values.size(), " after ", previous);
+    const Value& value = tape.values[row[0]];
+    require(row[1] >= 0 && row[1] < value.channels, "readings[", i, "] names channel ", row[1],
+            " of ", value.channels);
+    const int64_t last = row[2] + (tape.samples - 1) * row[3] + value.pixels();
+    require(
+        tape.samples == 0 || (row[2] >= 0 && row[3] >= value.pixels() && last <= planes.numel()),
+        "readings[", i, "] leaves planes, which has ", planes.numel(), " numbers");
+    tape.readings.push_back(
+        {.value = row[0], .channel = row[1], .planes = data + row[2], .sample_stride = row[3]});
+  }
+}
+
+}  // namespace
+
+Tape checked_tape(const BackpropagateArguments& arguments) {
+  Tape tape{
+      .samples = 0, .mask_samples = 1, .values = {}, .seeds = {}, .terms = {}, .readings = {}};
+  add_values(arguments, tape);
+  add_seeds(arguments, tape);
+  check_masks(arguments, tape);
+  add_terms(arguments, tape);
+  add_readings(arguments, tape);
+  return tape;
+}
+
+STABLE_TORCH_LIBRARY_FRAGMENT(vkdnw, m) {
+  m.def(
+      "backpropagate_(Tensor(a!) planes, Tensor[] seeds, Tensor[] weights, Tensor[] masks, "
+      "Tensor values, Tensor terms, Tensor readings) -> ()");
+}
+
+}  // namespace vkdnw

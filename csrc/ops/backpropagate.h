@@ -1,0 +1,26 @@
+// Arguments of vkdnw::backpropagate_, checked and in the kernels' terms.
+#pragma once
+
+#include <torch/csrc/stable/tensor.h>
+
+#include <vector>
+
+#include "kernels/tape.h"
+
+namespace vkdnw {
+
+struct BackpropagateArguments {
+  const torch::stable::Tensor& planes;                // flat
+  const std::vector<torch::stable::Tensor>& seeds;    // each [N, C, H, W] channels_last
+  const std::vector<torch::stable::Tensor>& weights;  // as the layers of the terms need them
+  const std::vector<torch::stable::Tensor>& masks;    // each [M, H, W, C / 8] uint8
+  const torch::stable::Tensor& values;                // [V, 3] int64
+  const torch::stable::Tensor& terms;                 // [T, 7] int64
+  const torch::stable::Tensor& readings;              // [R, 4] int64
+};
+
+// Throws std::invalid_argument, naming the argument, unless all sizes, dtypes, devices and numbers
+// are consistent. The kernels read and write memory without further checks.
+tape::Tape checked_tape(const BackpropagateArguments& arguments);
+
+}  // namespace vkdnw

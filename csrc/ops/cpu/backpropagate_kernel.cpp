@@ -1,0 +1,25 @@
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+
+#include "kernels/tape_run.h"
+#include "ops/backpropagate.h"
+
+namespace vkdnw {
+namespace {
+
+using torch::stable::Tensor;
+
+void backpropagate_(Tensor planes, const std::vector<Tensor>& seeds,
+                    const std::vector<Tensor>& weights, const std::vector<Tensor>& masks,
+                    const Tensor& values, const Tensor& terms, const Tensor& readings) {
+  const tape::Tape tape = checked_tape({planes, seeds, weights, masks, values, terms, readings});
+  tape::run(tape, [](int64_t count, const auto& work) {
+    torch::stable::parallel_for(0, count, 1, work);
+  });
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(vkdnw, CPU, m) { m.impl("backpropagate_", TORCH_BOX(&backpropagate_)); }
+
+}  // namespace vkdnw

@@ -1,0 +1,308 @@
+"""vkdnw::backpropagate_ against the same graph, differentiated automatically in float64."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tests.native.relu_masks import packed
+from vkdnw.backpropagation import NONE, Layer, backpropagate_, load
+from vkdnw.convolution import winograd_weights
+
+ACCURACY = 2e-5
+"""Of a value's largest gradient: a handful of layers of Winograd's accuracy, see its own tests."""
+
+
+def nhwc(image: Tensor) -> Tensor:
+    return image.contiguous(memory_format=torch.channels_last)
+
+
+@dataclass
+class Graph:
+    """A tape under construction, with what is needed to differentiate it the slow way."""
+
+    samples: int
+    masks_of: int  # samples with a mask of their own
+    rng: torch.Generator = field(default_factory=lambda: torch.Generator().manual_seed(0))
+    values: list[tuple[int, int, int]] = field(default_factory=list)
+    seeds: list[Tensor] = field(default_factory=list)
+    weights: list[Tensor] = field(default_factory=list)  # native
+    kernels: list[Tensor] = field(default_factory=list)  # [Co, Ci, Kh, Kw]
+    relus: list[Tensor] = field(default_factory=list)
+    terms: list[tuple[int, ...]] = field(default_factory=list)
+
+    def seed(self, channels: int, height: int, width: int) -> int:
+        shape = (self.samples, channels, height, width)
+        self.seeds.append(nhwc(torch.randn(shape, generator=self.rng)))
+        return self.value(channels, height, width)
+
+    def value(self, channels: int, height: int, width: int) -> int:
+        self.values.append((channels, height, width))
+        return len(self.values) - 1
+
+    def relu(self, value: int) -> int:
+        shape = (self.masks_of, *self.values[value])
+        self.relus.append(nhwc(torch.randn(shape, generator=self.rng).relu()))
+        return len(self.relus) - 1
+
+    def term(
+        self, layer: Layer, source: int, destination: int, mask: int = NONE, **options: int
+    ) -> None:
+        stride, padding = options.get("stride", 1), options.get("padding", 0)
+        weights = NONE
+        if layer in (Layer.CONV3X3, Layer.CONV1X1, Layer.STRIDED_CONV):
+            size = {Layer.CONV3X3: 3, Layer.CONV1X1: 1}.get(layer, options.get("kernel", 3))
+            shape = (self.values[source][0], self.values[destination][0], size, size)
+            kernel = torch.randn(shape, generator=self.rng) / (shape[0] * size * size) ** 0.5
+            self.kernels.append(kernel)
+            native = {
+                Layer.CONV3X3: winograd_weights,
+                Layer.CONV1X1: lambda weight: weight,
+                Layer.STRIDED_CONV: lambda weight: weight.permute(2, 3, 0, 1).contiguous(),
+            }
+            self.weights.append(native[layer](kernel))
+            weights = len(self.weights) - 1
+        self.terms.append((layer, source, destination, weights, mask, stride, padding))
+
+    def arguments(self, seeds: list[Tensor] | None = None) -> tuple[object, ...]:
+        """Those of the op; every channel of every value is read, [N, C, H, W] value by value."""
+        samples = self.samples if seeds is None else len(seeds[0])
+        readings, offset = [], 0
+        for value, (channels, height, width) in enumerate(self.values):
+            plane = height * width
+            readings += [
+                (value, channel, offset + channel * plane, channels * plane)
+                for channel in range(channels)
+            ]
+            offset += samples * channels * plane
+        return (
+            torch.full((offset,), torch.nan),
+            self.seeds if seeds is None else seeds,
+            self.weights,
+            [packed(relu) for relu in self.relus],
+            torch.tensor(self.values),
+            torch.tensor(self.terms, dtype=torch.int64).view(-1, 7),
+            torch.tensor(readings),
+        )
+
+    def run(self, seeds: list[Tensor] | None = None) -> list[Tensor]:
+        """The gradients of all values, ``[N, C, H, W]`` each."""
+        arguments = self.arguments(seeds)
+        planes = backpropagate_(*arguments)  # type: ignore[arg-type]
+        samples = self.samples if seeds is None else len(seeds[0])
+        sizes = [samples * c * h * w for c, h, w in self.values]
+        parts = torch.split(planes, sizes)
+        return [part.view(-1, *value) for part, value in zip(parts, self.values, strict=True)]
+
+    def expected(self) -> list[Tensor]:
+        """Term by term, each differentiated automatically in float64."""
+        gradients = [seed.double() for seed in self.seeds]
+        gradients += [
+            torch.zeros(self.samples, *value, dtype=torch.float64)
+            for value in self.values[len(self.seeds) :]
+        ]
+        for layer, source, destination, weights, mask, stride, padding in self.terms:
+            x = torch.zeros(self.samples, *self.values[destination], dtype=torch.float64)
+            y = self._forward(Layer(layer), x.requires_grad_(), weights, stride, padding)
+            (back,) = torch.autograd.grad(y, x, gradients[source])
+            if mask != NONE:
+                relus = self.relus[mask].repeat(self.samples // self.masks_of, 1, 1, 1)
+                back = torch.where(relus <= 0, 0.0, back)
+            gradients[destination] += back
+        return gradients
+
+    def _forward(self, layer: Layer, x: Tensor, weights: int, stride: int, padding: int) -> Tensor:
+        kernel = self.kernels[weights].double() if weights != NONE else x
+        forward: dict[Layer, Callable[[], Tensor]] = {
+            Layer.IDENTITY: lambda: x * 1,
+            Layer.CONV3X3: lambda: F.conv2d(x, kernel, padding=1),
+            Layer.CONV1X1: lambda: F.conv2d(x, kernel),
+            Layer.STRIDED_CONV: lambda: F.conv2d(x, kernel, stride=stride, padding=padding),
+            Layer.AVG_POOL3X3: lambda: F.avg_pool2d(x, 3, 1, 1, count_include_pad=False),
+            Layer.MEAN_POOL: lambda: F.avg_pool2d(x, stride),
+        }
+        return forward[layer]()
+
+
+def assert_agrees(graph: Graph) -> None:
+    for value, (found, expected) in enumerate(zip(graph.run(), graph.expected(), strict=True)):
+        error = (found.double() - expected).abs().max()
+        assert error <= ACCURACY * expected.abs().max(), f"value {value}"
+
+
+def cell(graph: Graph, node: int, rng: random.Random) -> int:
+    """A cell of four nodes, all joined by random layers, from its output to its input."""
+    layers = (Layer.IDENTITY, Layer.CONV3X3, Layer.CONV1X1, Layer.AVG_POOL3X3)
+    nodes = [node]
+    for _ in range(3):
+        destination = graph.value(*graph.values[node])
+        mask = graph.relu(destination) if rng.random() < 0.7 else NONE
+        terms = sorted((rng.choice(layers), source) for source in nodes)
+        for layer, source in terms:
+            masked = layer in (Layer.CONV3X3, Layer.CONV1X1)
+            graph.term(layer, source, destination, mask if masked else NONE)
+        nodes.append(destination)
+    return nodes[-1]
+
+
+def reduction(graph: Graph, output: int) -> int:
+    """The block between two stages, from its output to its input."""
+    channels, height, width = graph.values[output]
+    between = graph.value(channels, height, width)
+    graph.term(Layer.CONV3X3, output, between, graph.relu(between))
+    pooled = graph.value(channels // 2, height, width)
+    graph.term(Layer.CONV1X1, output, pooled)
+    wide = graph.value(channels // 2, 2 * height, 2 * width)
+    graph.term(Layer.STRIDED_CONV, between, wide, graph.relu(wide), stride=2, padding=1)
+    graph.term(Layer.MEAN_POOL, pooled, wide, stride=2)
+    return wide
+
+
+def network(seed: int, samples: int = 4, masks_of: int = 2) -> Graph:
+    rng = random.Random(seed)
+    graph = Graph(samples, masks_of)
+    node = graph.seed(64, rng.randint(1, 5), rng.randint(1, 5))
+    for _ in range(2):
+        node = reduction(graph, cell(graph, node, rng))
+    cell(graph, node, rng)
+    return graph
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_agrees_with_float64(seed: int) -> None:
+    assert_agrees(network(seed))
+
+
+@pytest.mark.parametrize("layer", list(Layer))
+def test_each_layer_alone_and_added(layer: Layer) -> None:
+    graph = Graph(samples=3, masks_of=3)
+    seed = graph.seed(32, 4, 5)
+    size = (32, 9, 11) if layer in (Layer.STRIDED_CONV, Layer.MEAN_POOL) else (32, 4, 5)
+    destination = graph.value(*size)
+    options = {
+        Layer.STRIDED_CONV: {"stride": 2, "padding": 0, "kernel": 2},
+        Layer.MEAN_POOL: {"stride": 2},
+    }.get(layer, {})
+    graph.term(layer, seed, destination, **options)
+    graph.term(layer, seed, destination, **options)
+    assert_agrees(graph)
+
+
+def test_wide_convolutions_of_one_destination() -> None:
+    """Their weights are taken one after the other, into sums of their own."""
+    graph = Graph(samples=2, masks_of=1)
+    seeds = [graph.seed(64, 5, 6), graph.seed(48, 5, 6)]
+    destination = graph.value(64, 5, 6)
+    mask = graph.relu(destination)
+    for seed in seeds:
+        graph.term(Layer.CONV3X3, seed, destination, mask)
+    assert_agrees(graph)
+
+
+def test_seeds_are_read_as_they_are() -> None:
+    graph = Graph(samples=2, masks_of=2)
+    graph.seed(17, 3, 4)
+    assert torch.equal(graph.run()[0], graph.seeds[0])
+
+
+def test_same_bits_whatever_is_in_the_batch_and_for_any_number_of_threads() -> None:
+    graph = network(1, samples=40, masks_of=1)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = graph.run()
+        torch.set_num_threads(2)
+        two = graph.run()
+    finally:
+        torch.set_num_threads(threads)
+    alone = graph.run([seed[33:34] for seed in graph.seeds])
+    for a, b, c in zip(one, two, alone, strict=True):
+        assert torch.equal(a, b)
+        assert torch.equal(a[33:34], c)
+
+
+def test_nan_is_not_lost() -> None:
+    graph = Graph(samples=1, masks_of=1)
+    seed = graph.seed(16, 8, 8)
+    graph.seeds[0][0, 3, 4, 4] = torch.nan
+    middle = graph.value(16, 8, 8)
+    graph.term(Layer.CONV3X3, seed, middle)
+    last = graph.value(16, 8, 8)
+    graph.term(Layer.AVG_POOL3X3, middle, last)
+    assert graph.run()[last][0, :, 2:7, 2:7].isnan().all()
+
+
+def test_no_samples() -> None:
+    graph = network(0)
+    assert [len(g) for g in graph.run([seed[:0] for seed in graph.seeds])] == [0] * len(
+        graph.values
+    )
+
+
+def test_opcheck() -> None:
+    load()
+    torch.library.opcheck(torch.ops.vkdnw.backpropagate_, network(3).arguments())
+
+
+PLANES, SEEDS, WEIGHTS, MASKS, VALUES, TERMS, READINGS = range(7)
+
+
+def changed(tensor: Tensor, row: int, column: int, number: int) -> Tensor:
+    tensor = tensor.clone()
+    tensor[row, column] = number
+    return tensor
+
+
+@pytest.mark.parametrize(
+    ("position", "change", "message"),
+    [
+        (PLANES, lambda p: p[:-1], r"readings\[47\] leaves planes"),
+        (PLANES, lambda p: p.double(), "planes is Double, not float32"),
+        (PLANES, lambda p: p[None], "planes has 2 dimensions, not 1"),
+        (SEEDS, lambda s: [], "seeds is empty"),
+        (SEEDS, lambda s: s * 4, "seeds has 4 gradients for 3 values"),
+        (SEEDS, lambda s: [s[0].contiguous()], "seeds is not channels_last"),
+        (SEEDS, lambda s: [nhwc(s[0][:, :, 1:])], r"seeds\[0\] does not have 2 samples of"),
+        (WEIGHTS, lambda w: w[:1], r"terms\[1\] names weights 1 of 1"),
+        (WEIGHTS, lambda w: [w[1], w[1]], "a tensor of weights has 4 dimensions, not 3"),
+        (WEIGHTS, lambda w: [w[0].double(), w[1]], "a tensor of weights is Double"),
+        (WEIGHTS, lambda w: [w[0][:, :, :8], w[1]], r"terms\[0\] has weights that do not take"),
+        (MASKS, lambda m: [], r"terms\[0\] names mask 0 of 0"),
+        (MASKS, lambda m: [m[0][..., :1].contiguous()], r"terms\[0\] has a mask of another size"),
+        (MASKS, lambda m: [m[0].float()], r"masks\[0\] must be a contiguous uint8"),
+        (MASKS, lambda m: [m[0].repeat(3, 1, 1, 1)], "masks have 6 samples and seeds 2"),
+        (VALUES, lambda v: v[:2], r"terms\[1\] leads to value 2 after 1"),
+        (VALUES, lambda v: v.int(), "values must be a contiguous int64 CPU tensor"),
+        (VALUES, lambda v: changed(v, 2, 0, 0), r"values\[2\] has size 0 x 4 x 4"),
+        (VALUES, lambda v: changed(v, 2, 1, 5), r"terms\[1\] leads from 4 x 4 to 5 x 4 pixels"),
+        (VALUES, lambda v: torch.cat([v, v[2:]]), "terms lead to 3 of 4 values"),
+        (TERMS, lambda t: changed(t, 1, 0, 6), r"terms\[1\] has weights, which its layer"),
+        (TERMS, lambda t: changed(t, 1, 0, 0), r"terms\[1\] has weights, which its layer"),
+        (TERMS, lambda t: changed(t, 1, 1, 2), r"terms\[1\] leads from value 2 to 2; sources"),
+        (TERMS, lambda t: changed(t, 1, 1, -1), r"terms\[1\] leads from value -1"),
+        (TERMS, lambda t: changed(t, 0, 2, 0), r"terms\[0\] leads to value 0 after 0"),
+        (TERMS, lambda t: changed(t, 0, 3, NONE), r"terms\[0\] needs weights"),
+        (TERMS, lambda t: changed(t, 0, 4, -2), r"terms\[0\] names mask -2"),
+        (READINGS, lambda r: changed(r, 0, 0, 3), r"readings\[0\] names value 3 of 3"),
+        (READINGS, lambda r: r.flip(0), r"readings\[16\] names value 1 of 3 after 2"),
+        (READINGS, lambda r: changed(r, 0, 1, 16), r"readings\[0\] names channel 16 of 16"),
+        (READINGS, lambda r: changed(r, 0, 2, -1), r"readings\[0\] leaves planes"),
+    ],
+)
+def test_refuses_by_name(position: int, change: Callable[[object], object], message: str) -> None:
+    graph = Graph(samples=2, masks_of=2)
+    seed = graph.seed(16, 4, 4)
+    middle = graph.value(16, 4, 4)
+    graph.term(Layer.CONV3X3, seed, middle, graph.relu(middle))
+    last = graph.value(16, 4, 4)
+    graph.term(Layer.CONV1X1, middle, last)
+    arguments = list(graph.arguments())
+    arguments[position] = change(arguments[position])
+    with pytest.raises(ValueError, match=message):
+        backpropagate_(*arguments)  # type: ignore[arg-type]

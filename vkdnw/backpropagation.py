@@ -1,0 +1,92 @@
+"""Backward passes of a part of a network in one native call, without an automatic differentiator.
+
+A *tape* lists what automatic differentiation would do: the gradients of feature maps ("values"),
+from those that are known (the seeds) down to those that are asked for, each the sum of terms that
+layers send back. Run in one call, the gradients of a few samples go through many layers while they
+are in a core's cache, sums cost no pass over memory of their own, and layers that share an input
+or an output share the transforms of Winograd's algorithm.
+
+The compiled library is loaded on the first call. The op has no derivative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+from vkdnw import fake_kernels
+
+
+class Layer(IntEnum):
+    """What sends a gradient back, and the weights that it needs."""
+
+    IDENTITY = 0  # a sum; none
+    CONV3X3 = 1  # stride 1, padding 1; winograd_weights of [Co, Ci, 3, 3]
+    CONV1X1 = 2  # stride 1, no padding; [Co, Ci, 1, 1] contiguous
+    STRIDED_CONV = 3  # square stride and padding; [Kh, Kw, Co, Ci] contiguous
+    AVG_POOL3X3 = 4  # stride 1, padding 1, left out of the count; none
+    MEAN_POOL = 5  # size = stride, no padding; none
+
+
+NONE = -1
+"""In a term, for no weights or no mask."""
+
+
+def backpropagate_(
+    planes: Tensor,
+    seeds: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    masks: Sequence[Tensor],
+    values: Tensor,
+    terms: Tensor,
+    readings: Tensor,
+) -> Tensor:
+    """Runs a tape for N samples, and writes channels of the gradients into `planes`.
+
+    Values 0 .. len(seeds) - 1 are the seeds; the gradient of every other value v is
+
+        gradient[v] = sum over terms with destination v of mask * layer^T gradient[source]
+
+    with layer^T the transpose of the linear layer, its data gradient. Sums are taken in float32 in
+    an order that depends on the tape alone. The bits do not depend on the number of threads, nor on
+    what else is in the batch. Working memory: some megabytes a thread, and the gradients of the few
+    values at which feature maps change their size, for all samples.
+
+    Args:
+        planes: flat float32, changed in place.
+        seeds: each [N, C, H, W] float32 channels_last, gradients that are known.
+        weights: of the layers, see :class:`Layer`; all channel counts are multiples of 16.
+        masks: of the ReLUs in front of convolutions, each [M, H, W, C / 8], see
+            :func:`vkdnw.convolution.rectify`; N is a multiple of M, and sample n has mask n % M.
+        values: [V, 3] int64: channels, height, width.
+        terms: [T, 7] int64: layer, source, destination, weights, mask, stride, padding. Weights and
+            masks by position, NONE for none. Destinations ascend; sources are below them. Terms of
+            one destination are cheapest with those next to each other that are convolutions of one
+            kind and one mask.
+        readings: [R, 4] int64: value, channel, offset, stride. The channel's plane [H, W] of sample
+            n goes to planes[offset + n * stride :]. Values ascend.
+
+    Returns:
+        `planes`.
+
+    Raises:
+        ValueError: sizes, dtypes, devices or numbers that are not as above.
+        NativeLibraryError: the compiled library is missing or does not fit this machine.
+    """
+    load()
+    torch.ops.vkdnw.backpropagate_(
+        planes, list(seeds), list(weights), list(masks), values, terms, readings
+    )
+    return planes
+
+
+def _change_in_place(*args: object) -> None:
+    """The fake of an op that only changes its first argument."""
+
+
+load = fake_kernels.loader({"vkdnw::backpropagate_": _change_in_place})
+"""Loads the library. The function calls it; code that is compiled with `fullgraph=True`, or that
+calls `torch.ops.vkdnw` itself, calls it once before."""

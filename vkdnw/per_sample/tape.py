@@ -1,0 +1,227 @@
+"""Compiles the lower part of a chunk's autograd graph to a tape of native data gradients.
+
+The graph proves what the tape does: a node goes onto it only where its kind, its sizes and its
+constants say that a native layer computes its backward, and where everything that it leads to is
+on the tape as well. What lies above, the head of a network for instance, stays with autograd,
+which hands the tape its seeds. Nodes that no chosen layer's output lies behind are left out.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from vkdnw.backpropagation import NONE, Layer
+from vkdnw.per_sample.fused import AveragePooling, NativeConvolution
+from vkdnw.per_sample.graph import Node
+
+
+@dataclass(frozen=True)
+class Tape:
+    """The arguments of :func:`vkdnw.backpropagation.backpropagate_` but seeds and readings."""
+
+    entries: tuple[Node, ...]  # whose gradients are the seeds, in their order
+    number: dict[Node, int]  # the value that holds the gradient at a node's output
+    values: Tensor  # [V, 3]
+    terms: Tensor  # [T, 7]
+    weights: tuple[Tensor, ...]
+    masks: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class _Backward:
+    """What a node does to a gradient on the way to each of its sources."""
+
+    layer: Layer
+    weights: Tensor | None = None
+    mask: Tensor | None = None
+    stride: int = 1
+    padding: int = 0
+
+
+def compile_tape(wanted: Iterable[Node], users: dict[Node, list[Node]]) -> Tape | None:
+    """The tape that leads to the outputs of ``wanted`` nodes, or None where there is none.
+
+    Args:
+        wanted: nodes of the graph whose output gradients are asked for.
+        users: the graph, see :func:`vkdnw.per_sample.graph.consumers`.
+    """
+    relevant = _leading_to(wanted, users)
+    order = _from_the_leaves(relevant, users)
+    backwards = _region(order, relevant)
+    above = {node: {user in backwards for user in users[node]} for node in backwards}
+    entries = tuple(
+        node
+        for node in reversed(order)
+        if above.get(node) == {False}
+        and any(source in backwards for source, _ in node.next_functions)
+    )
+    # Gradients from above and from within the tape would have to be added up.
+    if not entries or any(len(kinds) > 1 for kinds in above.values()):
+        return None
+    writer = _Writer()
+    for node in entries:
+        writer.add_value(node)
+    for node in reversed(order):
+        if above.get(node) == {True}:
+            writer.add(node, [(user, backwards[user]) for user in users[node]])
+    return writer.tape(entries)
+
+
+def _leading_to(wanted: Iterable[Node], users: dict[Node, list[Node]]) -> set[Node]:
+    """The wanted nodes and everything that a gradient passes on its way to them."""
+    found = set(wanted)
+    waiting = list(found)
+    while waiting:
+        for user in users[waiting.pop()]:
+            if user not in found:
+                found.add(user)
+                waiting.append(user)
+    return found
+
+
+def _from_the_leaves(relevant: set[Node], users: dict[Node, list[Node]]) -> list[Node]:
+    """The relevant nodes, each before its users."""
+    missing = {
+        node: sum(source in relevant for source, _ in node.next_functions) for node in relevant
+    }
+    waiting = [node for node, count in missing.items() if count == 0]
+    order = []
+    while waiting:
+        node = waiting.pop()
+        order.append(node)
+        for user in users[node]:
+            missing[user] -= 1
+            if missing[user] == 0:
+                waiting.append(user)
+    return order
+
+
+def _region(order: list[Node], relevant: set[Node]) -> dict[Node, _Backward]:
+    """The nodes that the tape can take over, with everything below them."""
+    region: dict[Node, _Backward] = {}
+    for node in order:
+        sources = [
+            (position, source, number)
+            for position, (source, number) in enumerate(node.next_functions)
+            if source in relevant
+        ]
+        if not _is_image(node) or any(source not in region for _, source, _ in sources):
+            continue
+        backward = _backward(node)
+        if not sources:
+            region[node] = _Backward(Layer.IDENTITY)  # nothing is asked of it
+        elif backward is not None and all(
+            number == 0 and _leads_to(node, backward, position, source)
+            for position, source, number in sources
+        ):
+            region[node] = backward
+    return region
+
+
+def _shape(node: Node) -> tuple[int, ...]:
+    return tuple(node._input_metadata[0].shape)
+
+
+def _is_image(node: Node) -> bool:
+    metadata = node._input_metadata[0]
+    return len(metadata.shape) == 4 and (metadata.dtype, metadata.device.type) == (
+        torch.float32,
+        "cpu",
+    )
+
+
+def _leads_to(node: Node, backward: _Backward, position: int, source: Node) -> bool:
+    """Whether the gradient at this position is what the layer computes."""
+    if backward.layer == Layer.IDENTITY:
+        return _shape(node) == _shape(source)  # nothing was broadcast
+    return position == 0
+
+
+def _backward(node: Node) -> _Backward | None:
+    function = getattr(node, "_forward_cls", None)  # of functions written in Python
+    if function is NativeConvolution:
+        weights = node.weights
+        return _Backward(
+            weights.layer, weights.native, node.mask, weights.conv.stride[0], weights.padding
+        )
+    if function is AveragePooling:
+        return _Backward(Layer.AVG_POOL3X3)
+    name = node.name()
+    if name == "AddBackward0" and node._saved_alpha == 1:
+        return _Backward(Layer.IDENTITY)
+    if name == "AvgPool2DBackward0":
+        return _mean_pool(node)
+    return None
+
+
+def _mean_pool(node: Node) -> _Backward | None:
+    """Means over squares that do not overlap."""
+    sizes = set(node._saved_kernel_size)
+    plain = not node._saved_ceil_mode and node._saved_divisor_override is None
+    if (
+        not plain
+        or len(sizes) != 1
+        or not set(node._saved_stride) <= sizes  # none means the kernel's size
+        or any(node._saved_padding)
+    ):
+        return None
+    return _Backward(Layer.MEAN_POOL, stride=sizes.pop())
+
+
+@dataclass
+class _Writer:
+    """A tape that is being written, values from the seeds on."""
+
+    number: dict[Node, int] = field(default_factory=dict)
+    values: list[tuple[int, ...]] = field(default_factory=list)
+    terms: list[tuple[int, ...]] = field(default_factory=list)
+    constants: dict[str, dict[int, tuple[int, Tensor]]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )  # weights and masks, by id: position and tensor
+
+    def add_value(self, node: Node) -> int:
+        _, channels, height, width = _shape(node)
+        self.number[node] = len(self.values)
+        self.values.append((channels, height, width))
+        return self.number[node]
+
+    def add(self, node: Node, terms: list[tuple[Node, _Backward]]) -> None:
+        """A node whose gradient is the sum of what its users send back."""
+        if len(terms) == 1 and terms[0][1].layer == Layer.IDENTITY:
+            self.number[node] = self.number[terms[0][0]]  # one gradient for both
+            return
+        destination = self.add_value(node)
+        rows = [
+            (
+                int(backward.layer),
+                self.number[user],
+                destination,
+                self._position("weights", backward.weights),
+                self._position("masks", backward.mask),
+                backward.stride,
+                backward.padding,
+            )
+            for user, backward in terms
+        ]
+        self.terms += sorted(rows, key=lambda row: (row[0], row[4]))  # by layer and mask
+
+    def _position(self, kind: str, tensor: Tensor | None) -> int:
+        if tensor is None:
+            return NONE
+        known = self.constants[kind]
+        return known.setdefault(id(tensor), (len(known), tensor))[0]
+
+    def tape(self, entries: tuple[Node, ...]) -> Tape:
+        return Tape(
+            entries,
+            self.number,
+            torch.tensor(self.values, dtype=torch.int64).view(-1, 3),
+            torch.tensor(self.terms, dtype=torch.int64).view(-1, 7),
+            tuple(tensor for _, tensor in self.constants["weights"].values()),
+            tuple(tensor for _, tensor in self.constants["masks"].values()),
+        )
