@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "gpu"
 PACKAGE = BUILD / "package"
 SECONDS = 530.0  # of the whole check
+DRIVER = "nvidia-smi --query-gpu=driver_version --format=csv,noheader"
 SANITIZED = "test_a_batch_is_each_matrix_alone or test_small_eigenvalues or test_jacobian_columns"
 
 
@@ -42,7 +43,7 @@ class Check:
 
     def run(self, title: str, command: list[str], at_most: float) -> Step:
         """Runs a command for at most so many seconds, and records it."""
-        shown = " ".join(part.replace(str(ROOT) + "/", "") for part in _readable(command))
+        shown = " ".join(_readable(command))
         print(f"== {title}: {shown}", flush=True)
         step = Step(title, shown, "passed")
         self.record.steps.append(step)
@@ -77,7 +78,12 @@ class Check:
 
 
 def _readable(command: list[str]) -> list[str]:
-    return ["python" if part == sys.executable else part for part in command]
+    """The command as it would be typed in the root of the tree."""
+
+    def readable(part: str) -> str:
+        return part.replace(f"{ROOT}/", "").replace(str(ROOT), ".")
+
+    return ["python" if part == sys.executable else readable(part) for part in command]
 
 
 def _environment(device: str) -> dict[str, str]:
@@ -99,7 +105,7 @@ def _machine(device: str) -> tuple[str, dict[str, str]]:
         "cuDNN": str(torch.backends.cudnn.version()),
         "Python": platform.python_version(),
         "nvcc": _first_line_with("release", [_nvcc() or "nvcc", "--version"]),
-        "driver": _first_line_with("", ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]),
+        "driver": _first_line_with("", DRIVER.split()),
         "commit": _first_line_with("", ["git", "-C", str(ROOT), "rev-parse", "HEAD"]),
     }  # fmt: skip
     if device == "cpu":

@@ -24,7 +24,8 @@ from vkdnw.precision import float32_on
 from vkdnw.search import nb201
 from vkdnw.weights import DEFAULT, select
 
-DENSE = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|"
+CONV = "nor_conv_3x3"
+DENSE = f"|{CONV}~0|+|{CONV}~0|{CONV}~1|+|{CONV}~0|{CONV}~1|{CONV}~2|"
 SMOOTHING = 0.05
 
 
