@@ -181,6 +181,27 @@ def test_a_bad_plan_is_refused(changes, message):
         plan_of(**changes)
 
 
+@pytest.mark.parametrize("changes", [{}, {"strategy": "ageing", "tournament": 6}], ids=str)
+def test_evolution_climbs_where_random_search_does_not(changes):
+    # As many parameters as the budget of FLOPs allows: what to rank by is told by the string.
+    climbing = {"keys": ("parameters",), "evaluations": 300, "population": 20}
+    found = [child.cost.parameters for child in bred(plan_of(**climbing, **changes))[0].children]
+    random = bred(plan_of(**{**climbing, "strategy": "random"}))[0].children
+    assert max(found) > max(child.cost.parameters for child in random)
+    assert sum(found[-100:]) > 1.2 * sum(found[:100])
+
+
+def test_a_pareto_search_spreads_over_the_front():
+    plan = plan_of(keys=("parameters", "flops"), pareto="flops", evaluations=300, population=40)
+    costs = [child.cost for child in bred(plan)[0].children]
+    single = plan_of(keys=("parameters",), evaluations=300, population=40)
+    for share in (0.25, 0.5):  # cheaper than the budget, but for their FLOPs better
+        bound = share * 450e6
+        ours = max(cost.parameters for cost in costs if cost.flops <= bound)
+        others = [child.cost for child in bred(single)[0].children]
+        assert ours >= max(cost.parameters for cost in others if cost.flops <= bound)
+
+
 def test_a_rejected_candidate_costs_less_than_a_fifth_of_a_millisecond():
     random, draws = Random(0), 1000
     parents = [child.architecture for child in bred(plan_of(evaluations=20))[0].children]
