@@ -86,12 +86,14 @@ def covariance_eigenvalues(rows: Tensor) -> Tensor:
     mean = rows.mean(0).double()  # its rounding enters the covariance by its square
     if count < channels:
         centred = rows.double() - mean
-        return torch.linalg.eigvalsh(centred @ centred.T / count)
-    covariance = torch.zeros(channels, channels, dtype=torch.float64, device=rows.device)
-    for piece in rows.split(ROWS):
-        centred = piece.to(torch.float64, copy=True).sub_(mean)
-        covariance.addmm_(centred.T, centred)
-    return torch.linalg.eigvalsh(covariance / count)
+        matrix = centred @ centred.T
+    else:
+        matrix = torch.zeros(channels, channels, dtype=torch.float64, device=rows.device)
+        for piece in rows.split(ROWS):
+            centred = piece.to(torch.float64, copy=True).sub_(mean)
+            matrix.addmm_(centred.T, centred)
+    eigenvalues: Tensor = torch.linalg.eigvalsh(matrix / count)
+    return eigenvalues
 
 
 # ---- where the features are ------------------------------------------------------------------

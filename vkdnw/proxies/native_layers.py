@@ -135,7 +135,7 @@ class _Rectification(torch.autograd.Function):
         return output, mask
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (output,) = ctx.saved_tensors
         passed: Tensor = torch.ops.aten.threshold_backward(gradients[0], output, 0)
@@ -161,7 +161,8 @@ def _convolution(conv: nn.Conv2d, weights: WeightGradients) -> Callable[[Tensor]
     def forward(input: Tensor) -> Tensor:
         kind = native_gradient(conv, input, CHANNELS_LAST) if _suits(input) else None
         if kind is None:
-            return conv._conv_forward(input, conv.weight, conv.bias)
+            plain: Tensor = conv._conv_forward(input, conv.weight, conv.bias)
+            return plain
         if not layer:
             layer.append(_Layer(conv, _forward(conv, kind), _input_gradient(conv, kind), weights))
         source = _source_of(input)
@@ -210,7 +211,7 @@ class _Convolution(torch.autograd.Function):
         return layer.forward(seen)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         gradient = gradients[0].contiguous(memory_format=CHANNELS_LAST)
         of_input = of_weight = of_bias = None
@@ -267,7 +268,7 @@ class _AveragePooling(torch.autograd.Function):
         return avg_pool3x3_input_gradient(input * counts).div_(counts)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         return avg_pool3x3_input_gradient(gradients[0].contiguous(memory_format=CHANNELS_LAST))
 

@@ -60,7 +60,7 @@ class WatchedReLUs(TorchDispatchMode):
     """
 
     def __init__(self, report: Callable[[Tensor], None]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._report = report
 
     def __torch_dispatch__(

@@ -29,7 +29,7 @@ class _Counter(TorchDispatchMode):
     """Sums torch's formulas over every operator; its own counter also tracks modules, slowly."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.total = 0
 
     def __torch_dispatch__(

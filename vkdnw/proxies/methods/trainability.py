@@ -65,7 +65,8 @@ def _rows(into: Tensor, before: Feature, after: Feature) -> Tensor:
             "with features="
         )
     tiles = into.permute(0, 2, 3, 1).unflatten(2, (-1, stride)).unflatten(1, (-1, stride))
-    return tiles.transpose(2, 3).flatten(3).flatten(0, 2)  # [B h w, stride^2 C]
+    rows: Tensor = tiles.transpose(2, 3).flatten(3).flatten(0, 2)  # [B h w, stride^2 C]
+    return rows
 
 
 def _signs(shared: TrainPass, call: Call) -> Iterator[Tensor]:
