@@ -17,14 +17,15 @@ def preserved(model: nn.Module) -> Iterator[None]:
     Weights are not copied, since nothing writes to them, except those of embeddings with
     ``max_norm``, whose forward rescales rows in place.
     """
-    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    buffers = [_Buffers(module) for module in model.modules()]
+    modules, parameters = list(model.modules()), list(model.parameters())  # slow to walk
+    flags = [(parameter, parameter.requires_grad) for parameter in parameters]
+    buffers = [_Buffers(module) for module in modules]
     rescaled = [
         (module.weight, module.weight.detach().clone())
-        for module in model.modules()
+        for module in modules
         if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.max_norm is not None
     ]
-    devices = {parameter.device for parameter in model.parameters() if parameter.is_cuda}
+    devices = {parameter.device for parameter in parameters if parameter.is_cuda}
     with torch.random.fork_rng([device.index for device in devices], device_type="cuda"):
         try:
             yield
