@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ from torch import Tensor
 
 from vkdnw.per_sample.capture import PathChanged, Recorder
 from vkdnw.per_sample.fallback import add_fallback_columns
-from vkdnw.per_sample.fused import fused, keeps_logits
-from vkdnw.per_sample.fusion import find_fusions
+from vkdnw.per_sample.fused import fused
+from vkdnw.per_sample.fusion import Fusion, find_fusions
 from vkdnw.per_sample.halving import halving
 from vkdnw.per_sample.plan import Plan, make_plan
 from vkdnw.per_sample.problem import Problem
@@ -33,6 +33,7 @@ from vkdnw.weights import Selection
 T = TypeVar("T")
 
 CACHE_BYTES = 2**20  # of the largest feature map of a chunk: several of them fit level 2
+PASSING_MAPS = 4  # gradients of the largest layers that are alive at once on their way
 MIN_PIECES = 4  # of a batch, so that small networks use several cores too
 
 
@@ -55,19 +56,56 @@ def jacobian_chunks(
             :func:`vkdnw.per_sample.trace.without_rules`.
         MemoryError: not even one sample fits the budget.
     """
+    fusions = find_fusions(found)
+    plan = make_plan(selection, found, fusions)
+    if fusions and (plan.dense or plan.fallback):
+        # Dense rows are taken from layers as they are; so many of them leave little to gain.
+        fusions, plan = (), make_plan(selection, found)
+    if any(fusion.norm for fusion in fusions):
+        chunks = _computed(problem, found, plan, fusions, cotangents)
+        first = _if_faithful(chunks, found)
+        if first is not None:
+            yield first
+            yield from chunks
+            return
+        chunks.close()
+        fusions, plan = (), make_plan(selection, found)
+    yield from _computed(problem, found, plan, fusions, cotangents)
+
+
+AGREEMENT = 1e-3  # of the largest logit: folding BatchNorm only rounds otherwise
+
+
+def _if_faithful(chunks: Iterator[Chunk], found: Trace) -> Chunk | None:
+    """The first of a fused network's chunks, or None where its logits are not the probe's.
+
+    A folded convolution returns what BatchNorm would; a model may look at its output outside the
+    graph, and go elsewhere or into numbers that are not finite.
+    """
+    try:
+        first = next(chunks)
+    except (PathChanged, ValueError):
+        return None
+    shared = min(len(first.logits), len(found.logits))
+    before, after = found.logits[:shared], first.logits[:shared]
+    agrees = (after - before).abs().max() <= AGREEMENT * before.abs().max()
+    return first if agrees else None
+
+
+def _computed(
+    problem: Problem,
+    found: Trace,
+    plan: Plan,
+    fusions: tuple[Fusion, ...],
+    cotangents: Tensor,
+) -> Generator[Chunk, None, None]:
+    """The chunks as planned, in order, one or several at a time."""
     together = cotangents_together(problem, found, len(cotangents))
     size, threads = chunk_size(problem, found, together)
     ranges = even_ranges(problem.batch.size, size)
     recorder = Recorder(
         {name: layer.module for name, layer in found.layers.items() if layer.leaves}
     )
-    plan = make_plan(selection, found)
-    # Dense rows are taken from layers as they are; so many of them leave little to gain.
-    fusions = () if plan.dense or plan.fallback else find_fusions(found)
-    if not keeps_logits(problem, found, fusions, recorder):
-        fusions = ()
-    if fusions:
-        plan = make_plan(selection, found, fusions)
 
     def compute(samples: range) -> Chunk:
         with torch.enable_grad(), torch.autocast(problem.device.type, enabled=False):
@@ -114,8 +152,19 @@ def _chunk(
 def cotangents_together(problem: Problem, found: Trace, cotangents: int) -> int:
     """Cotangents of one backward pass: what the device is given, if the fewest samples fit."""
     wanted = min(AT_ONCE.get(problem.device.type, 1), cotangents)
-    fitting = problem.max_memory // (found.bytes_per_sample * found.fewest)
-    return max(1, min(wanted, fitting))
+    while wanted > 1 and bytes_together(found, wanted) * found.fewest > problem.max_memory:
+        wanted -= 1
+    return max(1, wanted)
+
+
+def bytes_together(found: Trace, together: int) -> int:
+    """What a sample needs where so many cotangents share a backward pass.
+
+    Activations are there once; each cotangent has the gradients that are read at the end, and a
+    few that pass by.
+    """
+    read = sum(found.records[site].output.nbytes for site in found.calls) // len(found.logits)
+    return found.bytes_per_sample + (together - 1) * (read + PASSING_MAPS * found.largest_map)
 
 
 def chunk_size(problem: Problem, found: Trace, together: int = 1) -> tuple[int, int]:
@@ -126,7 +175,7 @@ def chunk_size(problem: Problem, found: Trace, together: int = 1) -> tuple[int, 
     """
     on_cpu = problem.device.type == "cpu"
     threads = problem.threads if on_cpu and found.concurrent else 1
-    fitting = problem.max_memory // (found.bytes_per_sample * together)
+    fitting = problem.max_memory // bytes_together(found, together)
     if fitting < found.fewest:
         raise MemoryError(
             f"max_memory={problem.max_memory} bytes: the model takes {found.fewest} samples at a "

@@ -19,7 +19,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vkdnw.backpropagation import Layer
-from vkdnw.checks import pick_logits
 from vkdnw.convolution import (
     conv1x1_input_gradient,
     conv3x3_input_gradient,
@@ -29,7 +28,6 @@ from vkdnw.convolution import (
 )
 from vkdnw.per_sample.capture import PathChanged, Recorder, Tap
 from vkdnw.per_sample.fusion import Fusion, Gradient, pools_natively
-from vkdnw.per_sample.problem import Problem
 from vkdnw.per_sample.trace import Trace
 from vkdnw.pooling import avg_pool3x3_input_gradient
 
@@ -60,26 +58,6 @@ def fused(found: Trace, fusions: tuple[Fusion, ...], recorder: Recorder) -> Iter
     finally:
         for module in patched:
             module.__dict__.pop("forward", None)
-
-
-AGREEMENT = 1e-3  # of the largest logit: folding only rounds otherwise
-
-
-def keeps_logits(
-    problem: Problem, found: Trace, fusions: tuple[Fusion, ...], recorder: Recorder
-) -> bool:
-    """Whether the fused network still returns the probe's logits.
-
-    A folded convolution returns what BatchNorm would; a model may have looked at its output outside
-    the graph.
-    """
-    if not any(fusion.norm for fusion in fusions):
-        return True
-    piece = problem.batch.chunk(slice(0, len(found.logits)), found.layout)
-    with fused(found, fusions, recorder), torch.no_grad():
-        logits = pick_logits(piece.forward(problem.model), problem.output)
-    difference = (logits - found.logits).abs().max()
-    return bool(difference <= AGREEMENT * found.logits.abs().max())
 
 
 def _identity(input: Tensor) -> Tensor:

@@ -148,6 +148,8 @@ def _accumulate(
         together = 1  # they hold one cotangent's gradients
     elif sources.replay is not None:
         together = _replayed_together(sources.replay, records, len(logits))
+    if together < len(cotangents):  # they are read again, so let what is read be close together
+        inputs = [x.contiguous() for x in inputs]
     for first, flowing in _flowing_gradients(recorder, sources, logits, cotangents, together):
         captured = dict(zip(sources.edges, flowing, strict=True))
         count = min(together, len(cotangents) - first)
@@ -265,9 +267,9 @@ def _flowing(
 
 
 def _entry_input(found: Trace, entry: Entry, records: Records) -> Tensor:
-    """The few channels that picks read, contiguous: every cotangent reads them again."""
+    """The few channels that picks read."""
     x = _channels(found, entry.site, "weight", records[entry.site], entry.weight_indices)
-    return kept_channels(x, 1, entry.input_channels).contiguous()
+    return kept_channels(x, 1, entry.input_channels)
 
 
 def _entry_gradient(
