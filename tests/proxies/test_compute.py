@@ -101,6 +101,14 @@ def test_the_model_is_left_as_it_was_when_it_fails() -> None:
     assert state(model, read.noise) == before
 
 
+@pytest.mark.parametrize("without", [torch.no_grad, torch.inference_mode])
+def test_gradients_may_be_off_around_a_call(without: type) -> None:
+    model, read = network(), inputs()
+    expected = proxies.compute(proxies.names(), model, read, seed=0)
+    with without():
+        assert proxies.compute(proxies.names(), model, inputs(), seed=0) == expected
+
+
 def test_native_layers_agree_with_float64() -> None:
     model, read = network(), inputs()
     names = ("jacov", "trainability", "expressivity", "grad_norm", "naswot")

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.utils._python_dispatch import _disable_current_modes
 
+from vkdnw.proxies.eigenvalues import eigenvalues
 from vkdnw.proxies.native_layers import cut
 
 ROWS = 4096
@@ -70,11 +71,11 @@ def spectral_entropy(value: Tensor) -> float:
     dtype, and negative eigenvalues, which are rounding, count as zero: the entropy of a feature
     that varies at all is finite. NaN where it does not vary.
     """
-    eigenvalues = covariance_eigenvalues(pixels(value.detach())).clamp(min=0.0)
-    total = eigenvalues.sum()
+    spectrum = covariance_eigenvalues(pixels(value.detach())).clamp(min=0.0)
+    total = spectrum.sum()
     if not total > 0:
         return math.nan
-    return float(torch.special.entr(eigenvalues / total).sum())
+    return float(torch.special.entr(spectrum / total).sum())
 
 
 def covariance_eigenvalues(rows: Tensor) -> Tensor:
@@ -92,8 +93,7 @@ def covariance_eigenvalues(rows: Tensor) -> Tensor:
         for piece in rows.split(ROWS):
             centred = piece.to(torch.float64, copy=True).sub_(mean)
             matrix.addmm_(centred.T, centred)
-    eigenvalues: Tensor = torch.linalg.eigvalsh(matrix / count)
-    return eigenvalues
+    return eigenvalues(matrix / count)
 
 
 # ---- where the features are ------------------------------------------------------------------

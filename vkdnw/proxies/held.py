@@ -30,7 +30,7 @@ def held(model: nn.Module, mode: Mode, init: Init, seed: int) -> Iterator[None]:
     drawn = parameters if init != "none" else []
     weights = [parameter.detach().clone() for parameter in drawn]
     devices = {parameter.device.type for parameter in parameters} | {"cpu"}
-    with preserved(model), torch.enable_grad():
+    with preserved(model), torch.inference_mode(False), torch.enable_grad():
         torch.manual_seed(seed)
         try:
             if init != "none":

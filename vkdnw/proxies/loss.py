@@ -40,7 +40,7 @@ def loss_gradients(
     logits = pick_logits(call.model(batch), call.output)
     check_logits(logits, len(batch))
     found = torch.autograd.grad(
-        F.cross_entropy(logits, labels.to(logits.device)),
+        F.cross_entropy(logits, labels.to(logits.device, copy=True)),
         list(weights.values()),
         create_graph=create_graph,
         allow_unused=True,

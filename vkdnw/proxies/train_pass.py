@@ -53,7 +53,7 @@ class TrainPass:
 
     def cross_entropy_gradients(self, labels: Tensor) -> dict[str, Tensor]:
         """d (mean cross-entropy) / d parameter, by name; zeros for parameters that are not used."""
-        labels = labels.to(self.logits.device)
+        labels = labels.to(self.logits.device, copy=True)  # no tensor of inference mode
         key = labels.cpu().numpy().tobytes()
         if key not in self._gradients:
             names = [name for name, _ in self._model.named_parameters()]

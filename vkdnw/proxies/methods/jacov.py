@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-
+from vkdnw.proxies.eigenvalues import eigenvalues
 from vkdnw.proxies.proxy import Call, Proxy
 from vkdnw.proxies.train_pass import TrainPass
 from vkdnw.proxies.value import Value, checked, undefined
@@ -26,8 +25,7 @@ def eigenvalue_score(shared: TrainPass, call: Call) -> Value:
         flat = int((norms > 0).int().argmin())
         return undefined(f"the gradient at image {flat} is constant, so it has no correlation")
     rows = rows / norms[:, None]
-    eigenvalues = torch.linalg.eigvalsh(rows @ rows.T)
-    shifted = eigenvalues.clamp(min=0.0) + EPSILON
+    shifted = eigenvalues(rows @ rows.T).clamp(min=0.0) + EPSILON
     return checked(-float((shifted.log() + 1.0 / shifted).sum()))
 
 

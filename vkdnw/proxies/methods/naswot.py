@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 
-import torch
-
+from vkdnw.proxies.eigenvalues import eigenvalues
 from vkdnw.proxies.proxy import Call, Proxy
 from vkdnw.proxies.train_pass import TrainPass
 from vkdnw.proxies.value import Value, undefined
@@ -19,14 +19,14 @@ def log_determinant(shared: TrainPass, call: Call) -> Value:
     equation 2.
     """
     kernel = shared.relus.kernel
-    eigenvalues = torch.linalg.eigvalsh(kernel)
-    rounding = len(kernel) * torch.finfo(torch.float64).eps * float(eigenvalues[-1])
-    if float(eigenvalues[0]) <= rounding:
+    spectrum = eigenvalues(kernel)
+    rounding = len(kernel) * sys.float_info.epsilon * float(spectrum[-1])
+    if float(spectrum[0]) <= rounding:
         return undefined(
             "the kernel of activation patterns is singular: some images switch the ReLUs alike",
             -math.inf,
         )
-    return Value(float(eigenvalues.log().sum()))
+    return Value(float(spectrum.log().sum()))
 
 
 naswot = Proxy(

@@ -8,6 +8,7 @@ import sys
 import torch
 from torch import Tensor
 
+from vkdnw.proxies.eigenvalues import eigenvalues
 from vkdnw.proxies.proxy import Call, Proxy
 from vkdnw.proxies.train_pass import TrainPass
 from vkdnw.proxies.value import Value, undefined
@@ -30,11 +31,11 @@ def negative_condition_number(shared: TrainPass, call: Call) -> Value:
     names = [
         name for name, _ in call.model.named_parameters() if not call.released or "weight" in name
     ]
-    eigenvalues = torch.linalg.eigvalsh(gram(shared.per_image_gradients(names)))
-    smallest, largest = float(eigenvalues[0]), float(eigenvalues[-1])
+    spectrum = eigenvalues(gram(shared.per_image_gradients(names)))
+    smallest, largest = float(spectrum[0]), float(spectrum[-1])
     if call.released:
         return Value(_released(smallest, largest))
-    if smallest <= len(eigenvalues) * sys.float_info.epsilon * largest:
+    if smallest <= len(spectrum) * sys.float_info.epsilon * largest:
         return undefined("the gradients of the images are linearly dependent", -math.inf)
     return Value(-largest / smallest)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vkdnw.proxies.draws import random_signs
+from vkdnw.proxies.eigenvalues import eigenvalues
 from vkdnw.proxies.features import Feature, pixels
 from vkdnw.proxies.proxy import Call, Proxy
 from vkdnw.proxies.train_pass import TrainPass
@@ -48,7 +49,7 @@ def block_trainability(shared: TrainPass, index: int, out: Tensor) -> float | st
     rows = pixels(out)
     product = (_rows(into, before, after).T @ rows).double() / len(rows)
     small = product @ product.T if len(product) < len(product.T) else product.T @ product
-    largest = float(torch.linalg.eigvalsh(small)[-1].clamp(min=0.0).sqrt())
+    largest = float(eigenvalues(small)[-1].clamp(min=0.0).sqrt())
     return 2.0 - largest - 1.0 / (largest + EPSILON)
 
 
