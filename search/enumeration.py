@@ -29,6 +29,8 @@ class Request:
     """Processes; 0 scores in this one."""
     names: tuple[str, ...] = ("vkdnw",)
     """The values to compute."""
+    scorers: Sequence[Callable[[Task], Scored]] = ()
+    """One for each worker, where they differ (by their devices)."""
 
 
 class Enumeration:
@@ -86,6 +88,7 @@ def pending(store: Store, tasks: Iterable[Task]) -> list[Task]:
 
 
 def _executor(request: Request, tasks: int) -> Executor[Task, Scored]:
-    if request.workers == 0:
+    scorers = request.scorers or [request.scorer] * request.workers
+    if not request.workers:
         return InProcess(request.scorer)
-    return ProcessPool([request.scorer] * min(request.workers, tasks))
+    return ProcessPool(scorers[:tasks])

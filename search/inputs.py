@@ -24,6 +24,12 @@ def batch(configuration: Configuration, resolution: int, seed: int) -> Tensor:
 
 
 @lru_cache(maxsize=4)
+def batch_on(device: str, configuration: Configuration, resolution: int, seed: int) -> Tensor:
+    """The batch of all networks on a device, by torch's name."""
+    return batch(configuration, resolution, seed).to(device)
+
+
+@lru_cache(maxsize=4)
 def labelled(
     configuration: Configuration, resolution: int, seed: int
 ) -> tuple[Tensor, Tensor] | None:

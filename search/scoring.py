@@ -17,7 +17,7 @@ import vkdnw
 from vkdnw import proxies
 from vkdnw.search.configuration import Configuration, parse_weights
 from vkdnw.search.evaluation import Scored, Task
-from vkdnw.search.inputs import batch, proxy_inputs
+from vkdnw.search.inputs import batch_on, proxy_inputs
 from vkdnw.search.space import SearchSpace
 from vkdnw.search.store import now
 from vkdnw.threads import one_thread
@@ -47,6 +47,8 @@ class Scorer:
 
     space: SearchSpace
     configuration: Configuration
+    device: str = "cpu"
+    """Where `vkdnw` is computed, by torch's name; other proxies are computed on the CPU."""
 
     def __call__(self, task: Task) -> Scored:
         """Build the network, draw its weights, and compute the values on the seed's inputs.
@@ -81,8 +83,8 @@ class Scorer:
         c = self.configuration
         vkdnw.initialise(model, c.init, seed=seed)
         score = vkdnw.score(
-            model.eval(),
-            batch(c, self.space.resolution, task.seed),
+            model.eval().to(self.device),
+            batch_on(self.device, c, self.space.resolution, task.seed),
             weights=weights(c.weights),
             smoothing=c.smoothing,
             convention=c.convention,

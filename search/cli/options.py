@@ -12,10 +12,11 @@ from vkdnw.search.configuration import (
     Convention,
     Dtype,
     Init,
+    parse_size,
 )
+from vkdnw.search.devices import MEMORY, WORKERS_OF_A_GPU, Devices
 
 DEFAULTS = Configuration()
-MAX_MEMORY = f"{DEFAULTS.max_memory // 2**30}GiB"
 WHICH, INPUT, NETWORK, SCORE, WORK = "Which", "Input", "Network", "Score", "Run"
 """Headings of --help."""
 
@@ -80,21 +81,32 @@ Precision = Annotated[
     Dtype, typer.Option(help="Precision of the network's passes.", rich_help_panel=SCORE)
 ]
 MaxMemory = Annotated[
-    str,
+    str | None,
     typer.Option(
         help="Memory of a worker's intermediate results. Fixed, and the same for the whole "
-        "run, because it decides how sums are cut and so how they round.",
+        "run, because it decides how sums are cut and so how they round. "
+        f"Default: {MEMORY['cpu'] // 2**30}GiB on the CPU, {MEMORY['cuda'] // 2**30}GiB on a GPU.",
+        show_default=False,
         metavar="SIZE",
         rich_help_panel=SCORE,
     ),
 ]
 
+Device = Annotated[
+    str,
+    typer.Option(
+        help="What computes vkdnw: cpu, cuda (every GPU of the machine) or cuda:N. Scores of the "
+        "two kinds round differently, so a run keeps to one.",
+        rich_help_panel=WORK,
+    ),
+]
 Workers = Annotated[
     int | None,
     typer.Option(
         min=0,
-        help="Worker processes of one thread each; 0 scores in this process. "
-        "Default: one for each usable core. Scores do not depend on it.",
+        help="Worker processes of one thread each, on every GPU so many; 0 scores in this process. "
+        f"Default: one for each usable core, on a GPU up to {WORKERS_OF_A_GPU}. Scores do not "
+        "depend on it.",
         metavar="W",
         rich_help_panel=WORK,
         show_default=False,
@@ -105,6 +117,11 @@ AsJson = Annotated[
 ]
 
 
-def worker_count(workers: int | None) -> int:
-    """The number asked for, or one for each usable core."""
-    return len(os.sched_getaffinity(0)) if workers is None else workers
+def worker_count(workers: int | None, devices: Devices) -> int:
+    """Workers on each device: the number asked for, or what the cores can keep busy."""
+    return devices.workers(workers, len(os.sched_getaffinity(0)))
+
+
+def memory(size: str | None, devices: Devices) -> int:
+    """Bytes for a worker: what was asked for, or what suits the devices. Raises ValueError."""
+    return MEMORY[devices.kind] if size is None else parse_size(size)

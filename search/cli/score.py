@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from vkdnw.search.cli import console, options
-from vkdnw.search.configuration import parse_size
+from vkdnw.search.devices import CPU
 
 if TYPE_CHECKING:
     from vkdnw.search.model_scores import ModelScore
@@ -75,7 +75,7 @@ def score(
             show_default=False,
         ),
     ] = None,
-    max_memory: options.MaxMemory = options.MAX_MEMORY,
+    max_memory: options.MaxMemory = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Score models by VKDNW on standard normal images, each as a line of a table.
@@ -102,7 +102,7 @@ def score(
             choice=weight_choice(scalars),
             proxies=tuple(proxy or ()),
             seed=seed,
-            max_memory=parse_size(max_memory),
+            max_memory=options.memory(max_memory, CPU),
         )
     warnings.simplefilter("ignore", FallbackWarning)  # the table has a column for it
     scores = []

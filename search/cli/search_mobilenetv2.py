@@ -1,5 +1,6 @@
 """`vkdnw search mobilenetv2`: evolution in the MobileNetV2 space, under budgets."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -7,7 +8,8 @@ import typer
 from vkdnw.search.cli import console, history, options
 from vkdnw.search.cli.options import DEFAULTS, INPUT, NETWORK
 from vkdnw.search.cli.working import work_on
-from vkdnw.search.configuration import Configuration, parse_size
+from vkdnw.search.configuration import Configuration
+from vkdnw.search.evaluation import Scored, Task
 from vkdnw.search.evolution.budget import Budget, parse_count
 from vkdnw.search.evolution.plan import PAPER_KEYS, Opposed, Plan, StrategyName
 from vkdnw.search.mobilenetv2.cost import Formula
@@ -162,7 +164,8 @@ def mobilenetv2(
     convention: options.FisherConvention = DEFAULTS.convention,
     smoothing: options.Smoothing = DEFAULTS.smoothing,
     dtype: options.Precision = DEFAULTS.dtype,
-    max_memory: options.MaxMemory = options.MAX_MEMORY,
+    max_memory: options.MaxMemory = None,
+    device: options.Device = "cpu",
     workers: options.Workers = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -174,12 +177,14 @@ def mobilenetv2(
     `vkdnw export` writes a network that was found as a file.
     """
     from vkdnw.proxies.registry import proxy
+    from vkdnw.search.devices import find_devices, spread
     from vkdnw.search.evolution.latency import LATENCY, TimedScorer
     from vkdnw.search.evolution.run import SearchRequest, search
     from vkdnw.search.inputs import input_digests
     from vkdnw.search.scoring import Scorer
 
     with console.usage_errors():
+        devices = find_devices(device)
         space = MobileNetV2(
             classes=classes,
             resolution=resolution,
@@ -217,10 +222,16 @@ def mobilenetv2(
             smoothing=smoothing,
             dtype=dtype,
             init=init,
-            max_memory=parse_size(max_memory),
+            max_memory=options.memory(max_memory, devices),
         )
-    workers = options.worker_count(workers)
-    scorer = Scorer(space, configuration)
+    workers = options.worker_count(workers, devices)
+
+    def finish(scorer: Scorer) -> Callable[[Task], Scored]:
+        if LATENCY not in plan.names:
+            return scorer
+        return TimedScorer(scorer, space, target_resolution, plan.budget.latency)
+
+    scorers = spread(Scorer(space, configuration), devices, workers, finish)
     request = SearchRequest(
         folder=out,
         space=space,
@@ -228,16 +239,14 @@ def mobilenetv2(
         settings={
             **settings_of(space),
             **configuration.settings(),
+            **devices.settings(),
             **plan.settings(),
             "workers": workers,
         },
         inputs={score_seed: input_digests(configuration, resolution, score_seed)},
-        scorer=(
-            TimedScorer(scorer, space, target_resolution, plan.budget.latency)
-            if LATENCY in plan.names
-            else scorer
-        ),
+        scorer=scorers[0],
         workers=workers,
+        scorers=scorers,
         founder=space.founder if strategy == "evolution" else space.sample,
     )
     work_on(out, lambda progress, interruption: search(request, progress, interruption))

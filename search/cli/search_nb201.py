@@ -7,7 +7,7 @@ import typer
 from vkdnw.search.cli import console, options, top
 from vkdnw.search.cli.options import DEFAULTS, NETWORK, WHICH
 from vkdnw.search.cli.working import work
-from vkdnw.search.configuration import Configuration, parse_size
+from vkdnw.search.configuration import Configuration
 from vkdnw.search.enumeration import Request
 from vkdnw.search.nb201.space import NB201
 from vkdnw.search.results import open_results
@@ -82,7 +82,8 @@ def nb201(
     convention: options.FisherConvention = DEFAULTS.convention,
     smoothing: options.Smoothing = DEFAULTS.smoothing,
     dtype: options.Precision = DEFAULTS.dtype,
-    max_memory: options.MaxMemory = options.MAX_MEMORY,
+    max_memory: options.MaxMemory = None,
+    device: options.Device = "cpu",
     workers: options.Workers = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -92,12 +93,14 @@ def nb201(
     command goes on where it was stopped, more architectures or seeds may be added at any time, and
     a command that would score differently is refused. Equal networks are scored once.
     """
+    from vkdnw.search.devices import find_devices, spread
     from vkdnw.search.inputs import input_digests
     from vkdnw.search.scoring import Scorer
     from vkdnw.search.selection import Selection, describe
     from vkdnw.search.values import check_inputs, resolve
 
     with console.usage_errors():
+        devices = find_devices(device)
         space = NB201(channels, cells, classes, resolution, as_written)
         configuration = Configuration(
             batch_size=batch_size,
@@ -108,19 +111,21 @@ def nb201(
             smoothing=smoothing,
             dtype=dtype,
             init=init,
-            max_memory=parse_size(max_memory),
+            max_memory=options.memory(max_memory, devices),
         )
         names = resolve(proxies)
         check_inputs(names, images is not None)
         selection = Selection(sample, sample_seed, everything, tuple(arch or ()), live)
         asked = describe(selection.architectures(), space)
-    workers = options.worker_count(workers)
+    workers = options.worker_count(workers, devices)
+    scorers = spread(Scorer(space, configuration), devices, workers)
     work(
         Request(
             out,
             settings={
                 **settings_of(space),
                 **configuration.settings(),
+                **devices.settings(),
                 "architectures": str(selection),
                 "seeds": seeds,
                 "proxies": ",".join(names),
@@ -128,9 +133,10 @@ def nb201(
             },
             asked=asked,
             inputs={seed: input_digests(configuration, resolution, seed) for seed in range(seeds)},
-            scorer=Scorer(space, configuration),
+            scorer=scorers[0],
             workers=workers,
             names=names,
+            scorers=scorers,
         )
     )
     with open_results(out) as results:

@@ -1,6 +1,6 @@
 """A search as one command's work on a run: what is on record is bred again, the rest is scored."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,8 @@ class SearchRequest:
     """Processes; 0 scores in this one."""
     founder: Founder | None = None
     """Draws networks that have no parent; None samples the space."""
+    scorers: Sequence[Callable[[Task], Scored]] = ()
+    """One for each worker, where they differ (by their devices)."""
 
 
 def search(request: SearchRequest, progress: Progress, interruption: Interruption) -> Summary:
@@ -85,6 +87,7 @@ def on_record(folder: Path, plan: Plan) -> Mapping[str, Values | Failure]:
 
 
 def _executor(request: SearchRequest) -> Executor[Task, Scored]:
-    if request.workers == 0:
+    scorers = request.scorers or [request.scorer] * request.workers
+    if not request.workers:
         return InProcess(request.scorer)
-    return ProcessPool([request.scorer] * min(request.workers, request.plan.in_flight))
+    return ProcessPool(scorers[: request.plan.in_flight])

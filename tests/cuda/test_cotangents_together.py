@@ -98,6 +98,10 @@ def test_a_small_budget_lowers_the_number(passes: list[int]) -> None:
     with pytest.raises(MemoryError, match="one needs about") as refusal:
         vkdnw.jacobian(model, x, max_memory=3000)
     one_sample = int(str(refusal.value).split("one needs about ")[1].split()[0])
-    found = vkdnw.jacobian(model, x, max_memory=int(2.5 * one_sample))
-    assert passes == [2, 1, 2, 1]  # three logits, of each of two samples
-    assert_close(found, vkdnw.jacobian(model, x), select(model, vkdnw.weights.DEFAULT))
+    expected = vkdnw.jacobian(model, x)
+    assert passes == [3, 3]  # three logits, of each of two samples
+    for budget, taken in ((one_sample, []), (3 * one_sample // 2, [2, 1, 2, 1])):
+        passes.clear()
+        found = vkdnw.jacobian(model, x, max_memory=budget)
+        assert passes == taken
+        assert_close(found, expected, select(model, vkdnw.weights.DEFAULT))

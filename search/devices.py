@@ -1,0 +1,89 @@
+"""The devices that score, and the workers on each."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from vkdnw.search.configuration import Json
+from vkdnw.search.evaluation import Scored, Task
+
+if TYPE_CHECKING:
+    from vkdnw.search.scoring import Scorer
+
+MEMORY = {"cpu": 2**30, "cuda": 2**32}
+"""Bytes of a worker's intermediate results by kind of device, where the command does not say."""
+WORKERS_OF_A_GPU = 8
+"""Launching the kernels of one small network keeps a core busy and a GPU mostly idle, so several
+workers share a GPU: each is a process with a stream of its own."""
+
+
+@dataclass(frozen=True)
+class Devices:
+    """Devices of one kind, by torch's names."""
+
+    kind: str
+    names: tuple[str, ...]
+
+    def settings(self) -> dict[str, Json]:
+        """What binds a run: scores of another kind of device round differently.
+
+        The CPU goes without saying, as in runs from before there was a choice.
+        """
+        return {} if self.kind == "cpu" else {"device": self.kind}
+
+    def workers(self, asked: int | None, cores: int) -> int:
+        """Workers on each device: as many as asked for, or as the cores can keep busy."""
+        if asked is not None:
+            return asked
+        if self.kind == "cpu":
+            return cores
+        return max(1, min(WORKERS_OF_A_GPU, cores // len(self.names)))
+
+
+CPU = Devices("cpu", ("cpu",))
+
+
+def find_devices(text: str) -> Devices:
+    """Reads `cpu`, `cuda` (every GPU of the machine) or `cuda:N`.
+
+    Raises:
+        ValueError: another text, or a device that is not there.
+    """
+    if text == "cpu":
+        return CPU
+    kind, colon, number = text.partition(":")
+    if kind != "cuda" or bool(colon) != number.isdecimal():
+        raise ValueError(f"a device is cpu, cuda or cuda:N, got {text!r}")
+    import torch
+
+    count = torch.cuda.device_count()
+    if count == 0:
+        raise ValueError(f"{text}: torch {torch.__version__} finds no CUDA device here")
+    if colon and int(number) >= count:
+        raise ValueError(f"{text}: this machine has {count} CUDA devices, from cuda:0 on")
+    from vkdnw import native
+
+    try:
+        native.require_cuda_kernels()
+    except native.NativeLibraryError as error:
+        raise ValueError(f"{text}: {error}") from error
+    chosen = [int(number)] if colon else range(count)
+    return Devices("cuda", tuple(f"cuda:{index}" for index in chosen))
+
+
+def spread(
+    scorer: "Scorer",
+    devices: Devices,
+    workers: int,
+    finish: Callable[["Scorer"], Callable[[Task], Scored]] = lambda scorer: scorer,
+) -> Sequence[Callable[[Task], Scored]]:
+    """A function for each worker, `workers` on every device, the devices in turn.
+
+    `finish` makes what a worker applies of a scorer on its device. Without workers there is one
+    function, for this process.
+    """
+    rounds = max(1, workers)
+    functions = [
+        finish(replace(scorer, device=name)) for _ in range(rounds) for name in devices.names
+    ]
+    return functions if workers else functions[:1]
