@@ -5,6 +5,9 @@ scalars, softmax factor, product, SVD, in float32, with all of torch's threads. 
 in one process, and every ratio is taken within a round; peak memory is that of a process of its
 own, over what it holds before the first score. Accuracy is against the reference in float64.
 
+Times on the clock mean something on a quiet machine only: where others compute, threads that wait
+for one another lose most. CPU times on one thread (OMP_NUM_THREADS=1) move less.
+
 The bound is (1 + C - 1) forward passes at the rate the convolutions of the network reach here in
 pieces that stay in cache, one piece a thread; Winograd's algorithm, with fewer multiplications in
 the backward passes, may go below it.
@@ -22,6 +25,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -67,19 +71,27 @@ METHODS: dict[str, Callable[[nn.Module, Tensor], object]] = {
 }
 
 
-def seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of one call: on the clock, and of all processors together."""
+
+    wall: float
+    cpu: float
+
+
+def cost(call: Callable[[], object]) -> Cost:
+    wall, cpu = time.perf_counter(), time.process_time()
     call()
-    return time.perf_counter() - start
+    return Cost(time.perf_counter() - wall, time.process_time() - cpu)
 
 
-def times(name: str, rounds: int) -> dict[str, list[float]]:
-    """Wall-clock seconds of every method, in turn; the first round warms up and is dropped."""
+def costs(name: str, rounds: int) -> dict[str, list[Cost]]:
+    """What every method costs, in turn; the first round warms up and is dropped."""
     model, batch = network(name), images()
-    measured: dict[str, list[float]] = {method: [] for method in METHODS}
+    measured: dict[str, list[Cost]] = {method: [] for method in METHODS}
     for _ in range(rounds + 1):
         for method, run in METHODS.items():
-            measured[method].append(seconds(lambda run=run: run(model, batch)))
+            measured[method].append(cost(lambda run=run: run(model, batch)))
     return {method: values[1:] for method, values in measured.items()}
 
 
@@ -154,7 +166,7 @@ def bound(name: str, rounds: int) -> float:
             list(pool.map(forward_pieces, range(threads)))
 
         whole_batch()
-        best = min(seconds(whole_batch) for _ in range(rounds))
+        best = min(cost(whole_batch).wall for _ in range(rounds))
     torch.set_num_threads(threads)
     return CLASSES * best
 
@@ -174,15 +186,22 @@ def _convolutions(model: nn.Module, piece: Tensor) -> list[tuple[nn.Module, Tens
 
 
 def measure(name: str, rounds: int) -> dict[str, object]:
-    measured = times(name, rounds)
+    measured = costs(name, rounds)
     base = measured["straightforward"]
     memory = {method: peak_memory(name, method) for method in METHODS}
-    result: dict[str, object] = {"network": name, "seconds": measured, "peak bytes": memory}
+    result: dict[str, object] = {
+        "network": name,
+        "wall seconds": {method: [c.wall for c in each] for method, each in measured.items()},
+        "cpu seconds": {method: [c.cpu for c in each] for method, each in measured.items()},
+        "peak bytes": memory,
+    }
     for method in list(METHODS)[1:]:
-        ratios = [slow / fast for slow, fast in zip(base, measured[method], strict=True)]
-        result[f"times faster, {method}"] = statistics.median(ratios)
+        pairs = list(zip(base, measured[method], strict=True))
+        result[f"times faster, {method}"] = statistics.median(a.wall / b.wall for a, b in pairs)
+        result[f"times less CPU, {method}"] = statistics.median(a.cpu / b.cpu for a, b in pairs)
         result[f"share of memory, {method}"] = memory[method] / memory["straightforward"]
-    result["time over bound"] = statistics.median(measured["vkdnw"]) / bound(name, rounds)
+    wall = statistics.median(c.wall for c in measured["vkdnw"])
+    result["time over bound"] = wall / bound(name, rounds)
     result["accuracy"] = accuracy(name)
     return result
 

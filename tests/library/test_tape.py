@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -96,7 +97,8 @@ class Broadcast(nn.Module):
         self.wide, self.narrow = block(16, 16), block(16, 16)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.wide(x) + self.narrow(x).mean((2, 3), keepdim=True)
+        summed: Tensor = self.wide(x) + self.narrow(x).mean((2, 3), keepdim=True)
+        return summed
 
 
 class Bypassed(nn.Module):
@@ -113,7 +115,7 @@ class Bypassed(nn.Module):
 class Pooled(nn.Module):
     """Average poolings that leave pixels over, overlap, or pad."""
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
         self.layers = nn.Sequential(block(16, 16), nn.AvgPool2d(*args, **kwargs), block(16, 32))
 
