@@ -13,6 +13,7 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 
 _Copies = dict[int, tuple[Tensor, int, Tensor]]  # id -> the tensor itself, its version, its copy
 _copies: ContextVar[_Copies | None] = ContextVar("copies", default=None)
@@ -20,7 +21,7 @@ _copies: ContextVar[_Copies | None] = ContextVar("copies", default=None)
 
 @contextmanager
 def constants_copied(model: nn.Module) -> Iterator[None]:
-    """Inside the block, ``on_host`` finds the constants of normalisations without waiting."""
+    """Inside the block, ``on_host`` finds what folding convolutions and normalisations needs."""
     wanted = [tensor for tensor in _constants(model) if tensor.device.type != "cpu"]
     token = _copies.set(_copied(wanted))
     try:
@@ -44,6 +45,8 @@ def _constants(model: nn.Module) -> Iterator[Tensor]:
             for tensor in (module.running_mean, module.running_var, module.weight, module.bias):
                 if tensor is not None:
                     yield tensor
+        elif isinstance(module, _ConvNd) and module.bias is not None:
+            yield module.bias
 
 
 def _copied(tensors: Iterable[Tensor]) -> _Copies:

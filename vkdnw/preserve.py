@@ -32,8 +32,9 @@ def preserved(model: nn.Module) -> Iterator[None]:
         finally:
             for parameter, flag in flags:
                 parameter.requires_grad_(flag)
+            intact = _intact_on_devices(buffers)
             for held in buffers:
-                held.restore()
+                held.restore(intact)
             with torch.no_grad():
                 for weight, value in rescaled:
                     weight.copy_(value)
@@ -52,8 +53,18 @@ class _Buffers:
         }
         self._passing = set(module._non_persistent_buffers_set)
 
-    def restore(self) -> None:
-        """Puts them back; buffers that were registered since are removed."""
+    def pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every buffer that there was, and the values it had."""
+        for name, value in self._values.items():
+            buffer = self._tensors[name]
+            if buffer is not None:
+                yield buffer.detach(), value
+
+    def restore(self, intact: frozenset[torch.device]) -> None:
+        """Puts them back; buffers that were registered since are removed.
+
+        What lies on an ``intact`` device is known to hold its values still.
+        """
         held = self._module._buffers  # a dict, or the view of one that scripted modules have
         for name in [name for name in held.keys() if name not in self._tensors]:  # noqa: SIM118
             del held[name]
@@ -64,8 +75,29 @@ class _Buffers:
         with torch.no_grad():
             for name, value in self._values.items():
                 buffer = self._tensors[name]
-                if buffer is not None and not _same(buffer, value):
+                if buffer is None or buffer.device in intact:
+                    continue
+                if not _same(buffer, value):
                     buffer.copy_(value)
+
+
+def _intact_on_devices(buffers: list[_Buffers]) -> frozenset[torch.device]:
+    """Devices but the CPU on which every buffer has its values still: each is waited for once."""
+    there: dict[torch.device, list[tuple[Tensor, Tensor]]] = {}
+    for buffer, value in (pair for held in buffers for pair in held.pairs()):
+        if buffer.device.type != "cpu":
+            there.setdefault(buffer.device, []).append((buffer, value))
+    return frozenset(device for device, pairs in there.items() if all_same(pairs))
+
+
+def all_same(pairs: list[tuple[Tensor, Tensor]]) -> bool:
+    """Whether all pairs hold the same numbers, asked once for each dtype."""
+    alike: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
+    for left, right in pairs:
+        lefts, rights = alike.setdefault(left.dtype, ([], []))
+        lefts.append(left.flatten())
+        rights.append(right.flatten())
+    return all(torch.equal(torch.cat(a), torch.cat(b)) for a, b in alike.values())
 
 
 def _same(left: Tensor, right: Tensor) -> bool:

@@ -14,6 +14,7 @@ from vkdnw import host_copies, memory, native
 from vkdnw.host_copies import constants_copied, on_host
 from vkdnw.native import NativeLibraryError
 from vkdnw.precision import float32_on
+from vkdnw.preserve import all_same
 
 CUDA = torch.device("cuda", 0)
 OPS = ("jacobian_columns_", "fisher_accumulate_", "fisher_factor", "low_rank_spectrum")
@@ -126,6 +127,22 @@ def test_weights_whose_sum_overflows_are_fine() -> None:
     with torch.no_grad():
         model.weight.fill_(1e38)
     assert vkdnw.jacobian(model, torch.zeros(2, 3)).isfinite().all()
+
+
+# ---- buffers ---------------------------------------------------------------------------------
+
+
+def test_buffers_are_compared_together() -> None:
+    pairs = [
+        (torch.ones(2, 3), torch.ones(2, 3)),
+        (torch.tensor(5), torch.tensor(5)),
+        (torch.zeros(0), torch.zeros(0)),
+    ]
+    assert all_same(pairs)
+    assert all_same([])
+    assert not all_same([*pairs, (torch.tensor(6), torch.tensor(7))])
+    assert not all_same([*pairs, (torch.ones(3), torch.ones(2))])
+    assert not all_same([*pairs, (torch.tensor([float("nan")]),) * 2])  # so it is put back
 
 
 # ---- memory ----------------------------------------------------------------------------------

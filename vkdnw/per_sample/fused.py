@@ -26,6 +26,7 @@ from vkdnw.convolution import (
     strided_conv_input_gradient,
     winograd_weights,
 )
+from vkdnw.host_copies import on_host
 from vkdnw.per_sample.capture import PathChanged, Recorder, Tap
 from vkdnw.per_sample.fusion import Fusion, Gradient, pools_natively
 from vkdnw.per_sample.trace import Trace
@@ -113,9 +114,10 @@ def _scaled_weights(found: Trace, fusion: Fusion) -> _Weights:
     if fusion.norm is not None:
         scale, shift = fusion.norm.scale, fusion.norm.shift
         if bias is not None:
-            shift = shift + bias.to("cpu", torch.float64) * scale
-        factor = scale.to(weight.device).view(-1, 1, 1, 1)
-        weight, bias = (weight.double() * factor).to(weight.dtype), shift.to(weight)
+            shift = shift + on_host(bias).double() * scale
+        factor = scale.to(weight.device, non_blocking=True).view(-1, 1, 1, 1)
+        bias = shift.to(weight, non_blocking=True)
+        weight = (weight.double() * factor).to(weight.dtype)
     weight = weight.contiguous(memory_format=found.layout)
     layer = None if fusion.gradient is None else _LAYERS[fusion.gradient]
     return _Weights(conv, weight, bias, layer, _native_weights(layer, weight))
