@@ -80,7 +80,7 @@ cuda-compile-check: $(INSTALLED)
 	mkdir -p $(WITH_CUDA)
 	cp -rs $(CURDIR)/vkdnw $(WITH_CUDA)/vkdnw
 	ln -sf $(CURDIR)/build/cuda/vkdnw/*.so $(WITH_CUDA)/vkdnw
-	PYTHONPATH=$(WITH_CUDA) VKDNW_EXPECTED_CUDA=COMPILE_ONLY $(BIN)/pytest -q tests/cuda
+	PYTHONPATH=$(WITH_CUDA) VKDNW_EXPECTED_CUDA=COMPILE_ONLY $(BIN)/pytest -q tests/cuda/test_device.py
 	PYTHONPATH=$(WITH_CUDA) $(BIN)/pytest -q tests/native/test_fisher.py tests/native/test_jacobian_columns.py
 
 # On a machine with a GPU, torch, nvcc, cmake, ninja, pybind11 and pytest; needs no network and

@@ -1,5 +1,6 @@
 """The native ops: typed wrappers around `torch.ops.vkdnw`, with shapes, dtypes and errors.
 
+They take tensors on the CPU or on a CUDA device, all on one; tables of picks stay on the CPU.
 The compiled library is loaded on the first call. The ops have no derivatives; all arguments are
 taken as data. Argument errors are `ValueError`s that name the argument: they are found in the
 library, before any memory is touched, so that a call with hundreds of tensors stays cheap.

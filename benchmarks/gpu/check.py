@@ -147,12 +147,21 @@ def _pybind11() -> str:
     return str(pybind11.get_cmake_dir())
 
 
+def _architecture() -> str:
+    import torch
+
+    major, minor = torch.cuda.get_device_capability()
+    return f"{major}{minor}"
+
+
 def build(check: Check) -> bool:
     """Configures, compiles, and puts the package together from links."""
-    cuda = "OFF" if check.device == "cpu" else "ON"
+    cuda = ["-DVKDNW_CUDA=OFF"]
+    if check.device != "cpu":
+        cuda = ["-DVKDNW_CUDA=ON", f"-DVKDNW_CUDA_ARCHS={_architecture()}"]
     configure = [
         _tool("cmake"), "-S", str(ROOT), "-B", str(BUILD), "-G", "Ninja",
-        f"-DCMAKE_MAKE_PROGRAM={_tool('ninja')}", f"-DVKDNW_CUDA={cuda}",
+        f"-DCMAKE_MAKE_PROGRAM={_tool('ninja')}", *cuda,
         f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={_pybind11()}",
     ]  # fmt: skip
     if check.run("configure", configure, 60).status != "passed":
