@@ -14,10 +14,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.proxies import reference
-from tests.proxies.networks import NETWORKS, Classifier, network, without_normalisation
+from tests.proxies.networks import (
+    NETWORKS,
+    Classifier,
+    FunctionalBlock,
+    network,
+    without_normalisation,
+)
 from vkdnw import proxies
 from vkdnw.proxies import Inputs, Value
-from vkdnw.proxies.features import blocks
+from vkdnw.proxies.blocks import blocks
 
 BATCH = 5
 CLASSES = 4
@@ -159,9 +165,72 @@ def test_naswot_and_regions_see_every_kind_of_relu(kind: str) -> None:
     assert proxies.naswot(model, images[kept]).value == pytest.approx(expected, rel=ROUNDING)
 
 
-def test_naswot_says_that_there_is_no_relu() -> None:
-    with pytest.raises(ValueError, match="no ReLU was seen in the model's forward pass"):
-        proxies.naswot(Switching(F.gelu).double(), inputs().noise)
+def test_without_relus_there_is_no_value() -> None:
+    for proxy in (proxies.naswot, proxies.linear_region):
+        found = proxy(Switching(F.gelu).double(), inputs().noise)
+        assert np.isnan(found.value)
+        assert found.reason.startswith("the model's forward pass has no ReLU")
+
+
+class Hardsigmoid(nn.Module):
+    """An activation whose second derivative torch does not have."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.hardsigmoid(x)
+
+
+def test_what_cannot_be_differentiated_has_no_value() -> None:
+    found = proxies.grasp(Switching(Hardsigmoid()).double(), inputs())
+    assert np.isnan(found.value)
+    assert found.reason.startswith("a layer cannot be differentiated twice: derivative for")
+    model = nn.Sequential(nn.Conv2d(3, 4, 8), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 4))
+    found = proxies.gradsign(model.double(), inputs())
+    assert np.isnan(found.value)
+    assert "one pixel of the single image" in found.reason
+
+
+class ChannelsBehind(nn.Module):
+    """A block on maps ``[B, H, W, C]``."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(channels, channels)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps + F.gelu(self.inner(maps))
+
+
+class Ahead(nn.Module):
+    def __init__(self, block: ChannelsBehind) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.block(maps.movedim(1, -1)).movedim(-1, 1)
+
+
+def test_maps_with_channels_behind() -> None:
+    torch.manual_seed(0)
+    behind = [ChannelsBehind(6) for _ in range(3)]
+    stem = nn.Conv2d(3, 6, 1)
+    images, names = inputs().noise, ("blocks.0", "blocks.1", "blocks.2")
+    signs = tuple(torch.ones(BATCH, 6, 8, 8).double().cumsum(3) % 2 * 2 - 1 for _ in range(2))
+    plain = Classifier(stem, [Ahead(block) for block in behind], nn.Flatten()).double()
+    moved = Classifier(
+        nn.Sequential(stem, Moved()), [*behind], nn.Sequential(nn.Flatten())
+    ).double()
+    for proxy, given in (("expressivity", None), ("trainability", signs)):
+        turned = None if given is None else tuple(each.movedim(1, -1) for each in given)
+        values = [
+            proxies.compute([proxy], model, Inputs(images, signs=s), seed=0, features=names)
+            for model, s in ((plain, given), (moved, turned))
+        ]
+        assert values[0][proxy].value == pytest.approx(values[1][proxy].value, rel=ROUNDING)
+
+
+class Moved(nn.Module):
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.movedim(1, -1)
 
 
 def test_flops_are_multiply_adds() -> None:
@@ -189,6 +258,8 @@ def test_blocks_by_rule() -> None:
     )
     expected = [f"blocks.0.{n}" for n in range(3)] + [f"blocks.{n}" for n in range(1, 4)]
     assert blocks(nested) == tuple(expected)
+    stages = nn.ModuleDict({name: FunctionalBlock(6) for name in "ab"})
+    assert blocks(nn.ModuleDict({"stem": nn.Linear(1, 1), "body": stages})) == ("body.a", "body.b")
     plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 4))
     assert blocks(plain) == ("0", "3")
     with pytest.raises(ValueError, match=r"no blocks were found in Switching.*features="):

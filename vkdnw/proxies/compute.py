@@ -39,7 +39,7 @@ def compute(
         inputs: what the proxies read.
         seed: of weights that are drawn and of random draws, each with the proxy's name.
         features: names of the modules whose outputs are AZ-NAS's features F_0 .. F_K; by default
-            found by rule (:func:`vkdnw.proxies.features.blocks`).
+            found by rule (:func:`vkdnw.proxies.blocks.blocks`).
         convention: ``"released"`` for the authors' code where it departs from the definition.
         initialise: draws the weights anew for each proxy as its paper does; otherwise every proxy
             sees the model's weights as they are.

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.utils._python_dispatch import _disable_current_modes
 
+from vkdnw.proxies.blocks import blocks
 from vkdnw.proxies.eigenvalues import eigenvalues
 from vkdnw.proxies.native_layers import cut
 
@@ -33,37 +34,55 @@ class Feature:
     name: str
     shape: torch.Size
     dtype: torch.dtype
+    channels: int  # which axis they are
     edge: GradientEdge | None  # None where it does not depend on the input
     entropy: float  # of its spectrum, NaN where that is zero; NaN too where it was not asked for
+
+    @property
+    def sides(self) -> list[int]:
+        """Of the map: its height and width; the number of tokens."""
+        return [side for axis, side in enumerate(self.shape) if axis not in (0, self.channels)]
 
 
 class Features:
     """The features of a forward pass, in order."""
 
-    def __init__(self, spectra: bool) -> None:
+    def __init__(self, spectra: bool, square: bool) -> None:
+        """Reduces features to their spectra, or not; says whether the images are square."""
         self.found: list[Feature] = []
         self._spectra = spectra
+        self._square = square
 
     def see(self, name: str, value: Tensor) -> None:
         """Adds a feature that a module has just returned."""
         cut(value)
         edge = get_gradient_edge(value) if value.requires_grad else None
         with _disable_current_modes():  # a mode that watches operators changes eigvalsh's bits
-            entropy = spectral_entropy(value) if self._spectra else math.nan
-        self.found.append(Feature(name, value.shape, value.dtype, edge, entropy))
+            axis = channel_axis(value.shape, self._square)
+            entropy = spectral_entropy(value, axis) if self._spectra else math.nan
+        self.found.append(Feature(name, value.shape, value.dtype, axis, edge, entropy))
 
 
 # ---- spectra ---------------------------------------------------------------------------------
 
 
-def pixels(value: Tensor) -> Tensor:
-    """``[pixels, channels]``: a feature map ``[B, C, ...]``, or tokens ``[B, T, D]``."""
-    if value.dim() > 3:
-        value = value.movedim(1, -1)
-    return value.reshape(-1, value.shape[-1])
+def channel_axis(shape: torch.Size, square: bool) -> int:
+    """The axis of the channels: 1 of maps ``[B, C, H, W]``, the last of tokens ``[B, T, D]``.
+
+    Some transformers pass maps ``[B, H, W, C]`` on. Where the images are square, so are the maps,
+    and that tells the two apart.
+    """
+    if len(shape) == 4 and square and shape[1] == shape[2] != shape[3]:
+        return 3
+    return 2 if len(shape) == 3 else 1
 
 
-def spectral_entropy(value: Tensor) -> float:
+def pixels(value: Tensor, axis: int) -> Tensor:
+    """``[pixels or tokens, channels]`` of a feature with channels on an axis."""
+    return value.movedim(axis, -1).reshape(-1, value.shape[axis])
+
+
+def spectral_entropy(value: Tensor, axis: int) -> float:
     """Entropy in nats of the normalised eigenvalues of a feature's channel covariance.
 
     S = -sum_i p_i log p_i with p = lambda / sum(lambda), the lambda those of the covariance over
@@ -71,7 +90,7 @@ def spectral_entropy(value: Tensor) -> float:
     dtype, and negative eigenvalues, which are rounding, count as zero: the entropy of a feature
     that varies at all is finite. NaN where it does not vary.
     """
-    spectrum = covariance_eigenvalues(pixels(value.detach())).clamp(min=0.0)
+    spectrum = covariance_eigenvalues(pixels(value.detach(), axis)).clamp(min=0.0)
     total = spectrum.sum()
     if not total > 0:
         return math.nan
@@ -162,54 +181,3 @@ def _named(model: nn.Module, name: str) -> nn.Module:
         return model.get_submodule(name)
     except AttributeError:
         raise ValueError(f"features names {name!r}, which is no module of the model") from None
-
-
-def blocks(model: nn.Module) -> tuple[str, ...]:
-    """The blocks of a model, by rule.
-
-    They are the members of its Sequentials and ModuleLists that have submodules, wherever at least
-    one member of the list holds parameters in them; such a list inside a block takes its place. A
-    model without any is cut after the members with weights of its longest Sequential.
-
-    Raises ValueError where there are fewer than two.
-    """
-    found = tuple(_blocks(model, ""))
-    if len(found) < 2:
-        found = _layers_of_longest_sequential(model)
-    if len(found) < 2:
-        raise ValueError(
-            f"no blocks were found in {type(model).__name__}: it has no Sequential or ModuleList "
-            "with two members that hold parameters; name the modules with features="
-        )
-    return found
-
-
-def _blocks(module: nn.Module, prefix: str) -> Iterator[str]:
-    children = dict(module.named_children())
-    listed = isinstance(module, nn.Sequential | nn.ModuleList)
-    listed = listed and any(_is_composite(child) for child in children.values())
-    for name, child in children.items():
-        path = f"{prefix}{name}"
-        inner = list(_blocks(child, f"{path}."))
-        if inner:
-            yield from inner
-        elif listed and next(child.children(), None) is not None:
-            yield path
-
-
-def _is_composite(module: nn.Module) -> bool:
-    """Whether modules inside this one hold parameters."""
-    return any(next(child.parameters(), None) is not None for child in module.children())
-
-
-def _layers_of_longest_sequential(model: nn.Module) -> tuple[str, ...]:
-    candidates = [
-        tuple(
-            f"{prefix}.{name}" if prefix else name
-            for name, child in module.named_children()
-            if any(parameter.dim() > 1 for parameter in child.parameters())
-        )
-        for prefix, module in model.named_modules()
-        if isinstance(module, nn.Sequential)
-    ]
-    return max(candidates, key=len, default=())

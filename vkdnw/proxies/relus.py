@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+NO_RELU = "the model's forward pass has no ReLU, neither a module nor a function call"
+"""Why a proxy that is defined by the units that ReLUs switch on has no value."""
+
 EXACT = 2**24
 """Counts up to here are exact in float32."""
 
@@ -33,16 +36,11 @@ class Agreement:
         self._kernel = agreeing if self._kernel is None else self._kernel + agreeing
 
     @property
-    def kernel(self) -> Tensor:
+    def kernel(self) -> Tensor | None:
         """``[B, B]`` float64: the number of units, of ``units``, in which samples agree.
 
-        Raises ValueError where no ReLU was seen.
+        None where no ReLU was seen.
         """
-        if self._kernel is None:
-            raise ValueError(
-                "no ReLU was seen in the model's forward pass, neither a module nor a function "
-                "call; this proxy is defined by the units that ReLUs switch on and off"
-            )
         return self._kernel
 
 

@@ -130,7 +130,8 @@ def train_pass(
     leaf = as_leaf(batch)
     for parameter in model.parameters():
         parameter.requires_grad_(parameter.is_floating_point() and "weight gradients" in observed)
-    seen = Features(spectra="spectra" in observed)
+    square = leaf.dim() == 4 and leaf.shape[2] == leaf.shape[3]
+    seen = Features(spectra="spectra" in observed, square=square)
     agreement = Agreement()
     weights = WeightGradients()
     counted = "relus" in observed

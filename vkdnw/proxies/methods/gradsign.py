@@ -22,7 +22,13 @@ def agreement_of_signs(call: Call) -> Value:
     images, labels = call.inputs.read("images"), given("labels", call.inputs.labels)
     sums = {name: torch.zeros_like(weight.detach()) for name, weight in weights.items()}
     for image, label in zip(images.split(1), labels.split(1), strict=True):
-        for name, gradient in loss_gradients(call, weights, image, label).items():
+        try:
+            gradients = loss_gradients(call, weights, image, label)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            return undefined("BatchNorm reads one pixel of the single image; take larger images")
+        for name, gradient in gradients.items():
             if not bool(torch.isfinite(gradient).all()):
                 return undefined(f"the gradient of an image with respect to {name} is not finite")
             sums[name] += gradient.sign()
@@ -39,6 +45,6 @@ gradsign = Proxy(
     mode="train",
     init="kaiming_normal",
     cost="backward per sample",
-    undefined="NaN where a gradient is not finite",
+    undefined="NaN where a gradient is not finite, or a BatchNorm reads a single pixel",
     alone=agreement_of_signs,
 )

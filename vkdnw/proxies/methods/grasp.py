@@ -8,7 +8,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from vkdnw.proxies.inputs import given
 from vkdnw.proxies.loss import differentiable_weights, loss_gradients
 from vkdnw.proxies.proxy import Call, Proxy
-from vkdnw.proxies.value import Value, checked
+from vkdnw.proxies.value import Value, checked, undefined
 
 
 def gradient_flow(call: Call) -> Value:
@@ -25,9 +25,14 @@ def gradient_flow(call: Call) -> Value:
     with sdpa_kernel(SDPBackend.MATH):  # the attention that can be differentiated twice
         gradients = loss_gradients(call, weights, images, labels, create_graph=True)
         flow = torch.stack([(part.detach() * part).sum() for part in gradients.values()]).sum()
-        products = torch.autograd.grad(
-            flow, list(weights.values()), allow_unused=True, materialize_grads=True
-        )
+        try:
+            products = torch.autograd.grad(
+                flow, list(weights.values()), allow_unused=True, materialize_grads=True
+            )
+        except RuntimeError as error:
+            if "derivative for" not in str(error):
+                raise
+            return undefined(f"a layer cannot be differentiated twice: {error}")
     pairs = zip(weights.values(), products, strict=True)
     return checked(-sum(float((w.detach().double() * product).sum()) for w, product in pairs))
 
@@ -41,6 +46,6 @@ grasp = Proxy(
     mode="train",
     init="kaiming_normal",
     cost="backwards",
-    undefined="never, unless numbers overflow",
+    undefined="NaN where a layer cannot be differentiated twice",
     alone=gradient_flow,
 )

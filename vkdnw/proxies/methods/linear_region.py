@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from vkdnw.proxies.proxy import Call, Proxy
+from vkdnw.proxies.relus import NO_RELU
 from vkdnw.proxies.train_pass import TrainPass
-from vkdnw.proxies.value import Value
+from vkdnw.proxies.value import Value, undefined
 
 
 def distinct_patterns(shared: TrainPass, call: Call) -> Value:
@@ -15,6 +16,8 @@ def distinct_patterns(shared: TrainPass, call: Call) -> Value:
     B for every network that is not degenerate. Source: Chen et al., "Neural Architecture Search on
     ImageNet in Four GPU Hours", section 3.1.2.
     """
+    if shared.relus.kernel is None:
+        return undefined(NO_RELU)
     alike = shared.relus.kernel == shared.relus.units  # [B, B]
     repeated = alike.tril(diagonal=-1).any(dim=1)  # the same as an earlier image's
     return Value(float((~repeated).sum()))
@@ -28,7 +31,7 @@ linear_region = Proxy(
     mode="train",
     init="kaiming_normal",
     cost="forward",
-    undefined="never",
+    undefined="NaN without ReLUs",
     observes=("relus",),
     reduce=distinct_patterns,
 )

@@ -7,6 +7,7 @@ import sys
 
 from vkdnw.proxies.eigenvalues import eigenvalues
 from vkdnw.proxies.proxy import Call, Proxy
+from vkdnw.proxies.relus import NO_RELU
 from vkdnw.proxies.train_pass import TrainPass
 from vkdnw.proxies.value import Value, undefined
 
@@ -19,6 +20,8 @@ def log_determinant(shared: TrainPass, call: Call) -> Value:
     equation 2.
     """
     kernel = shared.relus.kernel
+    if kernel is None:
+        return undefined(NO_RELU)
     spectrum = eigenvalues(kernel)
     rounding = len(kernel) * sys.float_info.epsilon * float(spectrum[-1])
     if float(spectrum[0]) <= rounding:
@@ -37,7 +40,7 @@ naswot = Proxy(
     mode="train",
     init="kaiming_normal",
     cost="forward",
-    undefined="minus infinity where the kernel of activation patterns is singular",
+    undefined="minus infinity where the kernel of patterns is singular, NaN without ReLUs",
     observes=("relus",),
     reduce=log_determinant,
 )

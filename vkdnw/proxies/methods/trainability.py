@@ -46,7 +46,7 @@ def block_trainability(shared: TrainPass, index: int, out: Tensor) -> float | st
     into = shared.feature_gradient(index, out)
     if into.shape == out.shape and torch.equal(into, out):
         return f"the block that ends in {after.name} returns what it reads"
-    rows = pixels(out)
+    rows = pixels(out, after.channels)
     product = (_rows(into, before, after).T @ rows).double() / len(rows)
     small = product @ product.T if len(product) < len(product.T) else product.T @ product
     largest = float(eigenvalues(small)[-1].clamp(min=0.0).sqrt())
@@ -55,17 +55,18 @@ def block_trainability(shared: TrainPass, index: int, out: Tensor) -> float | st
 
 def _rows(into: Tensor, before: Feature, after: Feature) -> Tensor:
     """The gradient ``[pixels of the block's output, channels]``."""
-    wide, narrow = before.shape[2:], after.shape[2:]
-    if wide == narrow or into.dim() != 4:
-        return pixels(into)
-    stride = wide[0] // narrow[0]
-    if [side * stride for side in narrow] != list(wide):
+    wide, narrow = before.sides, after.sides
+    if wide == narrow:
+        return pixels(into, before.channels)
+    stride = wide[0] // narrow[0] if len(wide) == len(narrow) == 2 else 0
+    if [side * stride for side in narrow] != wide:
         raise ValueError(
-            f"features {before.name} and {after.name} have {list(wide)} and {list(narrow)} pixels; "
+            f"features {before.name} and {after.name} have {wide} and {narrow} pixels, and "
             "trainability needs sides that are divided by one whole number; name other modules "
             "with features="
         )
-    tiles = into.permute(0, 2, 3, 1).unflatten(2, (-1, stride)).unflatten(1, (-1, stride))
+    tiles = into.movedim(before.channels, -1)
+    tiles = tiles.unflatten(2, (-1, stride)).unflatten(1, (-1, stride))  # [B, h, s, w, s, C]
     rows: Tensor = tiles.transpose(2, 3).flatten(3).flatten(0, 2)  # [B h w, stride^2 C]
     return rows
 
