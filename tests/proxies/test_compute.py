@@ -119,6 +119,27 @@ def test_native_layers_agree_with_float64() -> None:
         assert single[name].value == pytest.approx(double[name].value, rel=1e-4), name
 
 
+def test_vkdnw_is_the_librarys() -> None:
+    model, noise = network(), inputs().noise
+    for proxy, score in (("default", "fisher"), ("released", "released")):
+        expected = vkdnw.score(model.eval(), noise, convention=score)
+        found = proxies.compute(
+            ["vkdnw", "vkdnw_single", "layers"], model, Inputs(noise), seed=0, convention=proxy
+        )
+        assert found["vkdnw"].value == expected.vkdnw
+        assert found["vkdnw_single"].value == expected.single
+        assert found["layers"].value == expected.layers
+
+
+def test_counts_are_the_search_spaces() -> None:
+    found = proxies.compute(["flops", "parameters", "layers"], network(), inputs(), seed=0)
+    options = {"channels": 16, "cells": 1, "classes": 10}
+    biases = 10  # which the benchmark counts among the FLOPs
+    assert found["flops"].value == nb201.flops(CELL, **options, resolution=16) - biases
+    assert found["parameters"].value == nb201.parameters(CELL, **options)
+    assert found["layers"].value == nb201.layers(CELL, cells=1)
+
+
 def test_refusals_name_what_is_missing() -> None:
     model = network()
     with pytest.raises(ValueError, match="no proxy is named 'naswott'; choose from flops"):
