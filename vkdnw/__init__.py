@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from vkdnw.api import FallbackWarning, Score, fisher, jacobian, score
     from vkdnw.initialisation import initialise
     from vkdnw.native import NativeLibraryError
+    from vkdnw.per_sample.halving import SmallerChunksWarning
 
 __all__ = [
     "FallbackWarning",
     "NativeLibraryError",
     "Score",
+    "SmallerChunksWarning",
     "fisher",
     "initialise",
     "jacobian",
@@ -30,6 +32,7 @@ _MODULES = {
     "FallbackWarning": "vkdnw.api",
     "NativeLibraryError": "vkdnw.native",
     "Score": "vkdnw.api",
+    "SmallerChunksWarning": "vkdnw.per_sample.halving",
     "fisher": "vkdnw.api",
     "initialise": "vkdnw.initialisation",
     "jacobian": "vkdnw.api",

@@ -10,8 +10,9 @@ import torch
 
 import vkdnw
 from tests.library.cases.networks import residual_network
+from vkdnw import SmallerChunksWarning
 from vkdnw.per_sample import chunks
-from vkdnw.per_sample.halving import SmallerChunksWarning, halving
+from vkdnw.per_sample.halving import halving
 
 CPU = torch.device("cpu")
 

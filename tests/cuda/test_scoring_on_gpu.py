@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import vkdnw
 from tests.library.cases.networks import pre_activation_network, residual_network
-from vkdnw.per_sample.halving import SmallerChunksWarning
+from vkdnw import SmallerChunksWarning
 from vkdnw.search import nb201
 
 pytestmark = pytest.mark.gpu

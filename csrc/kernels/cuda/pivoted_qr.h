@@ -41,11 +41,12 @@ __device__ Pivot<T> find_pivot(const T* norms, int vectors) {
 // Returns the squared norm below row k.
 template <typename T>
 __device__ T reflect(const T* pivot, T inverse, T scale, int64_t k, int64_t length, T* vector) {
+  const T head = vector[k];  // before the lanes meet: lane 0 changes it after
   T dot = T(0);
   for (int64_t i = k + 1 + lane_index(); i < length; i += kWarp) {
     dot += inverse * pivot[i] * vector[i];
   }
-  const T weight = scale * (vector[k] + warp_sum(dot));
+  const T weight = scale * (head + warp_sum(dot));
   T norm = T(0);
   for (int64_t i = k + 1 + lane_index(); i < length; i += kWarp) {
     const T reflected = vector[i] - weight * (inverse * pivot[i]);
@@ -53,7 +54,7 @@ __device__ T reflect(const T* pivot, T inverse, T scale, int64_t k, int64_t leng
     norm += reflected * reflected;
   }
   if (lane_index() == 0) {
-    vector[k] -= weight;
+    vector[k] = head - weight;
   }
   return warp_sum(norm);
 }
