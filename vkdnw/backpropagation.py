@@ -29,6 +29,7 @@ class Layer(IntEnum):
     STRIDED_CONV = 3  # square stride and padding; [Kh, Kw, Co, Ci] contiguous
     AVG_POOL3X3 = 4  # stride 1, padding 1, left out of the count; none
     MEAN_POOL = 5  # size = stride, no padding; none
+    SCALE = 6  # a product with one number; [1]
 
 
 NONE = -1

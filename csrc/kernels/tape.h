@@ -27,6 +27,7 @@ enum class Layer : int64_t {
   kStridedConv = 3,  // kernels/strided_conv.h
   kAvgPool3x3 = 4,   // kernels/avg_pool3x3.h
   kMeanPool = 5,     // means over squares that do not overlap
+  kScale = 6,        // a product with one number
 };
 
 struct Value {
@@ -43,7 +44,7 @@ struct Term {
   Layer layer;
   int64_t source;
   int64_t destination;
-  const float* weights;   // as the layer's kernel has them; null for layers without
+  const float* weights;   // as the layer's kernel has them, or kScale's number; or null
   const uint8_t* mask;    // of a ReLU in front: [mask_samples, pixels, channels / 8]; or null
   int64_t kernel_height;  // of kStridedConv
   int64_t kernel_width;

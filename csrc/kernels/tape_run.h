@@ -100,7 +100,9 @@ class SegmentWorker {
   void compute(const Step& step) {
     switch (tape_.terms[step.first].layer) {
       case Layer::kIdentity:
-        return identity(step);
+        return scale(step, 1);
+      case Layer::kScale:
+        return scale(step, *tape_.terms[step.first].weights);
       case Layer::kConv3x3:
         return conv3x3(step);
       case Layer::kConv1x1:
@@ -138,17 +140,19 @@ class SegmentWorker {
     return tape_.values[tape_.terms[step.first].destination];
   }
 
-  void identity(const Step& step) {
+  void scale(const Step& step, float factor) {
     const Term& term = tape_.terms[step.first];
     const float* source = gradient(term.source);
     float* target = gradient(term.destination);
     const int64_t numbers = count_ * destination_of(step).numbers();
     if (step.add) {
       for (int64_t i = 0; i < numbers; ++i) {
-        target[i] += source[i];
+        target[i] += factor * source[i];
       }
     } else {
-      std::copy_n(source, numbers, target);
+      for (int64_t i = 0; i < numbers; ++i) {
+        target[i] = factor * source[i];
+      }
     }
   }
 

@@ -68,6 +68,10 @@ void check_masks(const BackpropagateArguments& arguments, Tape& tape) {
           "; the latter must be a multiple of the former");
 }
 
+bool is_convolution(Layer layer) {
+  return layer == Layer::kConv3x3 || layer == Layer::kConv1x1 || layer == Layer::kStridedConv;
+}
+
 // A row of `terms` in words, for error messages.
 struct Place {
   int64_t row;
@@ -117,11 +121,11 @@ void require_mean_pool(const Place& place, const Term& term) {
 
 // Checks what the term's layer needs of sizes and weights; sets the kernel's size.
 void require_layer(const Place& place, const Tensor* weights, Term& term) {
-  const bool weighted = term.layer == Layer::kConv3x3 || term.layer == Layer::kConv1x1 ||
-                        term.layer == Layer::kStridedConv;
+  const bool convolves = is_convolution(term.layer);
+  const bool weighted = convolves || term.layer == Layer::kScale;
   require(weighted == (weights != nullptr), "terms[", place.row, "] ",
           weighted ? "needs weights" : "has weights, which its layer does not take");
-  require(weighted || place.from.channels == place.to.channels, "terms[", place.row,
+  require(convolves || place.from.channels == place.to.channels, "terms[", place.row,
           "] leads from ", place.from.channels, " to ", place.to.channels,
           " channels; only convolutions change their number");
   switch (term.layer) {
@@ -139,8 +143,13 @@ void require_layer(const Place& place, const Tensor* weights, Term& term) {
       return require_strided(place, *weights, term);
     case Layer::kMeanPool:
       return require_mean_pool(place, term);
+    case Layer::kScale:
+      require_same_pixels(place);
+      require_float_on_cpu("a tensor of weights", *weights, 1, "[1]", kOtherwise);
+      return require(weights->numel() == 1, "terms[", place.row, "] scales by ", weights->numel(),
+                     " numbers, not one");
   }
-  refuse("terms[", place.row, "] names layer ", static_cast<int64_t>(term.layer), " of 0 to 5");
+  refuse("terms[", place.row, "] names layer ", static_cast<int64_t>(term.layer), " of 0 to 6");
 }
 
 const uint8_t* checked_mask(const BackpropagateArguments& arguments, const Place& place,
@@ -150,7 +159,7 @@ const uint8_t* checked_mask(const BackpropagateArguments& arguments, const Place
   }
   require(index >= 0 && index < static_cast<int64_t>(arguments.masks.size()), "terms[", place.row,
           "] names mask ", index, " of ", arguments.masks.size());
-  require(term.weights != nullptr, "terms[", place.row,
+  require(is_convolution(term.layer), "terms[", place.row,
           "] has a mask, which only convolutions take");
   const Tensor& mask = arguments.masks[index];
   require(mask.size(1) == place.to.height && mask.size(2) == place.to.width &&

@@ -89,6 +89,19 @@ class Scaled(nn.Module):
         return torch.add(self.first(x), self.second(x), alpha=0.5)
 
 
+class Multiplied(nn.Module):
+    """A product with a number, and one with a map."""
+
+    def __init__(self, factor: float | Tensor) -> None:
+        super().__init__()
+        self.factor = factor
+        self.conv = block(16, 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = x + self.conv(x) * self.factor
+        return y
+
+
 class Broadcast(nn.Module):
     """A sum with one number an image, whose gradient is a sum over pixels."""
 
@@ -148,6 +161,18 @@ CASES = {
     ),
     "sums with itself": Case(Doubled, {Layer.CONV3X3: 1, Layer.IDENTITY: 4}, width=16),
     "scaled sum": Case(Scaled, {Layer.CONV3X3: 2}, width=16),
+    "product with a number": Case(
+        lambda: Multiplied(-1.5), {Layer.CONV3X3: 1, Layer.IDENTITY: 1, Layer.SCALE: 1}, width=16
+    ),
+    "product with zero": Case(
+        lambda: Multiplied(0.0), {Layer.CONV3X3: 1, Layer.IDENTITY: 1, Layer.SCALE: 1}, width=16
+    ),
+    "product with a number in a tensor": Case(
+        lambda: Multiplied(torch.tensor(0.5)),
+        {Layer.CONV3X3: 1, Layer.IDENTITY: 1, Layer.SCALE: 1},
+        width=16,
+    ),
+    "product with a map": Case(lambda: Multiplied(torch.rand(12, 8)), {}, width=16),
     "broadcast sum": Case(Broadcast, {Layer.CONV3X3: 2}, width=16),
     "read above and below": Case(Bypassed, {}),
     "pooling that leaves pixels over": Case(

@@ -56,7 +56,11 @@ class Graph:
     ) -> None:
         stride, padding = options.get("stride", 1), options.get("padding", 0)
         weights = NONE
-        if layer in (Layer.CONV3X3, Layer.CONV1X1, Layer.STRIDED_CONV):
+        if layer == Layer.SCALE:
+            self.kernels.append(torch.tensor([-0.75]))
+            self.weights.append(self.kernels[-1])
+            weights = len(self.weights) - 1
+        elif layer in (Layer.CONV3X3, Layer.CONV1X1, Layer.STRIDED_CONV):
             size = {Layer.CONV3X3: 3, Layer.CONV1X1: 1}.get(layer, options.get("kernel", 3))
             shape = (self.values[source][0], self.values[destination][0], size, size)
             kernel = torch.randn(shape, generator=self.rng) / (shape[0] * size * size) ** 0.5
@@ -126,6 +130,7 @@ class Graph:
             Layer.STRIDED_CONV: lambda: F.conv2d(x, kernel, stride=stride, padding=padding),
             Layer.AVG_POOL3X3: lambda: F.avg_pool2d(x, 3, 1, 1, count_include_pad=False),
             Layer.MEAN_POOL: lambda: F.avg_pool2d(x, stride),
+            Layer.SCALE: lambda: x * kernel,
         }
         return forward[layer]()
 
@@ -138,7 +143,7 @@ def assert_agrees(graph: Graph) -> None:
 
 def cell(graph: Graph, node: int, rng: random.Random) -> int:
     """A cell of four nodes, all joined by random layers, from its output to its input."""
-    layers = (Layer.IDENTITY, Layer.CONV3X3, Layer.CONV1X1, Layer.AVG_POOL3X3)
+    layers = (Layer.IDENTITY, Layer.CONV3X3, Layer.CONV1X1, Layer.AVG_POOL3X3, Layer.SCALE)
     nodes = [node]
     for _ in range(3):
         destination = graph.value(*graph.values[node])
@@ -259,6 +264,16 @@ def changed(tensor: Tensor, row: int, column: int, number: int) -> Tensor:
     return tensor
 
 
+@pytest.mark.parametrize("layer", [Layer.IDENTITY, Layer.AVG_POOL3X3, Layer.MEAN_POOL, Layer.SCALE])
+def test_only_convolutions_take_masks(layer: Layer) -> None:
+    graph = Graph(samples=1, masks_of=1)
+    seed = graph.seed(16, 4, 4)
+    destination = graph.value(16, 4, 4)
+    graph.term(layer, seed, destination, graph.relu(destination))
+    with pytest.raises(ValueError, match=r"terms\[0\] has a mask, which only convolutions take"):
+        graph.run()
+
+
 @pytest.mark.parametrize(
     ("position", "change", "message"),
     [
@@ -282,8 +297,10 @@ def changed(tensor: Tensor, row: int, column: int, number: int) -> Tensor:
         (VALUES, lambda v: changed(v, 2, 0, 0), r"values\[2\] has size 0 x 4 x 4"),
         (VALUES, lambda v: changed(v, 2, 1, 5), r"terms\[1\] leads from 4 x 4 to 5 x 4 pixels"),
         (VALUES, lambda v: torch.cat([v, v[2:]]), "terms lead to 3 of 4 values"),
-        (TERMS, lambda t: changed(t, 1, 0, 6), r"terms\[1\] has weights, which its layer"),
+        (TERMS, lambda t: changed(t, 1, 0, 7), r"terms\[1\] has weights, which its layer"),
         (TERMS, lambda t: changed(t, 1, 0, 0), r"terms\[1\] has weights, which its layer"),
+        (TERMS, lambda t: changed(t, 1, 0, 6), "a tensor of weights has 4 dimensions, not 1"),
+        (WEIGHTS, lambda w: [w[0], torch.ones(2)], "a tensor of weights has 1 dimensions, not 4"),
         (TERMS, lambda t: changed(t, 1, 1, 2), r"terms\[1\] leads from value 2 to 2; sources"),
         (TERMS, lambda t: changed(t, 1, 1, -1), r"terms\[1\] leads from value -1"),
         (TERMS, lambda t: changed(t, 0, 2, 0), r"terms\[0\] leads to value 0 after 0"),

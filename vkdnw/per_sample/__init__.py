@@ -6,6 +6,6 @@ probe     two samples, do they mix        watch     what a forward does to its o
 trace     what has a rule, what has none  plan      the table of columns
 fusion    layers that go together         fused     computes them together
 reverse   columns by layer rules          fallback  columns by autograd, sample by sample
-owners    whose rows a chunk's layers hold  taps      where gradients are read
+owners    whose rows layers hold          taps      where gradients are read
 tape      backward passes, compiled       replay    what is read of a tape
 """

@@ -137,7 +137,7 @@ def _is_image(node: Node) -> bool:
 
 def _leads_to(node: Node, backward: _Backward, position: int, source: Node) -> bool:
     """Whether the gradient at this position is what the layer computes."""
-    if backward.layer == Layer.IDENTITY:
+    if backward.layer == Layer.IDENTITY:  # of either term
         return _shape(node) == _shape(source)  # nothing was broadcast
     return position == 0
 
@@ -156,6 +156,8 @@ def _backward(node: Node) -> _Backward | None:
         return _Backward(Layer.IDENTITY)
     if name == "AvgPool2DBackward0":
         return _mean_pool(node)
+    if name == "MulBackward0" and node._saved_other is not None and not node._saved_other.dim():
+        return _Backward(Layer.SCALE, node._saved_other.detach().float().view(1))
     return None
 
 
