@@ -124,7 +124,7 @@ def test_a_full_disk(tmp_path: Path, undisturbed: Record) -> None:
 
 
 def test_two_runners_on_one_search(tmp_path: Path, undisturbed: Record) -> None:
-    search = FakeSearch(str(tmp_path), workers=1, seconds=0.1)
+    search = FakeSearch(str(tmp_path), workers=1, seconds=1.0)  # a minute: it outlasts the test
     with started(search) as first:
         wait_until(lambda: children_of(tmp_path))
         said = finish(search, code=1)
@@ -136,7 +136,7 @@ def test_two_runners_on_one_search(tmp_path: Path, undisturbed: Record) -> None:
 
 
 def test_an_interrupt_leaves_a_search_that_goes_on(tmp_path: Path, undisturbed: Record) -> None:
-    search = FakeSearch(str(tmp_path), workers=2, seconds=0.05)
+    search = FakeSearch(str(tmp_path), workers=2, seconds=0.5)
     with started(search) as process:
         wait_until(lambda: children_of(tmp_path))
         os.killpg(process.pid, signal.SIGINT)
