@@ -142,9 +142,8 @@ def _tool(name: str) -> str:
 
 
 def _pybind11() -> str:
-    import pybind11
-
-    return str(pybind11.get_cmake_dir())
+    command = [sys.executable, "-m", "pybind11", "--cmakedir"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _architecture() -> str:
