@@ -59,6 +59,7 @@ class Configuration:
     """Labelled images for the proxies that are defined on them; the others keep their input."""
     weights: str = "first"
     convention: Convention = "fisher"
+    """"fisher": every method by its definition; "released": as the authors' code computes it."""
     smoothing: float = 0.05
     dtype: Dtype = "float32"
     init: Init = "kaiming_normal"

@@ -104,6 +104,7 @@ class Scorer:
             proxy_inputs(self.configuration, self.space.resolution, task.seed),
             seed=seed,
             features=self.space.features(model),
+            convention="released" if self.configuration.convention == "released" else "default",
             initialise=True,
         )
         return _Found(

@@ -69,7 +69,8 @@ Weights = Annotated[
 FisherConvention = Annotated[
     Convention,
     typer.Option(
-        help="The Fisher matrix of the formula, or the matrix of the authors' released code.",
+        help="The Fisher matrix, and every other proxy, as defined, or as the authors' released "
+        "code computes it.",
         rich_help_panel=SCORE,
     ),
 ]

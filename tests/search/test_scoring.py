@@ -198,6 +198,13 @@ def test_values_of_proxies_are_those_of_the_library() -> None:
     assert Scorer(SPACE, TINY)(task).values == expected
 
 
+def test_the_convention_reaches_every_proxy() -> None:
+    task = Task(nb201.live()[7], 1, ("vkdnw", "grad_norm"))
+    defined = Scorer(SPACE, TINY)(task).values
+    released = Scorer(SPACE, replace(TINY, convention="released"))(task).values
+    assert all(defined[name] != released[name] for name in task.names)
+
+
 def test_a_run_given_more_proxies_computes_only_these(tmp_path: Path) -> None:
     run(tmp_path, 3, workers=0)
     before = rows(tmp_path)
