@@ -67,8 +67,8 @@ class _Observed:
 
     def see_norm(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         x: Tensor = args[0]
-        channels = x.movedim(1, 0).flatten(1)  # [C, B pixels]
-        self.variances.append(float(channels.var(dim=1, correction=0).double().mean()))
+        rows = x.movedim(1, -1).flatten(0, -2)  # [B pixels, C]: as it lies in memory
+        self.variances.append(float(rows.var(dim=0, correction=0).double().mean()))
 
 
 def _observed(model: nn.Module, x: Tensor) -> _Observed:
