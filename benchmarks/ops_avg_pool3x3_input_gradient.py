@@ -8,10 +8,8 @@ copy of the gradient is the bound that memory sets.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import torch
+from measure.cpu_time import best_times, normal_images
 from torch import Tensor
 
 from vkdnw.pooling import avg_pool3x3_input_gradient
@@ -19,7 +17,6 @@ from vkdnw.pooling import avg_pool3x3_input_gradient
 NODES = ((16, 32), (32, 16), (64, 8))  # channels, height = width
 BATCHES = (8, 16, 64)
 REPEATS = 12
-CALLS = 4
 
 
 def torch_gradient(grad: Tensor) -> Tensor:
@@ -29,24 +26,11 @@ def torch_gradient(grad: Tensor) -> Tensor:
     return result
 
 
-def cpu_seconds(call: Callable[[], object]) -> float:
-    start = time.process_time()
-    for _ in range(CALLS):
-        call()
-    return (time.process_time() - start) / CALLS
-
-
-def best_times(calls: list[Callable[[], object]]) -> list[float]:
-    for call in calls:
-        call()
-    rounds = [[cpu_seconds(call) for call in calls] for _ in range(REPEATS)]
-    return [min(times) for times in zip(*rounds, strict=True)]
-
-
 def compare(channels: int, size: int, batch: int) -> None:
-    grad = torch.randn(batch, channels, size, size).contiguous(memory_format=torch.channels_last)
+    grad = normal_images(batch, channels, size, size)
     torch_time, our_time, copy_time = best_times(
-        [lambda: torch_gradient(grad), lambda: avg_pool3x3_input_gradient(grad), grad.clone]
+        [lambda: torch_gradient(grad), lambda: avg_pool3x3_input_gradient(grad), grad.clone],
+        REPEATS,
     )
     print(
         f"{channels:8} {size:4} {batch:5} {torch_time * 1e6:9.0f} {our_time * 1e6:9.0f}"

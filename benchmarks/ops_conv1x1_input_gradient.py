@@ -15,10 +15,10 @@ before masking.
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable, Iterator
 
 import torch
+from measure.cpu_time import best_times, normal_images
 from torch import Tensor
 
 from vkdnw.convolution import conv1x1_input_gradient, rectify
@@ -26,7 +26,6 @@ from vkdnw.convolution import conv1x1_input_gradient, rectify
 LAYERS = ((16, 32), (32, 16), (64, 8))  # channels, height = width
 BATCHES = ((8, 1), (16, 1), (64, 1), (16, 64))  # samples, copies of the data
 REPEATS = 40
-CALLS = 4
 
 
 def composed(grad: Tensor, relu: Tensor, weight: Tensor) -> Tensor:
@@ -42,24 +41,6 @@ def multiplied(grad: Tensor, relu: Tensor, weight: Tensor) -> Tensor:
     gradient = grad.permute(0, 2, 3, 1).matmul(weight[:, :, 0, 0]).permute(0, 3, 1, 2)
     result: Tensor = torch.ops.aten.threshold_backward(gradient, relu, 0)
     return result
-
-
-def cpu_seconds(call: Callable[[], object]) -> float:
-    start = time.process_time()
-    for _ in range(CALLS):
-        call()
-    return (time.process_time() - start) / CALLS
-
-
-def best_times(calls: list[Callable[[], Tensor]]) -> list[float]:
-    for call in calls:
-        call()
-    rounds = [[cpu_seconds(call) for call in calls] for _ in range(REPEATS)]
-    return [min(times) for times in zip(*rounds, strict=True)]
-
-
-def normal_images(*shape: int) -> Tensor:
-    return torch.randn(shape).contiguous(memory_format=torch.channels_last)
 
 
 def in_turn(grad: Tensor, x: Tensor, copies: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -92,7 +73,7 @@ def compare(channels: int, size: int, batch: int, copies: int) -> None:
     calls: list[Callable[[], Tensor]] = [by_torch, by_product, by_op]
     exact = torch.nn.functional.conv_transpose2d(grad.double(), weight.double())
     errors = [((call() - exact * (x > 0)).abs().max() / exact.abs().max()).item() for call in calls]
-    torch_time, mm_time, our_time, copy_time = best_times([*calls, copy])
+    torch_time, mm_time, our_time, copy_time = best_times([*calls, copy], REPEATS)
     rate = 2 * channels * grad.numel() / 1e9
     print(
         f"{channels:8} {size:4} {batch:5} {copies:6} {torch_time * 1e6:9.0f} {mm_time * 1e6:6.0f}"

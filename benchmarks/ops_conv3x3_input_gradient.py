@@ -12,10 +12,10 @@ relative to the largest element of the float64 gradient before masking.
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable, Iterator
 
 import torch
+from measure.cpu_time import best_times, normal_images
 from torch import Tensor
 
 from vkdnw.convolution import conv3x3_input_gradient, rectify, winograd_weights
@@ -23,7 +23,6 @@ from vkdnw.convolution import conv3x3_input_gradient, rectify, winograd_weights
 LAYERS = ((16, 32), (32, 16), (64, 8))  # channels, height = width
 BATCHES = ((8, 1), (16, 1), (64, 1), (16, 64))  # samples, copies of the data
 REPEATS = 12
-CALLS = 4
 
 
 def composed(grad: Tensor, relu: Tensor, weight: Tensor) -> Tensor:
@@ -34,24 +33,6 @@ def composed(grad: Tensor, relu: Tensor, weight: Tensor) -> Tensor:
     )
     result: Tensor = torch.ops.aten.threshold_backward(gradient, relu, 0)
     return result
-
-
-def cpu_seconds(call: Callable[[], object]) -> float:
-    start = time.process_time()
-    for _ in range(CALLS):
-        call()
-    return (time.process_time() - start) / CALLS
-
-
-def best_times(calls: list[Callable[[], object]]) -> list[float]:
-    for call in calls:
-        call()
-    rounds = [[cpu_seconds(call) for call in calls] for _ in range(REPEATS)]
-    return [min(times) for times in zip(*rounds, strict=True)]
-
-
-def normal_images(*shape: int) -> Tensor:
-    return torch.randn(shape).contiguous(memory_format=torch.channels_last)
 
 
 def in_turn(grad: Tensor, x: Tensor, copies: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -78,7 +59,9 @@ def compare(channels: int, size: int, batch: int, copies: int) -> None:
     calls: list[Callable[[], Tensor]] = [by_torch, by_op]
     exact = torch.nn.functional.conv_transpose2d(grad.double(), weight.double(), padding=1)
     errors = [((call() - exact * (x > 0)).abs().max() / exact.abs().max()).item() for call in calls]
-    torch_time, our_time, transform_time = best_times([*calls, lambda: winograd_weights(weight)])
+    torch_time, our_time, transform_time = best_times(
+        [*calls, lambda: winograd_weights(weight)], REPEATS
+    )
     rate = 2 * 9 * channels * grad.numel() / 1e9
     print(
         f"{channels:8} {size:4} {batch:5} {copies:6} {torch_time * 1e6:9.0f} {our_time * 1e6:9.0f}"

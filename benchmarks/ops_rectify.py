@@ -10,10 +10,9 @@ memory. "composed" is the ReLU and a comparison with zero, which makes a mask of
 from __future__ import annotations
 
 import itertools
-import time
-from collections.abc import Callable
 
 import torch
+from measure.cpu_time import best_times, normal_images
 from torch import Tensor
 
 from vkdnw.convolution import rectify
@@ -21,7 +20,6 @@ from vkdnw.convolution import rectify
 NODES = ((16, 32), (32, 16), (64, 8))  # channels, height = width
 BATCHES = ((8, 1), (16, 1), (64, 1), (16, 64))  # samples, copies of the data
 REPEATS = 40
-CALLS = 4
 
 
 def composed(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -29,29 +27,16 @@ def composed(x: Tensor) -> tuple[Tensor, Tensor]:
     return relu, relu > 0
 
 
-def cpu_seconds(call: Callable[[], object]) -> float:
-    start = time.process_time()
-    for _ in range(CALLS):
-        call()
-    return (time.process_time() - start) / CALLS
-
-
-def best_times(calls: list[Callable[[], object]]) -> list[float]:
-    for call in calls:
-        call()
-    rounds = [[cpu_seconds(call) for call in calls] for _ in range(REPEATS)]
-    return [min(times) for times in zip(*rounds, strict=True)]
-
-
 def compare(channels: int, size: int, batch: int, copies: int) -> None:
-    x = torch.randn(batch, channels, size, size).contiguous(memory_format=torch.channels_last)
+    x = normal_images(batch, channels, size, size)
     data = itertools.cycle([x.clone() for _ in range(copies)])
     relu_time, composed_time, our_time = best_times(
         [
             lambda: torch.relu(next(data)),
             lambda: composed(next(data)),
             lambda: rectify(next(data)),
-        ]
+        ],
+        REPEATS,
     )
     print(
         f"{channels:8} {size:4} {batch:5} {copies:6} {relu_time * 1e6:8.0f}"

@@ -7,10 +7,8 @@ The reductions of NAS-Bench-201, one thread, process CPU time, best of several r
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import torch
+from measure.cpu_time import best_times, normal_images
 from torch import Tensor
 
 from vkdnw.convolution import rectify, strided_conv_input_gradient
@@ -18,7 +16,6 @@ from vkdnw.convolution import rectify, strided_conv_input_gradient
 LAYERS = ((16, 32), (32, 16))  # input channels, height = width; twice the channels come out
 BATCHES = (8, 16, 64)
 REPEATS = 12
-CALLS = 4
 
 
 def composed(grad: Tensor, relu: Tensor, weight: Tensor) -> Tensor:
@@ -27,24 +24,6 @@ def composed(grad: Tensor, relu: Tensor, weight: Tensor) -> Tensor:
     )
     result: Tensor = torch.ops.aten.threshold_backward(gradient, relu, 0)
     return result
-
-
-def cpu_seconds(call: Callable[[], object]) -> float:
-    start = time.process_time()
-    for _ in range(CALLS):
-        call()
-    return (time.process_time() - start) / CALLS
-
-
-def best_times(calls: list[Callable[[], object]]) -> list[float]:
-    for call in calls:
-        call()
-    rounds = [[cpu_seconds(call) for call in calls] for _ in range(REPEATS)]
-    return [min(times) for times in zip(*rounds, strict=True)]
-
-
-def normal_images(*shape: int) -> Tensor:
-    return torch.randn(shape).contiguous(memory_format=torch.channels_last)
 
 
 def compare(channels: int, size: int, batch: int) -> None:
@@ -57,7 +36,8 @@ def compare(channels: int, size: int, batch: int) -> None:
         [
             lambda: composed(grad, relu, weight),
             lambda: strided_conv_input_gradient(grad, taps, mask, (size, size), 2, 1),
-        ]
+        ],
+        REPEATS,
     )
     rate = 2 * 9 * channels * grad.numel() / 1e9
     print(
