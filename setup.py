@@ -25,7 +25,7 @@ def packages() -> dict[str, str]:
 setup(
     packages=list(packages()),
     package_dir={"vkdnw": "vkdnw", "vkdnw.search": "search"},
-    package_data={"vkdnw": ["py.typed"], "vkdnw.search": ["*.csv"]},
+    package_data={"vkdnw": ["py.typed"], "vkdnw.search.rankings": ["*.csv"]},
     ext_modules=[Extension("vkdnw._ops", []), Extension("vkdnw._build_info", [])],
     cmdclass={"build_ext": CMakeBuild},
 )

@@ -128,7 +128,7 @@ def main(folder: Path, evaluations: int = 60, workers: int = 2) -> None:
     from vkdnw.search.configuration import Configuration
     from vkdnw.search.evolution import Budget, Plan
     from vkdnw.search.evolution.run import SearchRequest, search
-    from vkdnw.search.inputs import input_digests
+    from vkdnw.search.inputs.seeded import input_digests
     from vkdnw.search.scoring import Scorer
     from vkdnw.search.space import settings_of
 
@@ -146,8 +146,8 @@ def main(folder: Path, evaluations: int = 60, workers: int = 2) -> None:
         plan=plan,
         settings={**settings_of(space), **configuration.settings(), **plan.settings()},
         inputs={0: input_digests(configuration, space.resolution, 0)},
-        scorer=Scorer(space, configuration),
-        workers=workers,
+        scorers=[Scorer(space, configuration)] * max(1, workers),
+        in_this_process=workers == 0,
     )
     work_on(folder, lambda progress, interruption: search(request, progress, interruption))
     show(folder, count=3, as_json=False)

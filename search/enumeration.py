@@ -8,11 +8,11 @@ from pathlib import Path
 
 from vkdnw.search.configuration import Settings, versions
 from vkdnw.search.evaluation import Asked, Failure, Scored, Task
-from vkdnw.search.executors import Executor, InProcess, ProcessPool
+from vkdnw.search.executors import start
 from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Progress
 from vkdnw.search.runner import Runner, Summary
-from vkdnw.search.store import Inputs, Store, open_store
+from vkdnw.search.state.store import Inputs, Store, open_store
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,12 @@ class Request:
     asked: Sequence[Asked]
     inputs: Inputs
     """The seeds to score under, each with the SHA-256 of what networks see under it."""
-    scorer: Callable[[Task], Scored]
-    workers: int
-    """Processes; 0 scores in this one."""
+    scorers: Sequence[Callable[[Task], Scored]]
+    """What each worker process applies; they differ by their devices at most."""
     names: tuple[str, ...] = ("vkdnw",)
     """The values to compute."""
-    scorers: Sequence[Callable[[Task], Scored]] = ()
-    """One for each worker, where they differ (by their devices)."""
+    in_this_process: bool = False
+    """Score here, by the first of the scorers, and start no worker."""
 
 
 class Enumeration:
@@ -62,7 +61,8 @@ def score_all(request: Request, progress: Progress, interruption: Interruption) 
         progress.start(total=len(everything), done=len(everything) - len(tasks))
         if not tasks:
             return Summary()
-        with closing(_executor(request, len(tasks))) as executor:
+        scorers = request.scorers[: len(tasks)]
+        with closing(start(scorers, request.in_this_process)) as executor:
             return Runner(executor, store, progress, interruption).run(Enumeration(tasks))
 
 
@@ -85,10 +85,3 @@ def pending(store: Store, tasks: Iterable[Task]) -> list[Task]:
         if missing := tuple(name for name in task.names if name not in known):
             left.append(replace(task, names=missing))
     return sorted(left, key=lambda task: (task.network, task.seed) in failed)
-
-
-def _executor(request: Request, tasks: int) -> Executor[Task, Scored]:
-    scorers = request.scorers or [request.scorer] * request.workers
-    if not request.workers:
-        return InProcess(request.scorer)
-    return ProcessPool(scorers[:tasks])

@@ -11,7 +11,7 @@ from vkdnw.search.evaluation import Failure, Scored, Task
 from vkdnw.search.executors import Done, Executor, Failed, Lost, Outcome
 from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Progress
-from vkdnw.search.store import Store
+from vkdnw.search.state.store import Store
 
 ATTEMPTS = 3
 """Workers that a task may cost before it counts as failed: a task that kills them must end."""

@@ -17,9 +17,9 @@ import vkdnw
 from vkdnw import proxies
 from vkdnw.search.configuration import Configuration, parse_weights
 from vkdnw.search.evaluation import Scored, Task
-from vkdnw.search.inputs import batch_on, proxy_inputs
+from vkdnw.search.inputs.seeded import batch_on, proxy_inputs
 from vkdnw.search.space import SearchSpace
-from vkdnw.search.store import now
+from vkdnw.search.state.store import now
 from vkdnw.threads import one_thread
 
 EIGENVALUES_KEPT = 4096

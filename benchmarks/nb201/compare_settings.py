@@ -16,8 +16,8 @@ from pathlib import Path
 import pandas as pd
 from scipy.stats import kendalltau, spearmanr
 
-from vkdnw.search import truth
-from vkdnw.search.results import open_results
+from vkdnw.search.rankings import truth
+from vkdnw.search.state.results import open_results
 
 COLUMNS = ("vkdnw", "single", "layers")
 

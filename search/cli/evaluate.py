@@ -12,9 +12,9 @@ from vkdnw.search.cli import console
 if TYPE_CHECKING:
     import pandas as pd
 
-    from vkdnw.search.aggregation import Aggregate
-    from vkdnw.search.evaluate import Ranking
-    from vkdnw.search.scores import Columns
+    from vkdnw.search.rankings.aggregation import Aggregate
+    from vkdnw.search.rankings.evaluate import Ranking
+    from vkdnw.search.rankings.scores import Columns
 
 Source = Annotated[
     Path,
@@ -80,9 +80,9 @@ def evaluate(
     going on.
     """
     from vkdnw.search.cli.evaluation_table import agreement_table, spread_table
-    from vkdnw.search.evaluate import evaluate as compare
-    from vkdnw.search.scores import columns_by_seed, load_evaluations, mean_columns
-    from vkdnw.search.spread import over_seeds
+    from vkdnw.search.rankings.evaluate import evaluate as compare
+    from vkdnw.search.rankings.scores import columns_by_seed, load_evaluations, mean_columns
+    from vkdnw.search.rankings.spread import over_seeds
 
     evaluations = load_evaluations(run)
     if not evaluations:
@@ -114,7 +114,7 @@ def evaluate(
 
 def load_accuracies(path: Path, datasets: Sequence[str] | None) -> "pd.DataFrame":
     """The accuracies, of these data sets only where any are named."""
-    from vkdnw.search.truth import load
+    from vkdnw.search.rankings.truth import load
 
     accuracies = load(path)
     if not datasets:
@@ -124,7 +124,7 @@ def load_accuracies(path: Path, datasets: Sequence[str] | None) -> "pd.DataFrame
 
 def chosen_aggregates(texts: Sequence[str] | None, columns: "Columns") -> list["Aggregate"]:
     """The named aggregates that can be made of the columns, and the user's, which must be."""
-    from vkdnw.search.aggregation import NAMED, known, parse
+    from vkdnw.search.rankings.aggregation import NAMED, known, parse
 
     with console.usage_errors("--aggregate"):
         asked = [parse(text) for text in texts or ()]
@@ -141,9 +141,9 @@ def ranker(
     columns: "Columns", aggregates: Sequence["Aggregate"], names: Sequence[str] | None
 ) -> Callable[["Columns"], list["Ranking"]]:
     """What makes rankings of columns: all, or those named, in the order of the paper's table."""
-    from vkdnw.search.aggregation import known
-    from vkdnw.search.evaluate import rankings_of
-    from vkdnw.search.paper import table_1
+    from vkdnw.search.rankings.aggregation import known
+    from vkdnw.search.rankings.evaluate import rankings_of
+    from vkdnw.search.rankings.paper import table_1
 
     if names:
         known_names(names, [*columns, *(one.name for one in aggregates)], "--ranking")

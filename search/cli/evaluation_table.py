@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from vkdnw.search.evaluate import Result
-from vkdnw.search.metrics import Estimate
-from vkdnw.search.paper import Published, table_1
-from vkdnw.search.spread import SeedSpread, Spread
+from vkdnw.search.rankings.evaluate import Result
+from vkdnw.search.rankings.metrics import Estimate
+from vkdnw.search.rankings.paper import Published, table_1
+from vkdnw.search.rankings.spread import SeedSpread, Spread
 
 METRICS = {"Kendall tau-b": "kendall", "Spearman rho": "spearman", "nDCG": "ndcg"}
 NOTHING = Published(math.nan, math.nan, math.nan)

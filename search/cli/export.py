@@ -103,8 +103,8 @@ def export(
             run, out, arch, form, by, classes, resolution, squeeze_excitation, weights, seed
         )
         return
-    from vkdnw.search import published
-    from vkdnw.search.scores import load_evaluations
+    from vkdnw.search.rankings import published
+    from vkdnw.search.rankings.scores import load_evaluations
 
     rows = published.write(out, load_evaluations(run), deciles=deciles)
     size = out.stat().st_size

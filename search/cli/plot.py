@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from vkdnw.search.evaluate import Ranking
     from vkdnw.search.evaluation import Evaluation
+    from vkdnw.search.rankings.evaluate import Ranking
 
 
 def plot(
@@ -52,7 +52,7 @@ def plot(
     from vkdnw.search.plots.correlation import draw_correlations
     from vkdnw.search.plots.figure import save
     from vkdnw.search.plots.ranks import draw_ranks
-    from vkdnw.search.scores import load_evaluations, mean_columns
+    from vkdnw.search.rankings.scores import load_evaluations, mean_columns
 
     if suffix not in ("png", "svg", "pdf"):
         raise typer.BadParameter(f"{suffix!r} is not png, svg or pdf", param_hint="--format")
@@ -84,9 +84,9 @@ def _cost_figures(
     parts: Mapping[str, Sequence[str]],
     accuracies: "pd.DataFrame",
 ) -> dict[str, "Figure"]:
-    from vkdnw.search.evaluate import evaluate
     from vkdnw.search.plots.cost import draw_cost
-    from vkdnw.search.results import open_results
+    from vkdnw.search.rankings.evaluate import evaluate
+    from vkdnw.search.state.results import open_results
 
     parts = {"single": ("layers", "vkdnw"), **parts}
     with open_results(run) as results:
@@ -105,7 +105,7 @@ def _spectra_figures(
 ) -> dict[str, "Figure"]:
     """Of the first seed; nothing where spectra were too long to be kept."""
     from vkdnw.search.plots.spectra import draw_spectra
-    from vkdnw.search.results import open_results
+    from vkdnw.search.state.results import open_results
 
     with open_results(run) as results:
         arrays = results.arrays("eigenvalues")

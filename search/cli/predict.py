@@ -37,7 +37,7 @@ def predict(
     from vkdnw.search.cli.evaluation_table import spread_table
     from vkdnw.search.prediction.features import MODELS, FeatureError, model_features
     from vkdnw.search.prediction.forest import judge
-    from vkdnw.search.scores import load_evaluations
+    from vkdnw.search.rankings.scores import load_evaluations
 
     evaluations = load_evaluations(run)
     accuracies = load_accuracies(truth, dataset)

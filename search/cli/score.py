@@ -13,7 +13,7 @@ from vkdnw.search.cli import console, options
 from vkdnw.search.devices import CPU
 
 if TYPE_CHECKING:
-    from vkdnw.search.model_scores import ModelScore
+    from vkdnw.search.models.scores import ModelScore
 
 BATCH_SIZE, CLASSES = 8, 10
 MODEL = "Model"
@@ -85,8 +85,8 @@ def score(
     """
     from vkdnw import FallbackWarning
     from vkdnw.proxies.registry import proxy as proxy_named
-    from vkdnw.search.model_scores import Settings, score_model
-    from vkdnw.search.model_source import Source
+    from vkdnw.search.models.scores import Settings, score_model
+    from vkdnw.search.models.source import Source
     from vkdnw.search.scoring import weights as weight_choice
 
     with console.usage_errors():

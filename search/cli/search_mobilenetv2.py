@@ -180,7 +180,7 @@ def mobilenetv2(
     from vkdnw.search.devices import find_devices, spread
     from vkdnw.search.evolution.latency import LATENCY, TimedScorer
     from vkdnw.search.evolution.run import SearchRequest, search
-    from vkdnw.search.inputs import input_digests
+    from vkdnw.search.inputs.seeded import input_digests
     from vkdnw.search.scoring import Scorer
 
     with console.usage_errors():
@@ -244,9 +244,8 @@ def mobilenetv2(
             "workers": workers,
         },
         inputs={score_seed: input_digests(configuration, resolution, score_seed)},
-        scorer=scorers[0],
-        workers=workers,
         scorers=scorers,
+        in_this_process=workers == 0,
         founder=space.founder if strategy == "evolution" else space.sample,
     )
     work_on(out, lambda progress, interruption: search(request, progress, interruption))

@@ -10,8 +10,8 @@ from vkdnw.search.cli.working import work
 from vkdnw.search.configuration import Configuration
 from vkdnw.search.enumeration import Request
 from vkdnw.search.nb201.space import NB201
-from vkdnw.search.results import open_results
 from vkdnw.search.space import settings_of
+from vkdnw.search.state.results import open_results
 
 SIZES = NB201()
 
@@ -94,9 +94,9 @@ def nb201(
     a command that would score differently is refused. Equal networks are scored once.
     """
     from vkdnw.search.devices import find_devices, spread
-    from vkdnw.search.inputs import input_digests
+    from vkdnw.search.inputs.seeded import input_digests
+    from vkdnw.search.nb201.selection import Selection, describe
     from vkdnw.search.scoring import Scorer
-    from vkdnw.search.selection import Selection, describe
     from vkdnw.search.values import check_inputs, resolve
 
     with console.usage_errors():
@@ -133,10 +133,9 @@ def nb201(
             },
             asked=asked,
             inputs={seed: input_digests(configuration, resolution, seed) for seed in range(seeds)},
-            scorer=scorers[0],
-            workers=workers,
-            names=names,
             scorers=scorers,
+            names=names,
+            in_this_process=workers == 0,
         )
     )
     with open_results(out) as results:

@@ -9,8 +9,8 @@ import typer
 from rich.table import Table
 
 from vkdnw.search.cli import console
-from vkdnw.search.ranking import Ranked, rank
-from vkdnw.search.results import Results, Tally, open_results
+from vkdnw.search.rankings.best import Ranked, rank
+from vkdnw.search.state.results import Results, Tally, open_results
 
 COUNT = 10
 LISTED_FAILURES = 5

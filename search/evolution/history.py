@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vkdnw.search.aggregation import log_rank_sum
 from vkdnw.search.configuration import Json
 from vkdnw.search.errors import StoreError
 from vkdnw.search.evolution.pareto import front
-from vkdnw.search.results import Tally, open_results
+from vkdnw.search.rankings.aggregation import log_rank_sum
+from vkdnw.search.state.results import Tally, open_results
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class TimedScorer:
         if self.bound is None or seconds <= self.bound:
             scored = self.scorer(rest)
             return replace(scored, values={**scored.values, LATENCY: seconds})
-        from vkdnw.search.store import now
+        from vkdnw.search.state.store import now
 
         reason = f"not computed: the latency of {seconds:.3g} s is over {self.bound:g} s"
         return Scored(

@@ -10,13 +10,13 @@ from vkdnw.search.configuration import Settings, versions
 from vkdnw.search.evaluation import Failure, Scored, Task
 from vkdnw.search.evolution.driver import Founder, Search, Values
 from vkdnw.search.evolution.plan import Plan
-from vkdnw.search.executors import Executor, InProcess, ProcessPool
+from vkdnw.search.executors import start
 from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Progress
-from vkdnw.search.results import open_results
 from vkdnw.search.runner import Runner, Summary
 from vkdnw.search.space import SearchSpace
-from vkdnw.search.store import Inputs, open_store
+from vkdnw.search.state.results import open_results
+from vkdnw.search.state.store import Inputs, open_store
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,12 @@ class SearchRequest:
     """Everything that results depend on: of the space, of the plan, of the scoring."""
     inputs: Inputs
     """The plan's `score_seed`, with the SHA-256 of what networks see under it."""
-    scorer: Callable[[Task], Scored]
-    workers: int
-    """Processes; 0 scores in this one."""
+    scorers: Sequence[Callable[[Task], Scored]]
+    """What each worker process applies; they differ by their devices at most."""
     founder: Founder | None = None
     """Draws networks that have no parent; None samples the space."""
-    scorers: Sequence[Callable[[Task], Scored]] = ()
-    """One for each worker, where they differ (by their devices)."""
+    in_this_process: bool = False
+    """Score here, by the first of the scorers, and start no worker."""
 
 
 def search(request: SearchRequest, progress: Progress, interruption: Interruption) -> Summary:
@@ -61,7 +60,8 @@ def search(request: SearchRequest, progress: Progress, interruption: Interruptio
             known=known,
         )
         progress.start(total=plan.evaluations, done=min(len(known), plan.evaluations))
-        with closing(_executor(request)) as executor:
+        scorers = request.scorers[: plan.in_flight]
+        with closing(start(scorers, request.in_this_process)) as executor:
             summary = Runner(executor, store, progress, interruption).run(driver)
         if driver.exhausted:
             progress.note(
@@ -84,10 +84,3 @@ def on_record(folder: Path, plan: Plan) -> Mapping[str, Values | Failure]:
             if failure.seed == plan.score_seed:
                 known[failure.network] = Failure(failure.reason)
     return known
-
-
-def _executor(request: SearchRequest) -> Executor[Task, Scored]:
-    scorers = request.scorers or [request.scorer] * request.workers
-    if not request.workers:
-        return InProcess(request.scorer)
-    return ProcessPool(scorers[: request.plan.in_flight])

@@ -5,8 +5,15 @@ networks, scores or the store. `InProcess` runs them here, `ProcessPool` in proc
 machine. A cluster engine has to offer the four methods of `Executor` and nothing else.
 """
 
+from collections.abc import Callable, Sequence
+
 from vkdnw.search.executors.in_process import InProcess
-from vkdnw.search.executors.interface import Done, Executor, Failed, Lost, Outcome
+from vkdnw.search.executors.interface import Done, Executor, Failed, Lost, Outcome, R, T
 from vkdnw.search.executors.process_pool import ProcessPool
 
-__all__ = ["Done", "Executor", "Failed", "InProcess", "Lost", "Outcome", "ProcessPool"]
+__all__ = ["Done", "Executor", "Failed", "InProcess", "Lost", "Outcome", "ProcessPool", "start"]
+
+
+def start(functions: Sequence[Callable[[T], R]], in_this_process: bool) -> Executor[T, R]:
+    """A process for each function; or this process, which applies the first."""
+    return InProcess(functions[0]) if in_this_process else ProcessPool(functions)

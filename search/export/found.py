@@ -11,9 +11,9 @@ from vkdnw.search.evolution import history
 from vkdnw.search.export.formats import ExportError
 from vkdnw.search.mobilenetv2.space import MobileNetV2
 from vkdnw.search.nb201.space import NB201
-from vkdnw.search.ranking import rank
-from vkdnw.search.results import open_results
+from vkdnw.search.rankings.best import rank
 from vkdnw.search.space import SearchSpace
+from vkdnw.search.state.results import open_results
 
 if TYPE_CHECKING:
     from torch import nn

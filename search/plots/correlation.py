@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from vkdnw.search.evaluate import Ranking
-from vkdnw.search.metrics import fill_undefined, kendall
 from vkdnw.search.plots.figure import new_figure
+from vkdnw.search.rankings.evaluate import Ranking
+from vkdnw.search.rankings.metrics import fill_undefined, kendall
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

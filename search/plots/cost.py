@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from vkdnw.search.evaluate import Result
 from vkdnw.search.plots.figure import new_figure
+from vkdnw.search.rankings.evaluate import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,8 +13,8 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from vkdnw.search.metrics import agreement
-from vkdnw.search.spread import SeedSpread, summarise
+from vkdnw.search.rankings.metrics import agreement
+from vkdnw.search.rankings.spread import SeedSpread, summarise
 
 TREES = 100
 TRAIN = 1024

@@ -19,7 +19,7 @@ from vkdnw.search.cli.working import work
 from vkdnw.search.configuration import Json
 from vkdnw.search.enumeration import Request
 from vkdnw.search.evaluation import Asked, Scored, Task
-from vkdnw.search.results import open_results
+from vkdnw.search.state.results import open_results
 
 INPUTS = {0: {"batch": "batch 0"}, 1: {"batch": "batch 1"}}
 SETTINGS = {"batch_size": 4, "dtype": "float32", "workers": 1}
@@ -121,13 +121,14 @@ class FakeRun:
     grace: float = 10.0
 
     def request(self) -> Request:
+        scorer = FakeScorer(self.seconds, Path(self.faults) if self.faults else None)
         return Request(
             folder=Path(self.out),
             settings={**SETTINGS, "workers": self.workers, **self.settings},
             asked=architectures(self.count, self.extra),
             inputs=INPUTS,
-            scorer=FakeScorer(self.seconds, Path(self.faults) if self.faults else None),
-            workers=self.workers,
+            scorers=[scorer] * max(1, self.workers),
+            in_this_process=self.workers == 0,
         )
 
     @property

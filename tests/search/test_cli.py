@@ -16,8 +16,8 @@ from vkdnw.search import nb201
 from vkdnw.search.cli import app
 from vkdnw.search.cli.frame import run
 from vkdnw.search.errors import StoreError
-from vkdnw.search.ranking import Ranked, rank
-from vkdnw.search.results import open_results
+from vkdnw.search.rankings.best import Ranked, rank
+from vkdnw.search.state.results import open_results
 
 TINY = [
     *("--batch-size", "4", "--resolution", "8"),

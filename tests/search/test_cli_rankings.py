@@ -12,7 +12,7 @@ from vkdnw.search import nb201
 from vkdnw.search.cli import app
 from vkdnw.search.cli.frame import run
 from vkdnw.search.evaluation import Evaluation
-from vkdnw.search.published import read, write
+from vkdnw.search.rankings.published import read, write
 
 Vkdnw = Callable[..., tuple[int, str, str]]
 

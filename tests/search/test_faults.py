@@ -24,8 +24,8 @@ import pytest
 
 from tests.search.fakes import FakeRun, alive, rows, wait_until
 from vkdnw.search.errors import StoreError
-from vkdnw.search.results import open_results
-from vkdnw.search.store import open_store
+from vkdnw.search.state.results import open_results
+from vkdnw.search.state.store import open_store
 
 STATE = "state.sqlite"
 COUNT = 60
@@ -309,7 +309,7 @@ READER = """
 import json, sys
 from pathlib import Path
 sys.path[:] = json.loads(sys.argv[1])
-from vkdnw.search.results import open_results
+from vkdnw.search.state.results import open_results
 with open_results(Path(sys.argv[2])) as results:
     print(len(results.evaluations()))
 """

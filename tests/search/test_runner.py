@@ -15,7 +15,7 @@ from vkdnw.search.evaluation import Asked, Failure, Scored, Task
 from vkdnw.search.executors import Done, Failed, InProcess, Lost, Outcome
 from vkdnw.search.interruption import Interruption
 from vkdnw.search.runner import ATTEMPTS, DEPTH, HOPELESS, Runner
-from vkdnw.search.store import Store, open_store
+from vkdnw.search.state.store import Store, open_store
 
 TASKS = [Task(f"net {i}", 0) for i in range(10)]
 

@@ -15,13 +15,13 @@ from vkdnw.search.configuration import Configuration
 from vkdnw.search.enumeration import Request, score_all
 from vkdnw.search.errors import ConfigurationDiffers
 from vkdnw.search.evaluation import Scored, Task
-from vkdnw.search.inputs import batch, input_digests, proxy_inputs
+from vkdnw.search.inputs.seeded import batch, input_digests, proxy_inputs
 from vkdnw.search.interruption import Interruption
 from vkdnw.search.nb201 import NB201
+from vkdnw.search.nb201.selection import Selection, describe
 from vkdnw.search.progress import Lines
 from vkdnw.search.runner import Summary
 from vkdnw.search.scoring import Scorer, network_seed
-from vkdnw.search.selection import Selection, describe
 from vkdnw.threads import one_thread
 
 SPACE = NB201(channels=4, cells=1, classes=3, resolution=8)
@@ -92,7 +92,15 @@ def run(
     asked = describe(Selection(sample=count, live=True).architectures(), SPACE)
     inputs = {seed: input_digests(configuration, 8, seed) for seed in (0, 1)}
     scorer = Scorer(SPACE, configuration)
-    request = Request(folder, configuration.settings(), asked, inputs, scorer, workers, names)
+    request = Request(
+        folder,
+        configuration.settings(),
+        asked,
+        inputs,
+        scorers=[scorer] * max(1, workers),
+        names=names,
+        in_this_process=workers == 0,
+    )
     with Interruption() as interruption, Lines(Console(stderr=True)) as progress:
         return score_all(request, progress, interruption)
 

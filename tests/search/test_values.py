@@ -2,7 +2,7 @@
 
 import pytest
 
-from vkdnw.search.aggregation import NAMED
+from vkdnw.search.rankings.aggregation import NAMED
 from vkdnw.search.values import COUNTED, check_inputs, resolve
 
 

@@ -22,8 +22,8 @@ from vkdnw.search.evolution.run import SearchRequest, search
 from vkdnw.search.interruption import Interruption
 from vkdnw.search.mobilenetv2 import MobileNetV2
 from vkdnw.search.progress import Lines, Progress
-from vkdnw.search.results import open_results
 from vkdnw.search.space import settings_of
+from vkdnw.search.state.results import open_results
 
 SPACE = MobileNetV2()
 PLAN: Mapping[str, Any] = {"evaluations": 60, "population": 12, "in_flight": 4}
@@ -78,8 +78,8 @@ class FakeSearch:
             plan=plan,
             settings={**settings_of(SPACE), **plan.settings(), "workers": self.workers},
             inputs={plan.score_seed: {"batch": "batch 0"}},
-            scorer=FakeProxies(self.seconds),
-            workers=self.workers,
+            scorers=[FakeProxies(self.seconds)] * max(1, self.workers),
+            in_this_process=self.workers == 0,
             founder=SPACE.founder,
         )
 

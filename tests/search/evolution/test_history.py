@@ -16,7 +16,7 @@ from vkdnw.search.errors import StoreError
 from vkdnw.search.evolution import history
 from vkdnw.search.evolution.history import History
 from vkdnw.search.mobilenetv2 import parse
-from vkdnw.search.results import Tally
+from vkdnw.search.state.results import Tally
 
 SETTINGS = {"keys": "flops,a,b", "pareto": None, "budget_latency": None, "strategy": "evolution"}
 

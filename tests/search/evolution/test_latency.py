@@ -77,8 +77,8 @@ def test_a_search_by_latency_records_it(tmp_path, pareto, monkeypatch):
         plan=plan,
         settings={**settings_of(SPACE), **plan.settings()},
         inputs={0: {"batch": "batch 0"}},
-        scorer=TimedScorer(FakeProxies(), SPACE, 8, 0.5),
-        workers=0,
+        scorers=[TimedScorer(FakeProxies(), SPACE, 8, 0.5)],
+        in_this_process=True,
     )
     search(request, Lines(Console(quiet=True)), Interruption())
     found = history.load(tmp_path)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from tests.shared import DATA, needs_data
-from vkdnw.search.data import DataError, load_batch, random_batch
+from vkdnw.search.inputs.batches import DataError, load_batch, random_batch
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from vkdnw.search.evaluation import Evaluation
-from vkdnw.search.results import open_results
-from vkdnw.search.spectral import with_spectral_values
+from vkdnw.search.rankings.spectral import with_spectral_values
+from vkdnw.search.state.results import open_results
 
 Columns = Mapping[str, pd.Series]
 """Value -> its scores: float64, indexed by ``arch``."""
@@ -28,7 +28,7 @@ def load_evaluations(source: Path) -> list[Evaluation]:
         StoreError: there is no run, or it cannot be read.
         published.ScoreTableError: a ValueError; what is wrong with the table.
     """
-    from vkdnw.search import published
+    from vkdnw.search.rankings import published
 
     if source.is_file():
         return published.read(source)

@@ -10,8 +10,8 @@ import pytest
 
 from vkdnw.search.errors import ConfigurationDiffers, RunLocked, StoreError
 from vkdnw.search.evaluation import Asked, Failure, Scored, Task
-from vkdnw.search.results import Results, open_results
-from vkdnw.search.store import Store, open_store
+from vkdnw.search.state.results import Results, open_results
+from vkdnw.search.state.store import Store, open_store
 
 SETTINGS = {"batch_size": 64, "dtype": "float32", "workers": 2, "data": None}
 VERSIONS = {"torch": "2.13.0"}

@@ -9,12 +9,17 @@ import pandas as pd
 import pytest
 
 from vkdnw.search import nb201
-from vkdnw.search.evaluate import evaluate, rankings_of
 from vkdnw.search.evaluation import Evaluation
-from vkdnw.search.published import ScoreTableError, read, write
-from vkdnw.search.scores import columns_by_seed, complete_table, load_evaluations, mean_columns
-from vkdnw.search.spectral import fisher_rank, with_spectral_values
-from vkdnw.search.spread import over_seeds
+from vkdnw.search.rankings.evaluate import evaluate, rankings_of
+from vkdnw.search.rankings.published import ScoreTableError, read, write
+from vkdnw.search.rankings.scores import (
+    columns_by_seed,
+    complete_table,
+    load_evaluations,
+    mean_columns,
+)
+from vkdnw.search.rankings.spectral import fisher_rank, with_spectral_values
+from vkdnw.search.rankings.spread import over_seeds
 
 A, B, C = nb201.live()[:3]
 

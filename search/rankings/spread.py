@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from vkdnw.search.evaluate import Ranking, evaluate
-from vkdnw.search.metrics import Agreement
-from vkdnw.search.scores import Columns
+from vkdnw.search.rankings.evaluate import Ranking, evaluate
+from vkdnw.search.rankings.metrics import Agreement
+from vkdnw.search.rankings.scores import Columns
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ import pandas as pd
 import pytest
 
 from tests.shared import DATA, needs_data
-from vkdnw.search import nb201, truth
-from vkdnw.search.truth import TruthError
+from vkdnw.search import nb201
+from vkdnw.search.rankings import truth
+from vkdnw.search.rankings.truth import TruthError
 
 ARCHITECTURES = nb201.enumerate()[:4]
 

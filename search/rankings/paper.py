@@ -24,7 +24,7 @@ class Published:
 @cache
 def table_1() -> Mapping[tuple[str, str], Published]:
     """(ranking, data set) -> the paper's numbers, under this package's names of rankings."""
-    with (files("vkdnw.search") / "paper_table1.csv").open() as file:
+    with (files("vkdnw.search.rankings") / "paper_table1.csv").open() as file:
         return {(row["ranking"], row["dataset"]): _published(row) for row in csv.DictReader(file)}
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vkdnw.search.image_sources import CHANNELS, DataError, ImageSource, open_source
+from vkdnw.search.inputs.image_sources import CHANNELS, DataError, ImageSource, open_source
 
 __all__ = ["DataError", "ImageBatch", "load_batch", "random_batch"]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.shared import GOLDEN, needs_golden
 from vkdnw import proxies
-from vkdnw.search.aggregation import (
+from vkdnw.search.rankings.aggregation import (
     NAMED,
     VKDNW_SINGLE,
     Aggregate,

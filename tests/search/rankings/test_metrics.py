@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
-from vkdnw.search.metrics import agreement, fill_undefined, kendall, ndcg, spearman
+from vkdnw.search.rankings.metrics import agreement, fill_undefined, kendall, ndcg, spearman
 
 TIED = st.lists(
     st.tuples(st.integers(0, 5).map(float), st.integers(0, 400).map(lambda x: x / 4)),

@@ -17,10 +17,10 @@ from typing import Any
 
 from vkdnw.search import configuration
 from vkdnw.search.configuration import Difference, Json, Settings
-from vkdnw.search.database import STATE_NAME, open_writer, reported, transaction
 from vkdnw.search.errors import ConfigurationDiffers, StoreError
 from vkdnw.search.evaluation import Asked, Failure, Scored, Task
-from vkdnw.search.lock import hold
+from vkdnw.search.state.database import STATE_NAME, open_writer, reported, transaction
+from vkdnw.search.state.lock import hold
 
 Inputs = Mapping[int, Mapping[str, str]]
 """What all networks see under a seed: the SHA-256 of each input, by the input's name."""

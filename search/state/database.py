@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from vkdnw.search.errors import StoreError
-from vkdnw.search.schema import APPLICATION_ID, SCHEMA_VERSION, create
+from vkdnw.search.state.schema import APPLICATION_ID, SCHEMA_VERSION, create
 
 STATE_NAME = "state.sqlite"
 BUSY_SECONDS = 30.0

@@ -6,7 +6,7 @@ from statistics import stdev
 import pytest
 
 from vkdnw.search.evaluation import Evaluation
-from vkdnw.search.ranking import rank
+from vkdnw.search.rankings.best import rank
 
 
 def evaluation(

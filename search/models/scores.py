@@ -12,7 +12,7 @@ from torch import nn
 import vkdnw
 from vkdnw import proxies
 from vkdnw.proxies.inputs import Inputs
-from vkdnw.search.model_source import Source, input_shape
+from vkdnw.search.models.source import Source, input_shape
 from vkdnw.weights import WeightChoice
 
 Init = Literal["own", "kaiming_normal"]

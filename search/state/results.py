@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from vkdnw.search.configuration import Json
-from vkdnw.search.database import STATE_NAME, open_reader, reported
 from vkdnw.search.evaluation import Evaluation
+from vkdnw.search.state.database import STATE_NAME, open_reader, reported
 
 _Key = tuple[int, int]  # network id, seed
 

@@ -6,7 +6,7 @@ import pytest
 
 from vkdnw.search import nb201
 from vkdnw.search.nb201 import NB201
-from vkdnw.search.selection import Selection, describe, sample
+from vkdnw.search.nb201.selection import Selection, describe, sample
 
 CONV = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|skip_connect~2|"
 SAME = "|none~0|+|nor_conv_3x3~0|none~1|+|none~0|none~1|skip_connect~2|"

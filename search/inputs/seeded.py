@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vkdnw.proxies import Inputs
 from vkdnw.search.configuration import Configuration
-from vkdnw.search.data import DataError, load_batch, random_batch
+from vkdnw.search.inputs.batches import DataError, load_batch, random_batch
 from vkdnw.threads import one_thread
 
 

@@ -1,0 +1,1 @@
+"""Any model by name: where it comes from, and its scores."""

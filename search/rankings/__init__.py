@@ -1,0 +1,1 @@
+"""Rankings made of scores: aggregates, agreement with accuracies, spread, published tables."""
