@@ -1,16 +1,20 @@
-"""`vkdnw top RUN`: the best networks of a run, finished or not."""
+"""`vkdnw top RUN`: the best networks of a run, finished or not, or of an exported table."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from vkdnw.search.cli import console
-from vkdnw.search.rankings.best import Ranked, rank
+from vkdnw.search.evaluation import Evaluation
 from vkdnw.search.state.results import Results, Tally, open_results
+
+if TYPE_CHECKING:  # it imports pandas, which --help need not wait for
+    from vkdnw.search.rankings.best import Ranked
 
 COUNT = 10
 LISTED_FAILURES = 5
@@ -19,40 +23,80 @@ WIDE = 170
 
 
 def top(
-    run: Annotated[Path, typer.Argument(help="The folder given as --out.", show_default=False)],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            help="The folder given as --out, or a table that export made of it.",
+            show_default=False,
+        ),
+    ],
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many.")] = COUNT,
     by: Annotated[
-        str, typer.Option(help="The value to rank by: single, vkdnw, or another on record.")
+        str,
+        typer.Option(
+            help="What to rank by: single, vkdnw, another value on record, an aggregate "
+            "(vkdnw_agg), or one of your own (mine=jacov+2*flops)."
+        ),
     ] = "single",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the best networks of a run, also while it is going on."""
+    """Show the best networks of a run, also while it is going on.
+
+    An aggregate ranks the networks that have all its parts, among one another.
+    """
+    if run.is_file():
+        from vkdnw.search.rankings import published
+
+        with console.usage_errors("argument 'run'"):
+            evaluations = published.read(run)
+        show_best(run, evaluations, count, by, as_json)
+        return
     with open_results(run) as results:
         show(run, results, count, by, as_json)
 
 
 def show(run: Path, results: Results, count: int, by: str, as_json: bool) -> None:
     """Print how far a run is, what failed, and its best networks."""
-    tally = results.tally()
+    show_best(run, results.evaluations(), count, by, as_json, results.tally())
+
+
+def show_best(
+    source: Path,
+    evaluations: Sequence[Evaluation],
+    count: int,
+    by: str,
+    as_json: bool,
+    tally: Tally | None = None,
+) -> None:
+    """Print the best of these networks, after what the tally of their run says."""
+    from vkdnw.search.rankings.best import rank
+
     with console.usage_errors("--by"):
-        ranked = rank(results.evaluations(), by)[:count]
+        ranked = rank(evaluations, by)[:count]
     if as_json:
+        counts = {} if tally is None else asdict(tally)
         console.print_json(
-            {"run": str(run), "by": by, **asdict(tally), "top": list(map(asdict, ranked))}
+            {"run": str(source), "by": by, **counts, "top": list(map(asdict, ranked))}
         )
         return
     out = console.stdout()
-    console.print_line(out, f"{run}: {describe(tally)}")
-    for failure in tally.failures[:LISTED_FAILURES]:
-        console.print_line(
-            out, f"  failed: {failure.network} seed {failure.seed}: {failure.reason}"
-        )
+    if tally is not None:
+        console.print_line(out, f"{source}: {describe(tally)}")
+        for failure in tally.failures[:LISTED_FAILURES]:
+            console.print_line(
+                out, f"  failed: {failure.network} seed {failure.seed}: {failure.reason}"
+            )
     if ranked:
-        wide = out.width >= WIDE
-        out.print(table(ranked, by, architectures=wide))
-        if not wide:
-            for row in ranked:
-                console.print_line(out, f"{row.rank:3}  {row.architecture}")
+        print_ranked(out, ranked, by.partition("=")[0].strip())
+
+
+def print_ranked(out: Console, ranked: Sequence["Ranked"], by: str) -> None:
+    """The table; where the terminal is too narrow for architectures, those in a list below it."""
+    wide = out.width >= WIDE
+    out.print(table(ranked, by, architectures=wide))
+    if not wide:
+        for row in ranked:
+            console.print_line(out, f"{row.rank:3}  {row.architecture}")
 
 
 def describe(tally: Tally) -> str:
@@ -66,7 +110,7 @@ def describe(tally: Tally) -> str:
     )
 
 
-def table(ranked: Sequence[Ranked], by: str, architectures: bool) -> Table:
+def table(ranked: Sequence["Ranked"], by: str, architectures: bool) -> Table:
     """The ranking as a table, a column for each value; +- is the deviation over seeds."""
     shown = Table(title=f"Top {len(ranked)} by {by}", title_justify="left", header_style="bold")
     shown.add_column("#", justify="right")
@@ -98,7 +142,7 @@ def _column(name: str) -> tuple[str, str, float]:
     return COLUMNS.get(name, (name, "{:.6g}", 1.0))
 
 
-def _cell(row: Ranked, name: str) -> str:
+def _cell(row: "Ranked", name: str) -> str:
     _, form, unit = _column(name)
     if name not in row.values:
         return ""
@@ -108,5 +152,5 @@ def _cell(row: Ranked, name: str) -> str:
     return text
 
 
-def _equal(row: Ranked) -> str:
+def _equal(row: "Ranked") -> str:
     return f"+{len(row.equal)}" if row.equal else ""

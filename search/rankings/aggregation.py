@@ -12,7 +12,7 @@ values like others here, below and above all finite ones.
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,19 +107,34 @@ def aggregate_scores(table: pd.DataFrame, aggregate: Aggregate) -> pd.Series:
     Raises:
         AggregationError: the table has no row, or not all the columns; the first that is missing.
     """
-    if table.empty:
-        raise AggregationError(f"{aggregate.name} ranks the rows of a table, and this has none")
     for part in aggregate.parts:
         if part not in table.columns:
             raise AggregationError(
                 f"{aggregate.name} needs {part!r}, which is not on record; known are "
                 f"{', '.join(map(str, table.columns))}"
             )
+    if table.empty:
+        raise AggregationError(f"{aggregate.name} ranks the rows of a table, and this has none")
     total = np.zeros(len(table))
     for term in aggregate.terms:
         ranks = term_ranks(table, term) / (len(table) if aggregate.share else 1)
         total += term.weight * (np.log(ranks) if aggregate.logarithm else ranks)
     return pd.Series(total, index=table.index, name=aggregate.name)
+
+
+def scores_of_complete(
+    networks: Sequence[Mapping[str, float]], aggregate: Aggregate
+) -> dict[int, float]:
+    """The aggregate of those networks that have all its parts, by their places in the list.
+
+    Raises `AggregationError` for a part that no network has.
+    """
+    known = dict.fromkeys(name for network in networks for name in network)
+    complete = [
+        place for place, network in enumerate(networks) if network.keys() >= set(aggregate.parts)
+    ]
+    table = pd.DataFrame([networks[place] for place in complete], complete, columns=list(known))
+    return dict(zip(complete, map(float, aggregate_scores(table, aggregate)), strict=True))
 
 
 def log_rank_sum(table: pd.DataFrame, weights: Mapping[str, float]) -> pd.Series:

@@ -1,12 +1,13 @@
-"""The best networks of a run."""
+"""The best networks of a run, by a value or by an aggregate of several."""
 
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
 from vkdnw.search.evaluation import Evaluation
+from vkdnw.search.rankings.aggregation import NAMED, Aggregate, parse, scores_of_complete
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,14 @@ class Ranked:
 
 
 def rank(evaluations: Iterable[Evaluation], by: str = "single") -> list[Ranked]:
-    """Rank networks, highest mean of `by` first, undefined values last.
+    """Rank networks, highest mean of `by` first, undefined and unknown values last.
 
-    Equal architectures share a row, under the name that was asked for first.
+    Equal architectures share a row, under the name that was asked for first. `by` is a value, an
+    aggregate's name (`vkdnw_agg`) or an aggregate written out (`mine=jacov+2*flops`), which is
+    taken among the networks that have all its parts, of their means, and joins their values.
 
     Raises:
-        ValueError: no evaluation has a value of that name.
+        ValueError: no evaluation has a value of that name, or a part of the aggregate.
     """
     by_network: defaultdict[str, list[Evaluation]] = defaultdict(list)
     for evaluation in evaluations:
@@ -38,11 +41,27 @@ def rank(evaluations: Iterable[Evaluation], by: str = "single") -> list[Ranked]:
     rows = [_row(group) for group in by_network.values()]
     known = sorted({name for row in rows for name in row.values})
     if rows and by not in known:
-        raise ValueError(f"no value is called {by!r}; known are {', '.join(known)}")
+        aggregate = NAMED.get(by) or (parse(by) if "=" in by else None)
+        if aggregate is None:
+            raise ValueError(
+                f"no value is called {by!r}; known are {', '.join(known)}, and aggregates of them"
+            )
+        by, rows = aggregate.name, _with_aggregate(rows, aggregate)
     rows.sort(key=lambda row: _descending(row.values.get(by, math.nan)))
     return [
         Ranked(place, row.architecture, row.values, row.spread, row.seeds, row.equal)
         for place, row in enumerate(rows, start=1)
+    ]
+
+
+def _with_aggregate(rows: list[Ranked], aggregate: Aggregate) -> list[Ranked]:
+    """The rows, with the aggregate among the values of those that have its parts."""
+    scores = scores_of_complete([row.values for row in rows], aggregate)
+    return [
+        replace(row, values={**row.values, aggregate.name: scores[place]})
+        if place in scores
+        else row
+        for place, row in enumerate(rows)
     ]
 
 

@@ -58,6 +58,20 @@ def truth(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_top_ranks_a_published_table_by_an_aggregate(vkdnw: Vkdnw, scores: Path) -> None:
+    """Places rise together in all parts, noise apart, so the last architectures are the best."""
+    code, out, _ = vkdnw("top", scores, "--by", "vkdnw_agg", "-n", 3, "--json")
+    assert code == 0
+    best = [row["architecture"] for row in json.loads(out)["top"]]
+    assert set(best) < set(ARCHITECTURES[-8:])
+    code, out, _ = vkdnw("top", scores, "--by", "mine=jacov+2*flops", "-n", 3)
+    assert code == 0
+    assert "Top 3 by mine" in out
+    code, _, err = vkdnw("top", scores, "--by", "az_nas")
+    assert code == 2
+    assert "az_nas needs 'progressivity', which is not on record" in err
+
+
 def test_evaluate_ranks_by_the_aggregates_whose_parts_are_on_record(
     vkdnw: Vkdnw, scores: Path, truth: Path
 ) -> None:

@@ -60,3 +60,31 @@ def test_by_another_value() -> None:
 
 def test_nothing_scored_is_an_empty_ranking() -> None:
     assert rank([]) == []
+
+
+PARTS = {
+    "a": {"flops": 1.0, "naswot": 9.0},
+    "b": {"flops": 3.0, "naswot": 8.0},
+    "c": {"flops": 2.0, "naswot": 7.0},
+    "d": {"flops": 9.0},
+}
+
+
+def test_an_aggregate_ranks_the_networks_that_have_its_parts() -> None:
+    """Among three, b is third and second best in 1 .. 3: log 3 + log 2; d was not computed."""
+    rows = [Evaluation(name, name, 0, values, (), 0.0) for name, values in PARTS.items()]
+    ranked = rank(rows, by="mine=flops+naswot")
+    assert [row.architecture for row in ranked] == ["b", "a", "c", "d"]
+    assert ranked[0].values["mine"] == pytest.approx(math.log(3) + math.log(2))
+    assert "mine" not in ranked[-1].values
+    with pytest.raises(ValueError, match="vkdnw_agg needs 'layers', which is not on record"):
+        rank(rows, by="vkdnw_agg")
+
+
+def test_an_aggregate_is_of_means_over_seeds() -> None:
+    rows = [
+        Evaluation("a", "a", 0, {"flops": 1.0}, (), 0.0),
+        Evaluation("a", "a", 1, {"flops": 5.0}, (), 0.0),
+        Evaluation("b", "b", 0, {"flops": 2.0}, (), 0.0),
+    ]
+    assert [row.architecture for row in rank(rows, by="mine=flops")] == ["a", "b"]
