@@ -36,6 +36,13 @@ def check_inputs(names: tuple[str, ...], images: bool) -> None:
         )
 
 
+def ranked_by(text: str, names: tuple[str, ...]) -> str:
+    """What a run is ranked by when it was asked for `text`, which resolved to these names."""
+    if text.strip() in NAMED:
+        return text.strip()
+    return "single" if "vkdnw" in names else names[0]
+
+
 def _parts(name: str) -> tuple[str, ...]:
     if name == ALL:
         return tuple(PROXIES)

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/jacobian_columns_problem.h"
+#include "ops/check.h"
 
 namespace vkdnw {
 
@@ -28,5 +29,24 @@ torch::headeronly::ScalarType storage_dtype(const JacobianColumnsArguments& argu
 // are consistent. The kernels read and write memory without further checks.
 template <typename Storage>
 JacobianColumnsProblem<Storage> checked_problem(const JacobianColumnsArguments& arguments);
+
+// Calls apply with a value of the layers' storage type; throws for a dtype that no device takes.
+template <typename Apply>
+void with_storage_type(const JacobianColumnsArguments& arguments, Apply&& apply) {
+  using torch::headeronly::ScalarType;
+  switch (storage_dtype(arguments)) {
+    case ScalarType::Double:
+      return apply(double{});
+    case ScalarType::Float:
+      return apply(float{});
+    case ScalarType::Half:
+      return apply(Float16{});
+    case ScalarType::BFloat16:
+      return apply(BFloat16{});
+    default:
+      refuse("inputs[0] is ", torch::headeronly::toString(storage_dtype(arguments)),
+             "; the layers' dtype must be float64, float32, float16 or bfloat16");
+  }
+}
 
 }  // namespace vkdnw

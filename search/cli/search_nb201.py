@@ -97,7 +97,7 @@ def nb201(
     from vkdnw.search.inputs.seeded import input_digests
     from vkdnw.search.nb201.selection import Selection, describe
     from vkdnw.search.scoring import Scorer
-    from vkdnw.search.values import check_inputs, resolve
+    from vkdnw.search.values import check_inputs, ranked_by, resolve
 
     with console.usage_errors():
         devices = find_devices(device)
@@ -139,7 +139,7 @@ def nb201(
         )
     )
     with open_results(out) as results:
-        top.show(out, results, top.COUNT, "single" if "vkdnw" in names else names[0], as_json)
+        top.show(out, results, top.COUNT, ranked_by(proxies, names), as_json)
         failed = {(failure.network, failure.seed) for failure in results.tally().failures}
     if any((one.network, seed) in failed for one in asked for seed in range(seeds)):
         raise typer.Exit(1)

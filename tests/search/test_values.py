@@ -3,12 +3,20 @@
 import pytest
 
 from vkdnw.search.rankings.aggregation import NAMED
-from vkdnw.search.values import COUNTED, check_inputs, resolve
+from vkdnw.search.values import COUNTED, check_inputs, ranked_by, resolve
 
 
 def test_an_aggregate_stands_for_its_parts_that_are_computed() -> None:
     assert set(resolve("vkdnw_agg")) == set(NAMED["vkdnw_agg"].parts) - COUNTED
     assert resolve("vkdnw_agg, naswot,naswot,vkdnw_single").count("naswot") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "by"),
+    [("flow_agg", "flow_agg"), ("vkdnw,naswot", "single"), ("naswot,jacov", "naswot")],
+)
+def test_a_run_is_ranked_by_the_aggregate_it_was_asked_for(text: str, by: str) -> None:
+    assert ranked_by(text, resolve(text)) == by
 
 
 def test_all_are_all_but_what_strings_tell() -> None:

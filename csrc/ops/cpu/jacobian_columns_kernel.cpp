@@ -2,13 +2,10 @@
 #include <torch/csrc/stable/ops.h>
 
 #include "kernels/jacobian_columns.h"
-#include "ops/check.h"
 #include "ops/jacobian_columns.h"
 
 namespace vkdnw {
 namespace {
-
-using torch::headeronly::ScalarType;
 
 // Multiply-adds below which handing work to another thread costs more than it saves.
 constexpr int64_t kWorkPerThread = 64 * 1024;
@@ -30,19 +27,7 @@ void add_columns(const JacobianColumnsArguments& arguments) {
 void jacobian_columns_(Tensor jacobian, const TensorList& inputs, const TensorList& grads,
                        const Tensor& picks, const Tensor& affine) {
   const JacobianColumnsArguments arguments{jacobian, inputs, grads, picks, affine};
-  switch (storage_dtype(arguments)) {
-    case ScalarType::Double:
-      return add_columns<double>(arguments);
-    case ScalarType::Float:
-      return add_columns<float>(arguments);
-    case ScalarType::Half:
-      return add_columns<Float16>(arguments);
-    case ScalarType::BFloat16:
-      return add_columns<BFloat16>(arguments);
-    default:
-      refuse("inputs[0] is ", torch::headeronly::toString(storage_dtype(arguments)),
-             "; the layers' dtype must be float64, float32, float16 or bfloat16");
-  }
+  with_storage_type(arguments, [&](auto storage) { add_columns<decltype(storage)>(arguments); });
 }
 
 }  // namespace

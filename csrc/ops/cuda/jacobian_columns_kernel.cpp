@@ -2,14 +2,11 @@
 
 #include "kernels/cuda/jacobian_columns_gather.h"
 #include "kernels/cuda/jacobian_columns_launch.h"
-#include "ops/check.h"
 #include "ops/cuda/device.h"
 #include "ops/jacobian_columns.h"
 
 namespace vkdnw {
 namespace {
-
-using torch::headeronly::ScalarType;
 
 template <typename Storage>
 void add_columns(const JacobianColumnsArguments& arguments) {
@@ -27,19 +24,7 @@ void add_columns(const JacobianColumnsArguments& arguments) {
 void jacobian_columns_(Tensor jacobian, const TensorList& inputs, const TensorList& grads,
                        const Tensor& picks, const Tensor& affine) {
   const JacobianColumnsArguments arguments{jacobian, inputs, grads, picks, affine};
-  switch (storage_dtype(arguments)) {
-    case ScalarType::Double:
-      return add_columns<double>(arguments);
-    case ScalarType::Float:
-      return add_columns<float>(arguments);
-    case ScalarType::Half:
-      return add_columns<Float16>(arguments);
-    case ScalarType::BFloat16:
-      return add_columns<BFloat16>(arguments);
-    default:
-      refuse("inputs[0] is ", torch::headeronly::toString(storage_dtype(arguments)),
-             "; the layers' dtype must be float64, float32, float16 or bfloat16");
-  }
+  with_storage_type(arguments, [&](auto storage) { add_columns<decltype(storage)>(arguments); });
 }
 
 }  // namespace
