@@ -4,6 +4,7 @@ Live networks at random, the paper's size, batch 64, one thread, process CPU tim
 turns on a network; a figure is the mean over networks of the fastest of the rounds. Peak memory is
 that of a process of its own, over what it holds before, on the widest network. "parts of VKDNW_agg"
 are VKDNW, Jacov, expressivity, trainability and FLOPs in one call; the target is 1.4 times VKDNW.
+Those of flow_agg are the same with SynFlow for VKDNW.
 
     python benchmarks/proxies.py [--networks 6] [--rounds 2] [--only vkdnw,naswot] [--json FILE]
 """
@@ -32,6 +33,7 @@ BATCH, RESOLUTION, CLASSES = 64, 32, 10
 AGGREGATE = "parts of VKDNW_agg"
 TOGETHER = {
     AGGREGATE: ("vkdnw", "jacov", "expressivity", "trainability", "flops"),
+    "parts of flow_agg": ("synflow", "jacov", "expressivity", "trainability", "flops"),
     "all on noise": tuple(
         name
         for name, proxy in proxies.PROXIES.items()
