@@ -7,12 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import kendalltau
 
 from vkdnw.search import nb201
 from vkdnw.search.cli import app
 from vkdnw.search.cli.frame import run
 from vkdnw.search.evaluation import Evaluation
+from vkdnw.search.nb201.selection import sample
 from vkdnw.search.rankings.published import read, write
+from vkdnw.search.rankings.scores import mean_columns
 
 Vkdnw = Callable[..., tuple[int, str, str]]
 
@@ -82,6 +85,22 @@ def test_evaluate_ranks_by_the_aggregates_whose_parts_are_on_record(
     found = results["vkdnw_agg", "cifar10"]
     assert (found["n"], found["undefined"]) == (30, 1)
     assert found["kendall"]["value"] > 0.8
+
+
+def test_evaluate_compares_on_a_sample(vkdnw: Vkdnw, scores: Path, truth: Path) -> None:
+    """The sample that a search scores, so that values computed for it alone are compared fairly."""
+    evaluate = ["evaluate", scores, "--truth", truth, "--bootstrap", 0, "--ranking", "vkdnw"]
+    code, out, _ = vkdnw(*evaluate, "--sample", 12, "--sample-seed", 3, "--json")
+    assert code == 0
+    (one, *_) = json.loads(out)["results"]
+    chosen = sample(ARCHITECTURES, 12, 3)
+    places = {arch: place for place, arch in enumerate(ARCHITECTURES)}
+    values = mean_columns(read(scores))["vkdnw"][chosen]
+    expected = kendalltau(values, [places[arch] for arch in chosen]).statistic
+    assert (one["n"], one["kendall"]["value"]) == (12, pytest.approx(expected))
+    code, _, err = vkdnw(*evaluate, "--sample", 31)
+    assert code == 2
+    assert "a sample has 1 to 30 architectures, asked were 31" in err
 
 
 def test_evaluate_ranks_by_a_users_aggregate(vkdnw: Vkdnw, scores: Path, truth: Path) -> None:
