@@ -2,9 +2,9 @@
 
 Live networks at random, the paper's size, batch 64, one thread, process CPU time. All versions take
 turns on a network; a figure is the mean over networks of the fastest of the rounds. Peak memory is
-that of a process of its own, over what it holds before, on the widest network. "parts of VKDNW_agg"
-are VKDNW, Jacov, expressivity, trainability and FLOPs in one call; the target is 1.4 times VKDNW.
-Those of flow_agg are the same with SynFlow for VKDNW.
+that of a process of its own, over what it holds before, on the widest network. An
+aggregate's name stands for its parts in one call: those of vkdnw_agg should cost at most 1.4 times
+VKDNW. `vkdnw plot --costs` takes the JSON file.
 
     python benchmarks/proxies.py [--networks 6] [--rounds 2] [--only vkdnw,naswot] [--json FILE]
 """
@@ -28,12 +28,11 @@ import vkdnw
 from vkdnw import proxies
 from vkdnw.proxies import Inputs
 from vkdnw.search import nb201
+from vkdnw.search.rankings.aggregation import NAMED
 
 BATCH, RESOLUTION, CLASSES = 64, 32, 10
-AGGREGATE = "parts of VKDNW_agg"
-TOGETHER = {
-    AGGREGATE: ("vkdnw", "jacov", "expressivity", "trainability", "flops"),
-    "parts of flow_agg": ("synflow", "jacov", "expressivity", "trainability", "flops"),
+AGGREGATES = {name: NAMED[name].parts for name in ("vkdnw_agg", "flow_agg", "az_nas")}
+TOGETHER = AGGREGATES | {
     "all on noise": tuple(
         name
         for name, proxy in proxies.PROXIES.items()

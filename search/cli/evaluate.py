@@ -47,6 +47,17 @@ Aggregates = Annotated[
     ),
 ]
 
+Sample = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Compare on this random sample of the architectures on record only: the one that "
+        "`search nb201 --sample N` scores, for values that were computed for it alone.",
+    ),
+]
+SampleSeed = Annotated[int, typer.Option(help="Seed of --sample.")]
+
 
 def evaluate(
     run: Source,
@@ -67,16 +78,8 @@ def evaluate(
     bootstrap: Annotated[
         int, typer.Option(min=0, help="Bootstrap samples for the 95% intervals; 0 for none.")
     ] = 200,
-    sample: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Compare on this random sample of the architectures on record only: the one that "
-            "`search nb201 --sample N` scores, for values that were computed for it alone.",
-        ),
-    ] = None,
-    sample_seed: Annotated[int, typer.Option(help="Seed of --sample.")] = 0,
+    sample: Sample = None,
+    sample_seed: SampleSeed = 0,
     top: Annotated[int, typer.Option("--top", min=1, help="P of nDCG@P.")] = 1000,
     bootstrap_seed: Annotated[
         int, typer.Option(help="Seed of the bootstrap and of the order of ties in nDCG.")
@@ -98,8 +101,7 @@ def evaluate(
     evaluations = load_evaluations(run)
     if not evaluations:
         raise typer.BadParameter(f"{run} has no scores yet", param_hint="RUN")
-    if sample is not None:
-        evaluations = sampled(evaluations, sample, sample_seed)
+    evaluations = sampled(evaluations, sample, sample_seed)
     accuracies = load_accuracies(truth, dataset)
     columns = mean_columns(evaluations)
     rank = ranker(columns, chosen_aggregates(aggregate, columns), ranking)
@@ -125,9 +127,16 @@ def evaluate(
         console.stdout().print(spread_table(spread, title=title, paper=paper))
 
 
-def sampled(evaluations: Sequence["Evaluation"], count: int, seed: int) -> list["Evaluation"]:
-    """Those of a sample of the architectures. Values of some networks alone lean to strings that
-    have many equals; a sample of strings does not."""
+def sampled(
+    evaluations: Sequence["Evaluation"], count: int | None, seed: int
+) -> Sequence["Evaluation"]:
+    """Those of a sample of the architectures, or all where `count` is None.
+
+    Values of some networks alone lean to strings that have many equals; a sample of strings does
+    not.
+    """
+    if count is None:
+        return evaluations
     from vkdnw.search.nb201.selection import sample
 
     with console.usage_errors("--sample"):

@@ -11,11 +11,14 @@ from vkdnw.search.cli import console
 from vkdnw.search.cli.evaluate import (
     Aggregates,
     Datasets,
+    Sample,
+    SampleSeed,
     Source,
     Truth,
     chosen_aggregates,
     load_accuracies,
     ranker,
+    sampled,
 )
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from vkdnw.search.evaluation import Evaluation
+    from vkdnw.search.rankings.aggregation import Aggregate
     from vkdnw.search.rankings.evaluate import Ranking
 
 
@@ -41,13 +45,22 @@ def plot(
         ),
     ] = None,
     aggregate: Aggregates = None,
+    sample: Sample = None,
+    sample_seed: SampleSeed = 0,
+    costs: Annotated[
+        Path | None,
+        typer.Option(
+            help="Milliseconds per network, measured by `benchmarks/proxies.py --json`.",
+            show_default="what the run took",
+        ),
+    ] = None,
     suffix: Annotated[str, typer.Option("--format", help="png, svg or pdf.")] = "png",
 ) -> None:
     """Draw predicted against true ranks, spectra, correlations, and quality against cost.
 
     Writes `ranks_DATASET`, `spectra_DATASET` and `cost_DATASET` for every data set, and
-    `correlation`. Spectra and cost need the run itself: a published table holds neither. Needs
-    matplotlib (`pip install 'vkdnw[plot]'`).
+    `correlation`. Spectra and the run's own times need the run itself: a published table holds
+    neither. Needs matplotlib (`pip install 'vkdnw[plot]'`).
     """
     from vkdnw.search.plots.correlation import draw_correlations
     from vkdnw.search.plots.figure import save
@@ -59,6 +72,7 @@ def plot(
     evaluations = load_evaluations(run)
     if not evaluations:
         raise typer.BadParameter(f"{run} has no scores yet", param_hint="RUN")
+    evaluations = sampled(evaluations, sample, sample_seed)
     accuracies = load_accuracies(truth, dataset)
     columns = mean_columns(evaluations)
     aggregates = chosen_aggregates(aggregate, columns)
@@ -66,33 +80,46 @@ def plot(
     figures = {"correlation": draw_correlations(rankings)}
     for name in accuracies.columns:
         figures[f"ranks_{name}"] = draw_ranks(rankings, accuracies[name])
+    if costs is not None or run.is_dir():
+        times = _measured(costs) if costs is not None else _run_times(run, rankings, aggregates)
+        figures |= _cost_figures(rankings, times, accuracies)
     if run.is_dir():
-        parts = {one.name: one.parts for one in aggregates}
-        figures |= _cost_figures(run, rankings, parts, accuracies)
         figures |= _spectra_figures(run, evaluations, accuracies)
     for name, figure in figures.items():
         console.print_line(console.stdout(), str(save(figure, out / f"{name}.{suffix}")))
     if not run.is_dir():
         console.print_line(
-            console.stderr(), f"{run} is a table: spectra and costs are drawn from a run's folder"
+            console.stderr(),
+            f"{run} is a table: spectra, and costs without --costs, are drawn from a run's folder",
         )
 
 
-def _cost_figures(
-    run: Path,
-    rankings: Sequence["Ranking"],
-    parts: Mapping[str, Sequence[str]],
-    accuracies: "pd.DataFrame",
-) -> dict[str, "Figure"]:
-    from vkdnw.search.plots.cost import draw_cost
-    from vkdnw.search.rankings.evaluate import evaluate
+def _measured(costs: Path) -> dict[str, float]:
+    from vkdnw.search.plots.cost import read_costs
+
+    with console.usage_errors("--costs"):
+        return read_costs(costs)
+
+
+def _run_times(
+    run: Path, rankings: Sequence["Ranking"], aggregates: Sequence["Aggregate"]
+) -> dict[str, float]:
+    """Milliseconds per network that the run took for each ranking's parts."""
     from vkdnw.search.state.results import open_results
 
-    parts = {"single": ("layers", "vkdnw"), **parts}
+    parts = {"single": ("layers", "vkdnw")} | {one.name: one.parts for one in aggregates}
     with open_results(run) as results:
         seconds = {one.name: results.seconds(parts.get(one.name, (one.name,))) for one in rankings}
     # No evaluation computed a count: it follows from the string.
-    times = {name: 0.0 if isnan(second) else 1e3 * second for name, second in seconds.items()}
+    return {name: 0.0 if isnan(second) else 1e3 * second for name, second in seconds.items()}
+
+
+def _cost_figures(
+    rankings: Sequence["Ranking"], times: Mapping[str, float], accuracies: "pd.DataFrame"
+) -> dict[str, "Figure"]:
+    from vkdnw.search.plots.cost import draw_cost
+    from vkdnw.search.rankings.evaluate import evaluate
+
     compared = evaluate(rankings, accuracies, resamples=0)
     return {
         f"cost_{name}": draw_cost([one for one in compared if one.dataset == name], times)

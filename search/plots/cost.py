@@ -1,6 +1,8 @@
 """What a ranking is worth against what it costs."""
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vkdnw.search.plots.figure import new_figure
@@ -10,7 +12,27 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+COUNTS = ("layers", "flops", "parameters")
+"""Follow from the architecture string, and take no time."""
 METRICS = {"kendall": "Kendall tau-b", "spearman": "Spearman rho", "ndcg": "nDCG"}
+
+
+def read_costs(path: Path) -> dict[str, float]:
+    """Ranking -> milliseconds per network, of the JSON that `benchmarks/proxies.py` writes.
+
+    Raises:
+        ValueError: the file cannot be read, or is something else.
+    """
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        times = {str(row["proxy"]): float(row["milliseconds"]) for row in rows}
+        if not times:
+            raise ValueError("no rows")
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} holds no costs of proxies: {error!r}") from error
+    if "vkdnw_single" in times:
+        times["single"] = times["vkdnw_single"]
+    return times | dict.fromkeys(COUNTS, 0.0)
 
 
 def draw_cost(results: Sequence[Result], milliseconds: Mapping[str, float]) -> "Figure":

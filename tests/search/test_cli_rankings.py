@@ -193,6 +193,14 @@ def test_plot_draws_what_a_table_tells(
     assert {path.name for path in folder.iterdir()} == names
     assert set(out.split()) == {str(folder / name) for name in names}
     assert "drawn from a run's folder" in err
+    costs = tmp_path / "costs.json"
+    costs.write_text(json.dumps([{"proxy": "vkdnw_agg", "milliseconds": 900.0}]))
+    draw = ["plot", scores, "--truth", truth, "--out", folder, "--sample", 20, "--costs", costs]
+    assert vkdnw(*draw, *chosen)[0] == 0
+    assert (folder / "cost_cifar10.png").exists()
+    code, _, err = vkdnw(*draw[:-1], truth)
+    assert code == 2
+    assert "holds no costs of proxies" in err
     code, _, err = vkdnw("plot", scores, "--truth", truth, "--out", folder, "--format", "bmp")
     assert code == 2
     assert "'bmp' is not png, svg or pdf" in err

@@ -1,5 +1,6 @@
 """Pictures: what is drawn, read back from the figures, and the files."""
 
+import json
 import sys
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from vkdnw.search import nb201
 from vkdnw.search.plots.correlation import correlations, draw_correlations
-from vkdnw.search.plots.cost import draw_cost
+from vkdnw.search.plots.cost import draw_cost, read_costs
 from vkdnw.search.plots.figure import new_figure, save
 from vkdnw.search.plots.ranks import draw_ranks
 from vkdnw.search.plots.spectra import draw_spectra
@@ -77,6 +78,23 @@ def test_quality_is_drawn_against_time_and_counts_as_lines():
         assert [tuple(points.get_offsets()[0]) for points in axes.collections] == [(250.0, 0.5)]
         assert [line.get_ydata()[0] for line in axes.lines] == [0.5]
         assert [text.get_text() for text in axes.texts] == ["flops", "vkdnw"]
+
+
+def test_costs_are_read_from_what_the_benchmark_writes(tmp_path):
+    path = tmp_path / "costs.json"
+    rows = [{"proxy": name, "milliseconds": 500.0} for name in ("vkdnw_single", "flops", "zen")]
+    path.write_text(json.dumps(rows))
+    costs = read_costs(path)
+    assert (costs["single"], costs["zen"]) == (500.0, 500.0)
+    assert costs["flops"] == costs["layers"] == 0.0  # counts follow from the string
+
+
+@pytest.mark.parametrize("text", ["", "{}", '[{"proxy": "zen"}]', '{"zen": 1}'])
+def test_a_file_of_something_else_is_refused_as_costs(tmp_path, text):
+    path = tmp_path / "costs.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"costs\.json holds no costs of proxies"):
+        read_costs(path)
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
