@@ -30,6 +30,7 @@ class Layer(IntEnum):
     AVG_POOL3X3 = 4  # stride 1, padding 1, left out of the count; none
     MEAN_POOL = 5  # size = stride, no padding; none
     SCALE = 6  # a product with one number; [1]
+    DEPTHWISE_CONV = 7  # a filter a channel, square stride and padding; [Kh, Kw, C] contiguous
 
 
 NONE = -1
@@ -60,8 +61,9 @@ def backpropagate_(
         planes: flat float32, changed in place.
         seeds: each [N, C, H, W] float32 channels_last, gradients that are known.
         weights: of the layers, see :class:`Layer`; all channel counts are multiples of 16.
-        masks: of the ReLUs in front of convolutions, each [M, H, W, C / 8], see
+        masks: of the ReLUs in front of convolutions and sums, each [M, H, W, C / 8], see
             :func:`vkdnw.convolution.rectify`; N is a multiple of M, and sample n has mask n % M.
+            A sum takes one where its channels are a multiple of 16.
         values: [V, 3] int64: channels, height, width.
         terms: [T, 7] int64: layer, source, destination, weights, mask, stride, padding. Weights and
             masks by position, NONE for none. Destinations ascend; sources are below them. Terms of

@@ -62,6 +62,25 @@ def rectify(x: Tensor) -> tuple[Tensor, Tensor]:
     return relu, mask
 
 
+def relu_mask(relu: Tensor) -> Tensor:
+    """The mask of :func:`rectify` alone, from what a ReLU returned.
+
+    Args:
+        relu: [M, C, H, W] float32 channels_last.
+
+    Returns:
+        [M, H, W, D / 8] uint8 contiguous, D being C rounded up to a multiple of 16: channel c is
+        bit c % 8 of byte c / 8; the bits behind the last channel are clear.
+
+    Raises:
+        ValueError: another size, dtype, device or layout.
+        NativeLibraryError: the compiled library is missing or does not fit this machine.
+    """
+    load()
+    mask: Tensor = torch.ops.vkdnw.relu_mask(relu)
+    return mask
+
+
 def winograd_weights(weight: Tensor) -> Tensor:
     """The weights of a 3x3 convolution as :func:`conv3x3_input_gradient` needs them.
 
@@ -186,6 +205,12 @@ def _fake_rectify(x: Tensor) -> tuple[Tensor, Tensor]:
     return torch.empty_like(x, memory_format=torch.channels_last), mask
 
 
+def _fake_mask(relu: Tensor) -> Tensor:
+    samples, channels, height, width = relu.shape
+    padded = -(-channels // CHANNEL_MULTIPLE) * CHANNEL_MULTIPLE
+    return relu.new_empty((samples, height, width, padded // 8), dtype=torch.uint8)
+
+
 def _fake_weights(weight: Tensor) -> Tensor:
     return weight.new_empty((_POSITIONS, weight.shape[1], weight.shape[0]))
 
@@ -228,6 +253,7 @@ def _fake_gradient(grad: Tensor, channels: int) -> Tensor:
 load = fake_kernels.loader(
     {
         "vkdnw::rectify": _fake_rectify,
+        "vkdnw::relu_mask": _fake_mask,
         "vkdnw::winograd_weights": _fake_weights,
         "vkdnw::conv3x3_input_gradient": _fake_3x3_gradient,
         "vkdnw::conv1x1_input_gradient": _fake_1x1_gradient,

@@ -23,8 +23,8 @@ struct InputGradient {
   GradientTarget target;
 };
 
-// Computes pixels [first, last) of samples * pixels; with a mask sample by sample, for each has a
-// mask of its own.
+// Computes pixels [first, last) of samples * pixels. The masks of neighbouring samples lie one
+// behind the other, until they start again.
 inline void input_gradient(const InputGradient& problem, int64_t first, int64_t last) {
   const int64_t numbers = problem.pixels * problem.channels;
   std::vector<row_products::Source> sources = problem.sources;
@@ -32,8 +32,9 @@ inline void input_gradient(const InputGradient& problem, int64_t first, int64_t 
     const int64_t sample = first / problem.pixels;
     const int64_t pixel = first % problem.pixels;
     const uint8_t* mask = problem.target.mask_of(sample, numbers);
-    const int64_t left = last - first;
-    const int64_t count = mask == nullptr ? left : std::min(problem.pixels - pixel, left);
+    const int64_t masked =
+        problem.target.samples_to_wrap(sample, problem.samples) * problem.pixels - pixel;
+    const int64_t count = std::min(masked, last - first);
     for (std::size_t i = 0; i < sources.size(); ++i) {
       sources[i].grad = problem.sources[i].grad + first * sources[i].channels;
     }

@@ -20,6 +20,11 @@ struct GradientTarget {
   const uint8_t* mask_of(int64_t sample, int64_t numbers) const {
     return mask == nullptr ? nullptr : mask + (mask_first + sample) % mask_samples * (numbers / 8);
   }
+
+  // Samples from this one on whose masks lie one behind the other; all there are without a mask.
+  int64_t samples_to_wrap(int64_t sample, int64_t samples) const {
+    return mask == nullptr ? samples - sample : mask_samples - (mask_first + sample) % mask_samples;
+  }
 };
 
 // One vector of a gradient, into `target[offset]`; the mask is that of target[0], or null.

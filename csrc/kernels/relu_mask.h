@@ -9,8 +9,10 @@
 #include <immintrin.h>
 #endif
 
+#include <algorithm>
 #include <cstdint>
 
+#include "kernels/aligned_buffer.h"
 #include "kernels/simd.h"
 
 namespace vkdnw::relu {
@@ -80,6 +82,36 @@ inline void rectify(const Rectification& problem, int64_t first, int64_t last) {
     }
     mask[0] = static_cast<uint8_t>(bits);
     mask[1] = static_cast<uint8_t>(bits >> 8);
+  }
+}
+
+// The mask alone, from what a ReLU returned; channels are filled up to whole groups, with bits that
+// are clear.
+struct Masking {
+  int64_t pixels;
+  int64_t channels;
+  const float* relu;  // [pixels, channels]
+  uint8_t* mask;      // [pixels, mask_bytes(channels)]
+};
+
+inline int64_t mask_bytes(int64_t channels) { return round_up(channels, kGroup) / 8; }
+
+// Pixels [first, last).
+inline void mask_pixels(const Masking& problem, int64_t first, int64_t last) {
+  const float* relu = problem.relu + first * problem.channels;
+  uint8_t* mask = problem.mask + first * mask_bytes(problem.channels);
+  for (int64_t pixel = first; pixel < last; ++pixel, relu += problem.channels) {
+    for (int64_t channel = 0; channel < problem.channels; channel += kGroup, mask += 2) {
+      float rest[kGroup] = {};
+      const float* group = relu + channel;
+      if (problem.channels - channel < kGroup) {
+        std::copy(group, relu + problem.channels, rest);
+        group = rest;
+      }
+      const uint32_t bits = passing_bits(group);
+      mask[0] = static_cast<uint8_t>(bits);
+      mask[1] = static_cast<uint8_t>(bits >> 8);
+    }
   }
 }
 

@@ -16,18 +16,19 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/strided_conv.h"
+#include "kernels/conv_axis.h"
 
 namespace vkdnw::tape {
 
 enum class Layer : int64_t {
-  kIdentity = 0,     // a sum of feature maps, or a connection past a layer
-  kConv3x3 = 1,      // kernels/winograd3x3.h
-  kConv1x1 = 2,      // kernels/conv1x1.h
-  kStridedConv = 3,  // kernels/strided_conv.h
-  kAvgPool3x3 = 4,   // kernels/avg_pool3x3.h
-  kMeanPool = 5,     // means over squares that do not overlap
-  kScale = 6,        // a product with one number
+  kIdentity = 0,       // a sum of feature maps, or a connection past a layer
+  kConv3x3 = 1,        // kernels/winograd3x3.h
+  kConv1x1 = 2,        // kernels/conv1x1.h
+  kStridedConv = 3,    // kernels/strided_conv.h
+  kAvgPool3x3 = 4,     // kernels/avg_pool3x3.h
+  kMeanPool = 5,       // means over squares that do not overlap
+  kScale = 6,          // a product with one number
+  kDepthwiseConv = 7,  // kernels/depthwise_conv.h
 };
 
 struct Value {
@@ -46,15 +47,15 @@ struct Term {
   int64_t destination;
   const float* weights;   // as the layer's kernel has them, or kScale's number; or null
   const uint8_t* mask;    // of a ReLU in front: [mask_samples, pixels, channels / 8]; or null
-  int64_t kernel_height;  // of kStridedConv
+  int64_t kernel_height;  // of kStridedConv and kDepthwiseConv
   int64_t kernel_width;
-  int64_t stride;   // of kStridedConv and kMeanPool
-  int64_t padding;  // of kStridedConv
+  int64_t stride;   // of these and kMeanPool
+  int64_t padding;  // of kStridedConv and kDepthwiseConv
 };
 
-// The axes of a kStridedConv: the gradient comes from its output.
-inline std::array<strided_conv::Axis, 2> strided_axes(const Value& from, const Value& to,
-                                                      const Term& term) {
+// The axes of a convolution with a stride: the gradient comes from its output.
+inline std::array<conv_axis::Axis, 2> strided_axes(const Value& from, const Value& to,
+                                                   const Term& term) {
   return {{{to.height, from.height, term.kernel_height, term.stride, term.padding},
            {to.width, from.width, term.kernel_width, term.stride, term.padding}}};
 }

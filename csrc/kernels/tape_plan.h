@@ -2,8 +2,9 @@
 //
 // Samples are taken through the tape in pieces whose feature maps stay in the cache of a core.
 // Small maps are cheap to keep, and large weights dear to fetch, so pieces grow where maps shrink:
-// the tape is cut into segments of steps whose maps are of one size. Gradients that are needed in
-// one segment only live in scratch memory of one piece, the others in memory for all samples.
+// the tape is cut into segments of steps whose maps have one height and width. Gradients that are
+// needed in one segment only live in scratch memory of one piece, the others in memory for all
+// samples.
 #pragma once
 
 #include <algorithm>
@@ -152,15 +153,22 @@ class Planner {
     return pieces;
   }
 
+  bool same_size(int64_t step, int64_t other) const {
+    const Value& a = tape_.values[destination(step)];
+    const Value& b = tape_.values[destination(other)];
+    return a.height == b.height && a.width == b.width;
+  }
+
   void make_segments() {
     const std::vector<int64_t> piece = pieces();
     for (int64_t i = 0; i < static_cast<int64_t>(plan_.steps.size()); ++i) {
-      const int64_t size = piece[destination(i)];
-      if (plan_.segments.empty() || plan_.segments.back().piece != size) {
+      if (plan_.segments.empty() || !same_size(plan_.segments.back().first, i)) {
         plan_.segments.push_back(
-            {.first = i, .last = i, .piece = size, .scratch = 0, .patches = 0});
+            {.first = i, .last = i, .piece = piece[destination(i)], .scratch = 0, .patches = 0});
       }
-      plan_.segments.back().last = i + 1;
+      Segment& segment = plan_.segments.back();
+      segment.last = i + 1;
+      segment.piece = std::min(segment.piece, piece[destination(i)]);
       Home& home = plan_.homes[destination(i)];
       home.first_segment = static_cast<int64_t>(plan_.segments.size()) - 1;
       for (int64_t term = plan_.steps[i].first; term < plan_.steps[i].last; ++term) {

@@ -9,7 +9,9 @@
 #include "kernels/aligned_buffer.h"
 #include "kernels/avg_pool3x3.h"
 #include "kernels/conv1x1.h"
+#include "kernels/depthwise_conv.h"
 #include "kernels/mean_pool.h"
+#include "kernels/scaled_copy.h"
 #include "kernels/strided_conv.h"
 #include "kernels/tape.h"
 #include "kernels/tape_plan.h"
@@ -113,6 +115,8 @@ class SegmentWorker {
         return avg_pool3x3(step);
       case Layer::kMeanPool:
         return mean_pool(step);
+      case Layer::kDepthwiseConv:
+        return depthwise_conv(step);
     }
   }
 
@@ -141,19 +145,11 @@ class SegmentWorker {
   }
 
   void scale(const Step& step, float factor) {
-    const Term& term = tape_.terms[step.first];
-    const float* source = gradient(term.source);
-    float* target = gradient(term.destination);
-    const int64_t numbers = count_ * destination_of(step).numbers();
-    if (step.add) {
-      for (int64_t i = 0; i < numbers; ++i) {
-        target[i] += factor * source[i];
-      }
-    } else {
-      for (int64_t i = 0; i < numbers; ++i) {
-        target[i] = factor * source[i];
-      }
-    }
+    scaled_copy({.samples = count_,
+                 .numbers = destination_of(step).numbers(),
+                 .factor = factor,
+                 .source = gradient(tape_.terms[step.first].source),
+                 .target = target(step)});
   }
 
   void conv3x3(const Step& step) {
@@ -210,6 +206,20 @@ class SegmentWorker {
                                               .weights = term.weights,
                                               .target = target(step)};
     strided_conv::InputGradientWorker(problem).run(0, count_);
+  }
+
+  void depthwise_conv(const Step& step) {
+    const Term& term = tape_.terms[step.first];
+    const Value& to = tape_.values[term.destination];
+    const auto [rows, columns] = strided_axes(tape_.values[term.source], to, term);
+    const depthwise_conv::InputGradient problem{.samples = count_,
+                                                .rows = rows,
+                                                .columns = columns,
+                                                .channels = to.channels,
+                                                .grad = gradient(term.source),
+                                                .weights = term.weights,
+                                                .target = target(step)};
+    depthwise_conv::InputGradientWorker(problem).run(0, count_);
   }
 
   void avg_pool3x3(const Step& step) {

@@ -69,7 +69,8 @@ void check_masks(const BackpropagateArguments& arguments, Tape& tape) {
 }
 
 bool is_convolution(Layer layer) {
-  return layer == Layer::kConv3x3 || layer == Layer::kConv1x1 || layer == Layer::kStridedConv;
+  return layer == Layer::kConv3x3 || layer == Layer::kConv1x1 || layer == Layer::kStridedConv ||
+         layer == Layer::kDepthwiseConv;
 }
 
 // A row of `terms` in words, for error messages.
@@ -99,16 +100,31 @@ void require_same_pixels(const Place& place) {
           place.to.height, " x ", place.to.width, " pixels; its layer keeps their number");
 }
 
+void require_strided_sizes(const Place& place, const Term& term) {
+  const auto [rows, columns] = strided_axes(place.from, place.to, term);
+  require(rows.is_consistent() && columns.is_consistent(), "terms[", place.row, "] leads from ",
+          place.from.height, " x ", place.from.width, " to ", place.to.height, " x ",
+          place.to.width, " pixels, which its kernel, stride and padding do not");
+}
+
 void require_strided(const Place& place, const Tensor& weights, Term& term) {
   require_float_on_cpu("a tensor of weights", weights, 4, "[Kh, Kw, Co, Ci]", kOtherwise);
   term.kernel_height = weights.size(0);
   term.kernel_width = weights.size(1);
   require_weights(place, weights,
                   {term.kernel_height, term.kernel_width, place.from.channels, place.to.channels});
-  const auto [rows, columns] = strided_axes(place.from, place.to, term);
-  require(rows.is_consistent() && columns.is_consistent(), "terms[", place.row, "] leads from ",
-          place.from.height, " x ", place.from.width, " to ", place.to.height, " x ",
-          place.to.width, " pixels, which its kernel, stride and padding do not");
+  require_strided_sizes(place, term);
+}
+
+void require_depthwise(const Place& place, const Tensor& weights, Term& term) {
+  require_float_on_cpu("a tensor of weights", weights, 3, "[Kh, Kw, C]", kOtherwise);
+  term.kernel_height = weights.size(0);
+  term.kernel_width = weights.size(1);
+  require(place.from.channels == place.to.channels, "terms[", place.row, "] leads from ",
+          place.from.channels, " to ", place.to.channels,
+          " channels; a depthwise convolution keeps their number");
+  require_weights(place, weights, {term.kernel_height, term.kernel_width, place.to.channels});
+  require_strided_sizes(place, term);
 }
 
 void require_mean_pool(const Place& place, const Term& term) {
@@ -141,6 +157,8 @@ void require_layer(const Place& place, const Tensor* weights, Term& term) {
       return require_weights(place, *weights, {place.from.channels, place.to.channels, 1, 1});
     case Layer::kStridedConv:
       return require_strided(place, *weights, term);
+    case Layer::kDepthwiseConv:
+      return require_depthwise(place, *weights, term);
     case Layer::kMeanPool:
       return require_mean_pool(place, term);
     case Layer::kScale:
@@ -149,7 +167,7 @@ void require_layer(const Place& place, const Tensor* weights, Term& term) {
       return require(weights->numel() == 1, "terms[", place.row, "] scales by ", weights->numel(),
                      " numbers, not one");
   }
-  refuse("terms[", place.row, "] names layer ", static_cast<int64_t>(term.layer), " of 0 to 6");
+  refuse("terms[", place.row, "] names layer ", static_cast<int64_t>(term.layer), " of 0 to 7");
 }
 
 const uint8_t* checked_mask(const BackpropagateArguments& arguments, const Place& place,
@@ -159,8 +177,12 @@ const uint8_t* checked_mask(const BackpropagateArguments& arguments, const Place
   }
   require(index >= 0 && index < static_cast<int64_t>(arguments.masks.size()), "terms[", place.row,
           "] names mask ", index, " of ", arguments.masks.size());
-  require(is_convolution(term.layer), "terms[", place.row,
-          "] has a mask, which only convolutions take");
+  require(is_convolution(term.layer) ||
+              (term.layer == Layer::kIdentity && place.to.channels % kChannelMultiple == 0),
+          "terms[", place.row,
+          "] has a mask, which only convolutions take, and sums of maps whose channels are a "
+          "multiple of ",
+          kChannelMultiple);
   const Tensor& mask = arguments.masks[index];
   require(mask.size(1) == place.to.height && mask.size(2) == place.to.width &&
               mask.size(3) == place.to.channels / 8,

@@ -95,3 +95,22 @@ TEST_CASE("a gradient passes unchanged where its bit is set, from any vector on"
     }
   }
 }
+
+TEST_CASE("channels are filled up to whole groups with bits that are clear") {
+  constexpr int64_t kPixels = 3;
+  for (const int64_t channels : {kGroup, kGroup + 3, kGroup - 1}) {
+    CAPTURE(channels);
+    const int64_t padded = 8 * mask_bytes(channels);
+    const std::vector<float> relu = random_numbers(kPixels * channels);
+    std::vector<float> filled(kPixels * padded, 0);
+    for (int64_t i = 0; i < kPixels * channels; ++i) {
+      filled[i / channels * padded + i % channels] = relu[i];
+    }
+    std::vector<uint8_t> mask(kPixels * mask_bytes(channels), 0xaa);
+    const Masking problem{
+        .pixels = kPixels, .channels = channels, .relu = relu.data(), .mask = mask.data()};
+    mask_pixels(problem, 0, 1);
+    mask_pixels(problem, 1, kPixels);
+    CHECK(mask == packed_mask(filled));
+  }
+}

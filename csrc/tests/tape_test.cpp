@@ -229,6 +229,21 @@ TEST_CASE("maps of one size share a segment, and memory when they are no longer 
   CHECK(plan.segments[0].piece < 20);
 }
 
+TEST_CASE(
+    "wide and narrow maps of one height and width share a segment, whose piece fits the widest") {
+  const Value narrow{.channels = 16, .height = 16, .width = 16};
+  const Value wide{.channels = 96, .height = 16, .width = 16};
+  Example example(40, {narrow});
+  for (int64_t layer = 0; layer < 6; ++layer) {
+    example.add_value(layer % 2 == 0 ? wide : narrow);
+    example.add_term(Layer::kConv1x1, layer, layer + 1);
+  }
+  const Plan plan = Planner(example.tape()).plan();
+  REQUIRE(plan.segments.size() == 1);
+  CHECK(plan.segments[0].piece * wide.numbers() <= 2 * vkdnw::tape::kPieceNumbers);
+  CHECK(plan.segments[0].scratch == wide.numbers() + narrow.numbers());
+}
+
 TEST_CASE("gradients that other segments read are kept for all samples") {
   const Example example = cell_and_reduction(50);
   const Plan plan = Planner(example.tape()).plan();

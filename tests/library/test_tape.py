@@ -137,11 +137,56 @@ class Pooled(nn.Module):
         return pooled
 
 
+class InvertedResidual(nn.Module):
+    """As MobileNetV2 has it, with a ReLU behind the sum; a projection past it where it strides."""
+
+    def __init__(
+        self,
+        inputs: int,
+        expanded: int,
+        kernel: int,
+        stride: int = 1,
+        outputs: int | None = None,
+        inplace: bool = False,
+    ) -> None:
+        super().__init__()
+        outputs = inputs if outputs is None else outputs
+        self.layers = nn.Sequential(
+            nn.Conv2d(inputs, expanded, 1, bias=False),
+            nn.BatchNorm2d(expanded),
+            nn.ReLU(inplace),
+            nn.Conv2d(expanded, expanded, kernel, stride, kernel // 2, groups=expanded, bias=False),
+            nn.BatchNorm2d(expanded),
+            nn.ReLU(inplace),
+            nn.Conv2d(expanded, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        self.shortcut = nn.Conv2d(inputs, outputs, 1, stride) if stride > 1 else nn.Identity()
+        self.relu = nn.ReLU(inplace)
+
+    def forward(self, x: Tensor) -> Tensor:
+        summed: Tensor = self.relu(self.layers(x) + self.shortcut(x))
+        return summed
+
+
+class Normalised(nn.Module):
+    """A normalisation that no convolution can compute, since it follows a sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = block(16, 16), nn.BatchNorm2d(16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        normalised: Tensor = self.norm(x + self.conv(x))
+        return normalised
+
+
 @dataclass(frozen=True)
 class Case:
     body: Callable[[], nn.Module]
     layers: dict[Layer, int]  # that send gradients back on the tape, and how many of each
     width: int = 32
+    size: tuple[int, int] = (12, 8)  # of the images
 
 
 CELL = {
@@ -188,8 +233,52 @@ CASES = {
     "large strided kernel": Case(
         lambda: block(16, 32, kernel=7, stride=3), {Layer.STRIDED_CONV: 1}
     ),
-    "odd channels in between": Case(
-        lambda: nn.Sequential(block(16, 24), block(24, 32), block(32, 32)), {}
+    "channels that are no multiple of 16": Case(
+        lambda: nn.Sequential(block(16, 24), block(24, 40, stride=2), block(40, 7, kernel=1)),
+        {Layer.CONV3X3: 1, Layer.STRIDED_CONV: 1, Layer.CONV1X1: 1},
+        width=7,
+    ),
+    "inverted residuals": Case(
+        lambda: nn.Sequential(*(InvertedResidual(16, 24, kernel) for kernel in (3, 5, 7))),
+        {Layer.CONV1X1: 6, Layer.DEPTHWISE_CONV: 3, Layer.IDENTITY: 4},  # the last ReLU, and skips
+        width=16,
+    ),
+    "inverted residuals in place": Case(
+        lambda: InvertedResidual(16, 16, 3, inplace=True),
+        # An overwritten normalisation is not folded: it has a factor for each channel.
+        {Layer.CONV1X1: 2, Layer.DEPTHWISE_CONV: 2, Layer.IDENTITY: 2},
+        width=16,
+    ),
+    "inverted residual with a stride": Case(
+        lambda: InvertedResidual(16, 24, 3, stride=2, outputs=20),
+        {Layer.CONV1X1: 2, Layer.DEPTHWISE_CONV: 1, Layer.STRIDED_CONV: 1, Layer.IDENTITY: 1},
+        width=20,
+    ),
+    "normalisation of a sum": Case(
+        Normalised, {Layer.CONV3X3: 1, Layer.DEPTHWISE_CONV: 1, Layer.IDENTITY: 1}, width=16
+    ),
+    "ReLUs of a ReLU": Case(
+        lambda: nn.Sequential(block(16, 16), nn.ReLU(), nn.ReLU(), block(16, 16)),
+        {Layer.CONV3X3: 2, Layer.IDENTITY: 2},
+        width=16,
+    ),
+    "a ReLU before a pooling": Case(
+        lambda: nn.Sequential(block(16, 16), nn.ReLU(), nn.AvgPool2d(2), block(16, 16)),
+        {Layer.CONV3X3: 2, Layer.MEAN_POOL: 1, Layer.IDENTITY: 1},
+        width=16,
+    ),
+    "mean over all of a square map": Case(
+        lambda: block(16, 16), {Layer.CONV3X3: 1, Layer.MEAN_POOL: 1}, width=16, size=(8, 8)
+    ),
+    "groups of some channels": Case(
+        lambda: nn.Sequential(block(16, 16), nn.Conv2d(16, 16, 3, padding=1, groups=4)),
+        {Layer.CONV3X3: 1},
+        width=16,
+    ),
+    "dilation": Case(
+        lambda: nn.Sequential(block(16, 16), nn.Conv2d(16, 16, 3, padding=2, dilation=2)),
+        {Layer.CONV3X3: 1},
+        width=16,
     ),
 }
 
@@ -218,7 +307,7 @@ def tapes(monkeypatch: pytest.MonkeyPatch) -> list[Tape | None]:
 def test_equals_the_reference(name: str, tapes: list[Tape | None]) -> None:
     case = CASES[name]
     model = build(case)
-    batch = torch.randn(5, 3, 12, 8, generator=torch.Generator().manual_seed(1))
+    batch = torch.randn(5, 3, *case.size, generator=torch.Generator().manual_seed(1))
     choice = vkdnw.weights.spaced(3)
     found = vkdnw.jacobian(model, batch, weights=choice).double()
     selection = vkdnw.weights.select(model, choice)

@@ -1,4 +1,4 @@
-"""Bit masks of ReLUs, slow and obvious: what vkdnw.convolution.rectify has to return."""
+"""Bit masks of ReLUs, slow and obvious: what vkdnw.convolution's rectify and relu_mask return."""
 
 from __future__ import annotations
 

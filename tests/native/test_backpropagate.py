@@ -60,15 +60,18 @@ class Graph:
             self.kernels.append(torch.tensor([-0.75]))
             self.weights.append(self.kernels[-1])
             weights = len(self.weights) - 1
-        elif layer in (Layer.CONV3X3, Layer.CONV1X1, Layer.STRIDED_CONV):
+        elif layer in (Layer.CONV3X3, Layer.CONV1X1, Layer.STRIDED_CONV, Layer.DEPTHWISE_CONV):
             size = {Layer.CONV3X3: 3, Layer.CONV1X1: 1}.get(layer, options.get("kernel", 3))
-            shape = (self.values[source][0], self.values[destination][0], size, size)
-            kernel = torch.randn(shape, generator=self.rng) / (shape[0] * size * size) ** 0.5
+            outputs, inputs = self.values[source][0], self.values[destination][0]
+            inputs, summed = (1, 1) if layer == Layer.DEPTHWISE_CONV else (inputs, outputs)
+            kernel = torch.randn(outputs, inputs, size, size, generator=self.rng)
+            kernel /= (summed * size * size) ** 0.5
             self.kernels.append(kernel)
             native = {
                 Layer.CONV3X3: winograd_weights,
                 Layer.CONV1X1: lambda weight: weight,
                 Layer.STRIDED_CONV: lambda weight: weight.permute(2, 3, 0, 1).contiguous(),
+                Layer.DEPTHWISE_CONV: lambda weight: weight[:, 0].permute(1, 2, 0).contiguous(),
             }
             self.weights.append(native[layer](kernel))
             weights = len(self.weights) - 1
@@ -131,6 +134,9 @@ class Graph:
             Layer.AVG_POOL3X3: lambda: F.avg_pool2d(x, 3, 1, 1, count_include_pad=False),
             Layer.MEAN_POOL: lambda: F.avg_pool2d(x, stride),
             Layer.SCALE: lambda: x * kernel,
+            Layer.DEPTHWISE_CONV: lambda: F.conv2d(
+                x, kernel, stride=stride, padding=padding, groups=x.shape[1]
+            ),
         }
         return forward[layer]()
 
@@ -188,14 +194,63 @@ def test_agrees_with_float64(seed: int) -> None:
 def test_each_layer_alone_and_added(layer: Layer) -> None:
     graph = Graph(samples=3, masks_of=3)
     seed = graph.seed(32, 4, 5)
-    size = (32, 9, 11) if layer in (Layer.STRIDED_CONV, Layer.MEAN_POOL) else (32, 4, 5)
+    strided = (Layer.STRIDED_CONV, Layer.DEPTHWISE_CONV, Layer.MEAN_POOL)
+    size = (32, 9, 11) if layer in strided else (32, 4, 5)
     destination = graph.value(*size)
     options = {
         Layer.STRIDED_CONV: {"stride": 2, "padding": 0, "kernel": 2},
+        Layer.DEPTHWISE_CONV: {"stride": 2, "padding": 0, "kernel": 3},
         Layer.MEAN_POOL: {"stride": 2},
     }.get(layer, {})
     graph.term(layer, seed, destination, **options)
     graph.term(layer, seed, destination, **options)
+    assert_agrees(graph)
+
+
+DEPTHWISE = [
+    (size, kernel, stride, padding)
+    for size in ((1, 1), (2, 3), (5, 19), (17, 34))
+    for kernel in (1, 2, 3, 5, 7)
+    for stride in (1, 2, 3)
+    for padding in (0, kernel // 2, kernel)
+    if min(size) + 2 * padding >= kernel
+]
+
+
+@pytest.mark.parametrize(("size", "kernel", "stride", "padding"), DEPTHWISE)
+def test_depthwise_convolutions(
+    size: tuple[int, int], kernel: int, stride: int, padding: int
+) -> None:
+    """Maps narrower and wider than what is summed up in registers, and taps that reach none."""
+    graph = Graph(samples=2, masks_of=2)
+    outputs = [(length + 2 * padding - kernel) // stride + 1 for length in size]
+    seed = graph.seed(48, *outputs)
+    destination = graph.value(48, *size)
+    options = {"kernel": kernel, "stride": stride, "padding": padding}
+    graph.term(Layer.DEPTHWISE_CONV, seed, destination, graph.relu(destination), **options)
+    graph.term(Layer.DEPTHWISE_CONV, seed, destination, **options)
+    assert_agrees(graph)
+
+
+def test_inverted_residuals() -> None:
+    """Two of them, the second with a stride and a projection; masks of sums and of convolutions."""
+    graph = Graph(samples=6, masks_of=3)
+    output = graph.seed(32, 3, 3)
+    for stride in (1, 2):
+        channels, height, width = graph.values[output]
+        summed = graph.value(channels, height, width)
+        graph.term(Layer.IDENTITY, output, summed, graph.relu(summed))
+        deep = graph.value(96, height, width)
+        graph.term(Layer.CONV1X1, summed, deep, graph.relu(deep))
+        wide = graph.value(96, stride * height, stride * width)
+        options = {"kernel": 5, "stride": stride, "padding": 2}
+        graph.term(Layer.DEPTHWISE_CONV, deep, wide, graph.relu(wide), **options)
+        output = graph.value(channels if stride == 1 else 16, stride * height, stride * width)
+        if stride == 1:
+            graph.term(Layer.IDENTITY, summed, output)
+        graph.term(Layer.CONV1X1, wide, output)
+        if stride == 2:
+            graph.term(Layer.STRIDED_CONV, summed, output, kernel=1, stride=2)
     assert_agrees(graph)
 
 
@@ -264,8 +319,8 @@ def changed(tensor: Tensor, row: int, column: int, number: int) -> Tensor:
     return tensor
 
 
-@pytest.mark.parametrize("layer", [Layer.IDENTITY, Layer.AVG_POOL3X3, Layer.MEAN_POOL, Layer.SCALE])
-def test_only_convolutions_take_masks(layer: Layer) -> None:
+@pytest.mark.parametrize("layer", [Layer.AVG_POOL3X3, Layer.MEAN_POOL, Layer.SCALE])
+def test_only_convolutions_and_sums_take_masks(layer: Layer) -> None:
     graph = Graph(samples=1, masks_of=1)
     seed = graph.seed(16, 4, 4)
     destination = graph.value(16, 4, 4)
@@ -297,7 +352,8 @@ def test_only_convolutions_take_masks(layer: Layer) -> None:
         (VALUES, lambda v: changed(v, 2, 0, 0), r"values\[2\] has size 0 x 4 x 4"),
         (VALUES, lambda v: changed(v, 2, 1, 5), r"terms\[1\] leads from 4 x 4 to 5 x 4 pixels"),
         (VALUES, lambda v: torch.cat([v, v[2:]]), "terms lead to 3 of 4 values"),
-        (TERMS, lambda t: changed(t, 1, 0, 7), r"terms\[1\] has weights, which its layer"),
+        (TERMS, lambda t: changed(t, 1, 0, 8), r"terms\[1\] has weights, which its layer"),
+        (TERMS, lambda t: changed(t, 1, 0, 7), "a tensor of weights has 4 dimensions, not 3"),
         (TERMS, lambda t: changed(t, 1, 0, 0), r"terms\[1\] has weights, which its layer"),
         (TERMS, lambda t: changed(t, 1, 0, 6), "a tensor of weights has 4 dimensions, not 1"),
         (WEIGHTS, lambda w: [w[0], torch.ones(2)], "a tensor of weights has 1 dimensions, not 4"),

@@ -35,6 +35,7 @@ T = TypeVar("T")
 CACHE_BYTES = 2**20  # of the largest feature map of a chunk: several of them fit level 2
 PASSING_MAPS = 4  # gradients of the largest layers that are alive at once on their way
 MIN_PIECES = 4  # of a batch, so that small networks use several cores too
+CALL_BYTES = 2**18  # of a chunk's mean feature map, below which calls cost more than computing
 
 
 @dataclass(frozen=True)
@@ -185,8 +186,8 @@ def chunk_size(problem: Problem, found: Trace, together: int = 1) -> tuple[int, 
     threads = min(threads, fitting // found.fewest)
     size = fitting // threads
     if on_cpu:
-        size = min(size, max(1, CACHE_BYTES // found.largest_map))
-        size = min(size, -(-problem.batch.size // MIN_PIECES))
+        quick = min(CACHE_BYTES // found.largest_map, -(-problem.batch.size // MIN_PIECES))
+        size = min(size, max(1, quick, CALL_BYTES // found.mean_map))
     return min(size, problem.batch.size), threads
 
 

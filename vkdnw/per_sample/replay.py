@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vkdnw.backpropagation import backpropagate_
+from vkdnw.per_sample.backwards import padded_channels
 from vkdnw.per_sample.graph import Node
 from vkdnw.per_sample.tape import Tape
 
@@ -90,11 +92,13 @@ def make_replay(tape: Tape, read: dict[int, tuple[int, Tensor]]) -> Replay:
 
 
 def seed(node: Node, gradients: Tensor | None, count: int) -> Tensor:
-    """Gradients ``[count, b, C, H, W]`` at a node as ``[count * b, C, H, W]`` channels_last.
+    """Gradients ``[count, b, C, H, W]`` at a node as ``[count * b, D, H, W]`` channels_last.
 
-    None stands for zeros.
+    D is C filled up as the tape has it. None stands for zeros.
     """
     rows, *image = node._input_metadata[0].shape
     if gradients is None:
         gradients = torch.zeros(count, rows, *image)
-    return gradients.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    missing = padded_channels(image[0]) - image[0]
+    gradients = F.pad(gradients.flatten(0, 1), (0, 0, 0, 0, 0, missing))
+    return gradients.contiguous(memory_format=torch.channels_last)

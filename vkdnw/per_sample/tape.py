@@ -9,14 +9,14 @@ which hands the tape its seeds. Nodes that no chosen layer's output lies behind 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from vkdnw.backpropagation import NONE, Layer
-from vkdnw.per_sample.fused import AveragePooling, NativeConvolution
+from vkdnw.per_sample.backwards import Backward, backward_of, padded_channels
 from vkdnw.per_sample.graph import Node
 
 
@@ -32,17 +32,6 @@ class Tape:
     masks: tuple[Tensor, ...]
 
 
-@dataclass(frozen=True)
-class _Backward:
-    """What a node does to a gradient on the way to each of its sources."""
-
-    layer: Layer
-    weights: Tensor | None = None
-    mask: Tensor | None = None
-    stride: int = 1
-    padding: int = 0
-
-
 def compile_tape(wanted: Iterable[Node], users: dict[Node, list[Node]]) -> Tape | None:
     """The tape that leads to the outputs of ``wanted`` nodes, or None where there is none.
 
@@ -50,6 +39,7 @@ def compile_tape(wanted: Iterable[Node], users: dict[Node, list[Node]]) -> Tape 
         wanted: nodes of the graph whose output gradients are asked for.
         users: the graph, see :func:`vkdnw.per_sample.graph.consumers`.
     """
+    wanted = frozenset(wanted)
     relevant = _leading_to(wanted, users)
     order = _from_the_leaves(relevant, users)
     backwards = _region(order, relevant)
@@ -63,12 +53,13 @@ def compile_tape(wanted: Iterable[Node], users: dict[Node, list[Node]]) -> Tape 
     # Gradients from above and from within the tape would have to be added up.
     if not entries or any(len(kinds) > 1 for kinds in above.values()):
         return None
-    writer = _Writer()
+    writer = _Writer(wanted)
     for node in entries:
         writer.add_value(node)
     for node in reversed(order):
         if above.get(node) == {True}:
-            writer.add(node, [(user, backwards[user]) for user in users[node]])
+            sent = [(user, backwards[user]) for user in users[node]]
+            writer.add(node, backwards[node], sent)
     return writer.tape(entries)
 
 
@@ -101,9 +92,9 @@ def _from_the_leaves(relevant: set[Node], users: dict[Node, list[Node]]) -> list
     return order
 
 
-def _region(order: list[Node], relevant: set[Node]) -> dict[Node, _Backward]:
+def _region(order: list[Node], relevant: set[Node]) -> dict[Node, Backward]:
     """The nodes that the tape can take over, with everything below them."""
-    region: dict[Node, _Backward] = {}
+    region: dict[Node, Backward] = {}
     for node in order:
         sources = [
             (position, source, number)
@@ -112,9 +103,9 @@ def _region(order: list[Node], relevant: set[Node]) -> dict[Node, _Backward]:
         ]
         if not _is_image(node) or any(source not in region for _, source, _ in sources):
             continue
-        backward = _backward(node)
+        backward = backward_of(node)
         if not sources:
-            region[node] = _Backward(Layer.IDENTITY)  # nothing is asked of it
+            region[node] = Backward(Layer.IDENTITY)  # nothing is asked of it
         elif backward is not None and all(
             number == 0 and _leads_to(node, backward, position, source)
             for position, source, number in sources
@@ -135,87 +126,83 @@ def _is_image(node: Node) -> bool:
     )
 
 
-def _leads_to(node: Node, backward: _Backward, position: int, source: Node) -> bool:
+def _leads_to(node: Node, backward: Backward, position: int, source: Node) -> bool:
     """Whether the gradient at this position is what the layer computes."""
     if backward.layer == Layer.IDENTITY:  # of either term
         return _shape(node) == _shape(source)  # nothing was broadcast
     return position == 0
 
 
-def _backward(node: Node) -> _Backward | None:
-    function = getattr(node, "_forward_cls", None)  # of functions written in Python
-    if function is NativeConvolution:
-        weights = node.weights
-        return _Backward(
-            weights.layer, weights.native, node.mask, weights.conv.stride[0], weights.padding
-        )
-    if function is AveragePooling:
-        return _Backward(Layer.AVG_POOL3X3)
-    name = node.name()
-    if name == "AddBackward0" and node._saved_alpha == 1:
-        return _Backward(Layer.IDENTITY)
-    if name == "AvgPool2DBackward0":
-        return _mean_pool(node)
-    if name == "MulBackward0" and node._saved_other is not None and not node._saved_other.dim():
-        return _Backward(Layer.SCALE, node._saved_other.detach().float().view(1))
-    return None
+_Term = tuple[Node, Backward]  # the node that sends a gradient back, and how
 
-
-def _mean_pool(node: Node) -> _Backward | None:
-    """Means over squares that do not overlap."""
-    sizes = set(node._saved_kernel_size)
-    plain = not node._saved_ceil_mode and node._saved_divisor_override is None
-    if (
-        not plain
-        or len(sizes) != 1
-        or not set(node._saved_stride) <= sizes  # none means the kernel's size
-        or any(node._saved_padding)
-    ):
-        return None
-    return _Backward(Layer.MEAN_POOL, stride=sizes.pop())
+_MASKED_LAYERS = frozenset(
+    {
+        Layer.IDENTITY,
+        Layer.CONV3X3,
+        Layer.CONV1X1,
+        Layer.STRIDED_CONV,
+        Layer.DEPTHWISE_CONV,
+    }
+)
+"""Layers whose kernels apply a mask to what they send back."""
 
 
 @dataclass
 class _Writer:
     """A tape that is being written, values from the seeds on."""
 
+    wanted: frozenset[Node]
     number: dict[Node, int] = field(default_factory=dict)
+    behind: dict[Node, list[_Term]] = field(default_factory=dict)  # ReLUs without a value
     values: list[tuple[int, ...]] = field(default_factory=list)
     terms: list[tuple[int, ...]] = field(default_factory=list)
     constants: dict[str, dict[int, tuple[int, Tensor]]] = field(
         default_factory=lambda: defaultdict(dict)
     )  # weights and masks, by id: position and tensor
+    made: dict[Callable[[], Tensor], Tensor] = field(default_factory=dict)
 
     def add_value(self, node: Node) -> int:
         _, channels, height, width = _shape(node)
         self.number[node] = len(self.values)
-        self.values.append((channels, height, width))
+        self.values.append((padded_channels(channels), height, width))
         return self.number[node]
 
-    def add(self, node: Node, terms: list[tuple[Node, _Backward]]) -> None:
+    def add(self, node: Node, backward: Backward, terms: list[_Term]) -> None:
         """A node whose gradient is the sum of what its users send back."""
-        if len(terms) == 1 and terms[0][1].layer == Layer.IDENTITY:
+        terms = [term for user, sent in terms for term in self._through(user, sent)]
+        if node not in self.wanted and _takes_mask(backward, terms):
+            self.behind[node] = terms
+            return
+        if len(terms) == 1 and terms[0][1].layer == Layer.IDENTITY and terms[0][1].mask is None:
             self.number[node] = self.number[terms[0][0]]  # one gradient for both
             return
         destination = self.add_value(node)
         rows = [
             (
-                int(backward.layer),
+                int(sent.layer),
                 self.number[user],
                 destination,
-                self._position("weights", backward.weights),
-                self._position("masks", backward.mask),
-                backward.stride,
-                backward.padding,
+                self._position("weights", sent.weights),
+                self._position("masks", sent.mask),
+                sent.stride,
+                sent.padding,
             )
-            for user, backward in terms
+            for user, sent in terms
         ]
         self.terms += sorted(rows, key=lambda row: (row[0], row[4]))  # by layer and mask
 
-    def _position(self, kind: str, tensor: Tensor | None) -> int:
-        if tensor is None:
+    def _through(self, user: Node, sent: Backward) -> list[_Term]:
+        """What a user sends back, or where it is a ReLU without a value, what its users do."""
+        if user not in self.behind:
+            return [(user, sent)]
+        return [(node, replace(of_node, mask=sent.mask)) for node, of_node in self.behind[user]]
+
+    def _position(self, kind: str, make: Callable[[], Tensor] | None) -> int:
+        if make is None:
             return NONE
-        known = self.constants[kind]
+        if make not in self.made:
+            self.made[make] = make()
+        tensor, known = self.made[make], self.constants[kind]
         return known.setdefault(id(tensor), (len(known), tensor))[0]
 
     def tape(self, entries: tuple[Node, ...]) -> Tape:
@@ -227,3 +214,10 @@ class _Writer:
             tuple(tensor for _, tensor in self.constants["weights"].values()),
             tuple(tensor for _, tensor in self.constants["masks"].values()),
         )
+
+
+def _takes_mask(backward: Backward, terms: list[_Term]) -> bool:
+    """Whether a ReLU's mask can be applied to the terms of its gradient, which is then needed by
+    nobody."""
+    is_relu = backward.layer == Layer.IDENTITY and backward.mask is not None
+    return is_relu and all(sent.layer in _MASKED_LAYERS and sent.mask is None for _, sent in terms)

@@ -50,6 +50,7 @@ class Trace:
     fallback: tuple[str, ...]  # parameters differentiated sample by sample
     unreached: tuple[str, ...]  # parameters the logits do not depend on
     largest_map: int  # bytes of one sample's largest layer output
+    mean_map: int  # bytes of one sample's mean layer output, at least one
     bytes_per_sample: int  # kept alive between forward and backward, and by the gradients
     logits: Tensor  # of the probe's samples
     records: Records  # of the probe itself: layers with a rule, and ReLUs
@@ -117,6 +118,7 @@ def trace(problem: Problem) -> Trace:
     unfit |= {name for name, p in problem.model.named_parameters() if id(p) in seen.replaced}
     terms, fallback, unreached = _coverage(problem, calls, unfit, uses(users))
     in_double = probe.logits.dtype == torch.float64
+    sizes = [record.output.nbytes // probe.samples for record in probe.records.values()]
     return Trace(
         chosen=problem.selection.names,
         classes=probe.logits.shape[1],
@@ -132,7 +134,8 @@ def trace(problem: Problem) -> Trace:
         concurrent=seen.concurrent,
         fallback=fallback,
         unreached=unreached,
-        largest_map=_largest_map(probe.records, probe.samples),
+        largest_map=max(sizes, default=1),
+        mean_map=max(1, sum(sizes) // max(1, len(sizes))),
         bytes_per_sample=probe.bytes_per_sample,
         logits=probe.logits.detach(),
         records=probe.records,
@@ -166,10 +169,6 @@ def require_gradients(problem: Problem) -> None:
     for name in problem.selection.names:
         if parameters[name].is_floating_point():
             parameters[name].requires_grad_(True)
-
-
-def _largest_map(records: Records, samples: int) -> int:
-    return max((record.output.nbytes // samples for record in records.values()), default=1)
 
 
 Terms = dict[str, tuple[tuple[CallSite, str], ...]]
