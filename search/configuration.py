@@ -15,6 +15,7 @@ Settings = Mapping[str, Json]
 Convention = Literal["fisher", "released"]
 Dtype = Literal["float32", "float64", "bfloat16"]
 Init = Literal["kaiming_normal"]
+Mode = Literal["auto", "reverse", "forward"]
 
 FREE_SETTINGS: Mapping[str, str] = {
     "architectures": "a run may be given more of them at any time",
@@ -65,6 +66,8 @@ class Configuration:
     init: Init = "kaiming_normal"
     max_memory: int = 2**30
     """Bytes for a worker's intermediate results."""
+    mode: Mode = "auto"
+    """How derivatives are taken; "auto" decides for each network by counts, never by a clock."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", normalise_weights(self.weights))
@@ -75,7 +78,9 @@ class Configuration:
             raise ValueError(f"smoothing must lie in [0, 1), got {self.smoothing}")
 
     def settings(self) -> dict[str, Json]:
-        return asdict(self)
+        """What a run records; runs that know of no mode are those of "auto"."""
+        named = asdict(self)
+        return {name: named[name] for name in named if (name, named[name]) != ("mode", "auto")}
 
 
 def normalise_weights(text: str) -> str:

@@ -90,6 +90,7 @@ class Scorer:
             convention=c.convention,
             dtype=getattr(torch, c.dtype),
             max_memory=c.max_memory,
+            mode=c.mode,
         )
         kept = {"deciles": tuple(score.deciles.tolist())}
         if len(score.eigenvalues) <= EIGENVALUES_KEPT:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +17,10 @@ from vkdnw import spectrum
 from vkdnw.batch import BatchLike
 from vkdnw.checks import Output
 from vkdnw.fisher_information import Convention, check_options, eigenvalues, fisher_matrix
-from vkdnw.per_sample.chunks import chunk_size, jacobian_chunks, with_replan
+from vkdnw.per_sample.chunks import chunk_size
+from vkdnw.per_sample.jacobian import Way, differentiated, jacobian_chunks
+from vkdnw.per_sample.mode import Mode
 from vkdnw.per_sample.problem import Problem, prepared
-from vkdnw.per_sample.trace import Trace, trace
 from vkdnw.weights import DEFAULT, Weights
 
 
@@ -36,6 +38,8 @@ class Score:
     deciles: Tensor  # [9] float64: quantiles 0.1 .. 0.9 of the eigenvalues
     fallback: tuple[str, ...]  # parameters without a layer rule: exact, sample by sample
     unreached: tuple[str, ...]  # chosen parameters that the logits do not depend on
+    mode: Literal["reverse", "forward"]  # in which the derivatives were taken
+    mode_reason: str  # why in this one
 
     @property
     def single(self) -> float:
@@ -54,6 +58,7 @@ def score(
     dtype: torch.dtype | None = None,
     max_memory: int | None = None,
     tf32: bool = False,
+    mode: Mode = "auto",
 ) -> Score:
     """Scores a classifier by VKDNW (Tybl & Neumann, CVPR 2025).
 
@@ -78,9 +83,8 @@ def score(
         max_memory=max_memory,
         tf32=tf32,
     ) as problem:
-        found_eigenvalues, found = with_replan(
-            trace(problem),
-            lambda found: eigenvalues(problem, found, smoothing, convention),
+        found_eigenvalues, way = differentiated(
+            problem, mode, lambda way: eigenvalues(problem, way, smoothing, convention)
         )
     ascending = found_eigenvalues.cpu()
     quantiles = spectrum.deciles(ascending)
@@ -89,8 +93,10 @@ def score(
         layers=sum(1 for _ in model.parameters()),
         eigenvalues=ascending,
         deciles=quantiles,
-        fallback=found.fallback,
-        unreached=found.unreached,
+        fallback=way.found.fallback,
+        unreached=way.found.unreached,
+        mode=way.decision.mode,
+        mode_reason=way.decision.reason,
     )
 
 
@@ -105,6 +111,7 @@ def fisher(
     dtype: torch.dtype | None = None,
     max_memory: int | None = None,
     tf32: bool = False,
+    mode: Mode = "auto",
 ) -> Tensor:
     """The Fisher information matrix of a classifier on a batch.
 
@@ -124,6 +131,11 @@ def fisher(
             out of memory all the same goes on with smaller chunks, and a warning says so.
         tf32: lets a GPU round the factors of float32 products to 10 bits, as torch does by default
             for convolutions; here float32 is float32 unless this is asked for.
+        mode: ``"reverse"`` for backward passes, one for each of C - 1 cotangents; ``"forward"`` for
+            tangents, one for each of P scalars, which give all classes; ``"auto"`` for what takes
+            fewer passes through the network (:mod:`vkdnw.per_sample.mode`), and for reverse where
+            an operation of the model has no forward derivative. The result is the same up to
+            rounding.
 
     Returns:
         ``[P, P]`` float64 on the model's device, symmetric, not multiplied by B.
@@ -142,10 +154,10 @@ def fisher(
         max_memory=max_memory,
         tf32=tf32,
     ) as problem:
-        matrix, found = with_replan(
-            trace(problem), lambda found: fisher_matrix(problem, found, smoothing, convention)
+        matrix, way = differentiated(
+            problem, mode, lambda way: fisher_matrix(problem, way, smoothing, convention)
         )
-    _announce_fallback(found)
+    _announce_fallback(way)
     return matrix
 
 
@@ -158,6 +170,7 @@ def jacobian(
     dtype: torch.dtype | None = None,
     max_memory: int | None = None,
     tf32: bool = False,
+    mode: Mode = "auto",
 ) -> Tensor:
     """Derivatives of every sample's logits with respect to P scalar parameters.
 
@@ -181,13 +194,14 @@ def jacobian(
         max_memory=max_memory,
         tf32=tf32,
     ) as problem:
-        full, found = with_replan(trace(problem), lambda found: _collected(problem, found))
-    _announce_fallback(found)
+        full, way = differentiated(problem, mode, lambda way: _collected(problem, way))
+    _announce_fallback(way)
     return full
 
 
-def _collected(problem: Problem, found: Trace) -> Tensor:
+def _collected(problem: Problem, way: Way) -> Tensor:
     """The Jacobians of all chunks, each written to its place as it comes."""
+    found = way.found
     shape = (problem.batch.size, found.classes, len(problem.selection))
     chunk_size(problem, found)  # whether one sample fits is the first question
     needed = math.prod(shape) * found.dtype.itemsize
@@ -199,14 +213,15 @@ def _collected(problem: Problem, found: Trace) -> Tensor:
         )
     every_class = torch.eye(found.classes, dtype=torch.float64, device=problem.device)
     full = torch.empty(shape, dtype=found.dtype, device=problem.device)
-    for chunk in jacobian_chunks(problem, found, problem.selection, every_class):
+    for chunk in jacobian_chunks(problem, way, problem.selection, every_class):
         full[chunk.samples.start : chunk.samples.stop] = chunk.jacobian
     return full
 
 
-def _announce_fallback(found: Trace) -> None:
+def _announce_fallback(way: Way) -> None:
     """Warns, once a call, of parameters that went through the fallback."""
-    if found.fallback:
+    found = way.found
+    if found.fallback and way.decision.mode == "reverse":
         warnings.warn(
             f"{len(found.fallback)} parameters have no layer rule here and were differentiated "
             f"sample by sample (exact, slower): {', '.join(found.fallback)}",

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from vkdnw import ops
-from vkdnw.per_sample.chunks import Chunk, jacobian_chunks
+from vkdnw.per_sample.chunks import Chunk
+from vkdnw.per_sample.jacobian import Way, jacobian_chunks
 from vkdnw.per_sample.problem import Problem
-from vkdnw.per_sample.trace import Trace
 from vkdnw.threads import several_threads
 from vkdnw.weights import Selection
 
@@ -67,9 +67,7 @@ def class_cotangents(classes: int, convention: Convention, device: torch.device)
     return rows
 
 
-def fisher_matrix(
-    problem: Problem, found: Trace, smoothing: float, convention: Convention
-) -> Tensor:
+def fisher_matrix(problem: Problem, way: Way, smoothing: float, convention: Convention) -> Tensor:
     """The Fisher matrix ``[P, P]``, float64, accumulated chunk by chunk.
 
     Raises:
@@ -84,8 +82,8 @@ def fisher_matrix(
             "(vkdnw.score needs no matrix where scalars outnumber samples times classes)"
         )
     matrix = torch.zeros(columns, columns, dtype=torch.float64, device=problem.device)
-    cotangents = class_cotangents(found.classes, convention, problem.device)
-    for chunk in jacobian_chunks(problem, found, problem.selection, cotangents):
+    cotangents = class_cotangents(way.found.classes, convention, problem.device)
+    for chunk in jacobian_chunks(problem, way, problem.selection, cotangents):
         check_jacobian(chunk, problem.selection)
         ops.fisher_accumulate_(
             matrix,
@@ -97,7 +95,7 @@ def fisher_matrix(
     return matrix
 
 
-def eigenvalues(problem: Problem, found: Trace, smoothing: float, convention: Convention) -> Tensor:
+def eigenvalues(problem: Problem, way: Way, smoothing: float, convention: Convention) -> Tensor:
     """All P eigenvalues of the Fisher matrix, ascending, float64.
 
     With ``M = B (C - 1)`` rows (``B C`` for ``released``) in the stacked factor ``A``, there are at
@@ -107,16 +105,16 @@ def eigenvalues(problem: Problem, found: Trace, smoothing: float, convention: Co
     of columns so that ``B C P`` numbers are never held; small ones are then accurate to rounding
     of the largest only.
     """
-    rows = problem.batch.size * (found.classes - (convention == "fisher"))
+    rows = problem.batch.size * (way.found.classes - (convention == "fisher"))
     columns = len(problem.selection)
     small = columns <= DIRECT_COLUMNS and min(rows, columns) <= DIRECT_RANK
     if small and rows * columns * 8 <= problem.max_memory // 4:
-        factor = _factor(problem, found, problem.selection, smoothing, convention)
+        factor = _factor(problem, way, problem.selection, smoothing, convention)
         nonzero = ops.low_rank_spectrum(factor) / problem.batch.size
     elif columns <= rows:
-        nonzero = _gram_spectrum(problem, fisher_matrix(problem, found, smoothing, convention))
+        nonzero = _gram_spectrum(problem, fisher_matrix(problem, way, smoothing, convention))
     else:
-        gram = _dual_gram(problem, found, rows, smoothing, convention)
+        gram = _dual_gram(problem, way, rows, smoothing, convention)
         nonzero = _gram_spectrum(problem, gram) / problem.batch.size
     zeros = torch.zeros(columns - len(nonzero), dtype=torch.float64, device=nonzero.device)
     return torch.cat([zeros, nonzero])
@@ -131,15 +129,15 @@ def _gram_spectrum(problem: Problem, gram: Tensor) -> Tensor:
 
 def _factor(
     problem: Problem,
-    found: Trace,
+    way: Way,
     selection: Selection,
     smoothing: float,
     convention: Convention,
 ) -> Tensor:
     """The stacked ``A_n``: ``[M, len(selection)]`` float64."""
-    cotangents = class_cotangents(found.classes, convention, problem.device)
+    cotangents = class_cotangents(way.found.classes, convention, problem.device)
     pieces = []
-    for chunk in jacobian_chunks(problem, found, selection, cotangents):
+    for chunk in jacobian_chunks(problem, way, selection, cotangents):
         check_jacobian(chunk, selection)
         weights = probabilities(chunk.logits, smoothing, convention)
         pieces.append(ops.fisher_factor(chunk.jacobian, weights, released=convention == "released"))
@@ -147,7 +145,7 @@ def _factor(
 
 
 def _dual_gram(
-    problem: Problem, found: Trace, rows: int, smoothing: float, convention: Convention
+    problem: Problem, way: Way, rows: int, smoothing: float, convention: Convention
 ) -> Tensor:
     """``A A^T [M, M]`` from blocks of columns of at most a quarter of ``max_memory``.
 
@@ -163,7 +161,7 @@ def _dual_gram(
         )
     gram = torch.zeros(rows, rows, dtype=torch.float64, device=problem.device)
     for selection in problem.selection.blocks(block):
-        factor = _factor(problem, found, selection, smoothing, convention)
+        factor = _factor(problem, way, selection, smoothing, convention)
         with several_threads(problem.threads):
             gram.addmm_(factor, factor.T)
     return gram

@@ -12,6 +12,7 @@ from vkdnw.search.configuration import (
     Convention,
     Dtype,
     Init,
+    Mode,
     parse_size,
 )
 from vkdnw.search.devices import MEMORY, WORKERS_OF_A_GPU, Devices
@@ -80,6 +81,14 @@ Smoothing = Annotated[
 ]
 Precision = Annotated[
     Dtype, typer.Option(help="Precision of the network's passes.", rich_help_panel=SCORE)
+]
+DerivativeMode = Annotated[
+    Mode,
+    typer.Option(
+        help="Derivatives by backward passes (reverse, one for each class but one), by tangents "
+        "(forward, one for each scalar), or by what takes fewer passes through the network.",
+        rich_help_panel=SCORE,
+    ),
 ]
 MaxMemory = Annotated[
     str | None,

@@ -75,6 +75,7 @@ def score(
             show_default=False,
         ),
     ] = None,
+    mode: options.DerivativeMode = options.DEFAULTS.mode,
     max_memory: options.MaxMemory = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -103,6 +104,7 @@ def score(
             proxies=tuple(proxy or ()),
             seed=seed,
             max_memory=options.memory(max_memory, CPU),
+            mode=mode,
         )
     warnings.simplefilter("ignore", FallbackWarning)  # the table has a column for it
     scores = []

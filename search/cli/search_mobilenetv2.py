@@ -164,6 +164,7 @@ def mobilenetv2(
     convention: options.FisherConvention = DEFAULTS.convention,
     smoothing: options.Smoothing = DEFAULTS.smoothing,
     dtype: options.Precision = DEFAULTS.dtype,
+    mode: options.DerivativeMode = DEFAULTS.mode,
     max_memory: options.MaxMemory = None,
     device: options.Device = "cpu",
     workers: options.Workers = None,
@@ -223,6 +224,7 @@ def mobilenetv2(
             dtype=dtype,
             init=init,
             max_memory=options.memory(max_memory, devices),
+            mode=mode,
         )
     workers = options.worker_count(workers, devices)
 

@@ -82,6 +82,7 @@ def nb201(
     convention: options.FisherConvention = DEFAULTS.convention,
     smoothing: options.Smoothing = DEFAULTS.smoothing,
     dtype: options.Precision = DEFAULTS.dtype,
+    mode: options.DerivativeMode = DEFAULTS.mode,
     max_memory: options.MaxMemory = None,
     device: options.Device = "cpu",
     workers: options.Workers = None,
@@ -112,6 +113,7 @@ def nb201(
             dtype=dtype,
             init=init,
             max_memory=options.memory(max_memory, devices),
+            mode=mode,
         )
         names = resolve(proxies)
         check_inputs(names, images is not None)

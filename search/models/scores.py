@@ -11,6 +11,7 @@ from torch import nn
 
 import vkdnw
 from vkdnw import proxies
+from vkdnw.per_sample.mode import Mode
 from vkdnw.proxies.inputs import Inputs
 from vkdnw.search.models.source import Source, input_shape
 from vkdnw.weights import WeightChoice
@@ -35,6 +36,8 @@ class Settings:
     """Values besides VKDNW."""
     seed: int = 0
     max_memory: int | None = None
+    mode: Mode = "auto"
+    """How derivatives are taken; see :func:`vkdnw.fisher`."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,9 @@ class ModelScore:
     """Parameters differentiated sample by sample, because no rule covers their layers."""
     unreached: int = 0
     """Chosen parameters that the logits do not depend on."""
+    mode: str = ""
+    """In which VKDNW's derivatives were taken: reverse or forward."""
+    mode_reason: str = ""
     seconds: float = 0.0
 
 
@@ -80,7 +86,13 @@ def _score(name: str, model: nn.Module, settings: Settings, begun: float) -> Mod
     shape = input_shape(model, settings.resolution)
     generator = torch.Generator().manual_seed(settings.seed)
     images = torch.randn(settings.batch_size, *shape, generator=generator)
-    found = vkdnw.score(model, images, weights=settings.choice, max_memory=settings.max_memory)
+    found = vkdnw.score(
+        model,
+        images,
+        weights=settings.choice,
+        max_memory=settings.max_memory,
+        mode=settings.mode,
+    )
     others = (
         proxies.compute(settings.proxies, model, Inputs(noise=images), seed=settings.seed)
         if settings.proxies
@@ -96,5 +108,7 @@ def _score(name: str, model: nn.Module, settings: Settings, begun: float) -> Mod
         reasons={name: value.reason for name, value in others.items() if value.reason},
         fallback=len(found.fallback),
         unreached=len(found.unreached),
+        mode=found.mode,
+        mode_reason=found.mode_reason,
         seconds=time.perf_counter() - begun,
     )

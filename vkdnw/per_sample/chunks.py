@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -27,10 +26,8 @@ from vkdnw.per_sample.plan import Plan, make_plan
 from vkdnw.per_sample.problem import Problem
 from vkdnw.per_sample.reverse import chunk_jacobian
 from vkdnw.per_sample.together import AT_ONCE
-from vkdnw.per_sample.trace import Trace, without_rules
+from vkdnw.per_sample.trace import Trace
 from vkdnw.weights import Selection
-
-T = TypeVar("T")
 
 CACHE_BYTES = 2**20  # of the largest feature map of a chunk: several of them fit level 2
 PASSING_MAPS = 4  # gradients of the largest layers that are alive at once on their way
@@ -47,7 +44,7 @@ class Chunk:
     logits: Tensor  # [b, C]
 
 
-def jacobian_chunks(
+def reverse_chunks(
     problem: Problem, found: Trace, selection: Selection, cotangents: Tensor
 ) -> Iterator[Chunk]:
     """Derivatives of ``cotangents [K, C] @ logits`` for every sample, chunk by chunk, in order.
@@ -110,7 +107,7 @@ def _computed(
 
     def compute(samples: range) -> Chunk:
         with torch.enable_grad(), torch.autocast(problem.device.type, enabled=False):
-            return _chunk(problem, found, plan, recorder, samples, cotangents, together)
+            return chunk_in_reverse(problem, found, plan, recorder, samples, cotangents, together)
 
     with ExitStack() as stack:
         stack.enter_context(recorder.attached())
@@ -128,15 +125,16 @@ def _computed(
             yield waiting.popleft().result()
 
 
-def _chunk(
+def chunk_in_reverse(
     problem: Problem,
     found: Trace,
     plan: Plan,
     recorder: Recorder,
     samples: range,
     cotangents: Tensor,
-    together: int,
+    together: int = 1,
 ) -> Chunk:
+    """Derivatives of ``cotangents [K, C] @ logits`` for some samples."""
     if found.by_sample:
         size = (len(samples), len(cotangents), plan.columns)
         jacobian = torch.zeros(size, dtype=found.dtype, device=problem.device)
@@ -196,12 +194,3 @@ def even_ranges(total: int, size: int) -> list[range]:
     pieces = -(-total // size)
     bounds = [total * piece // pieces for piece in range(pieces + 1)]
     return [range(start, stop) for start, stop in itertools.pairwise(bounds)]
-
-
-def with_replan(found: Trace, run: Callable[[Trace], T]) -> tuple[T, Trace]:
-    """Runs with the rules; where the model's path depends on the samples, again without them."""
-    try:
-        return run(found), found
-    except PathChanged:
-        plain = without_rules(found)
-        return run(plain), plain

@@ -56,11 +56,7 @@ class Fusion:
 def find_fusions(found: Trace) -> tuple[Fusion, ...]:
     """Every convolution of the probe that gains from being fused."""
     single = _single_calls(found)
-    makers = {
-        record.edge.node: site
-        for site, record in found.records.items()
-        if record.edge is not None and site in single
-    }
+    makers = _makers(found, single)
     fusions = []
     for site, record in found.records.items():
         if site not in single or record.edge is None or not _is_conv(found, site):
@@ -74,6 +70,22 @@ def find_fusions(found: Trace) -> tuple[Fusion, ...]:
         if gradient is not None or norm is not None:
             fusions.append(Fusion(site.layer, norm, relu, gradient))
     return _with_intact_outputs(found, tuple(fusions))
+
+
+def find_folds(found: Trace) -> tuple[Fusion, ...]:
+    """Every convolution that can compute the BatchNorm behind it, whatever becomes of its output.
+
+    For passes that read nothing of the pair but the sum of what it returns and something else.
+    """
+    single = _single_calls(found)
+    makers = _makers(found, single)
+    folds = []
+    for site, record in found.records.items():
+        if site in single and record.edge is not None and _is_conv(found, site):
+            norm = _norm_after(found, record, makers)
+            if norm is not None:
+                folds.append(Fusion(site.layer, norm, None, None))
+    return tuple(folds)
 
 
 def native_gradient(conv: nn.Module, x: Tensor, layout: torch.memory_format) -> Gradient | None:
@@ -139,6 +151,15 @@ def _single_calls(found: Trace) -> set[CallSite]:
         site
         for site in found.records
         if site.layer not in repeated and not _hooked(found.module(site.layer))
+    }
+
+
+def _makers(found: Trace, single: set[CallSite]) -> dict[Node, CallSite]:
+    """The calls whose outputs enter the graph at these nodes."""
+    return {
+        record.edge.node: site
+        for site, record in found.records.items()
+        if record.edge is not None and site in single
     }
 
 

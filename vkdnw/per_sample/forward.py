@@ -1,0 +1,226 @@
+"""The Jacobian of one chunk of samples in forward mode: tangents of the chosen scalars.
+
+The logits' derivatives with respect to a scalar are what a tangent, begun at the output of the
+scalar's layer (:mod:`vkdnw.per_sample.tangents`) or at the parameter itself, has become at the
+logits. Torch carries the tangents (``torch.func.jacfwd``), a group of them through one forward
+pass. Every chunk is checked against one backward pass: autograd's two modes must tell the same.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from vkdnw.batch import Batch
+from vkdnw.checks import pick_logits
+from vkdnw.per_sample.capture import CallSite, Recorder, Records
+from vkdnw.per_sample.fused import fused
+from vkdnw.per_sample.fusion import Fusion
+from vkdnw.per_sample.lanes import Group, groups
+from vkdnw.per_sample.mode import ForwardRefused
+from vkdnw.per_sample.problem import Problem
+from vkdnw.per_sample.tangents import FirstTangents, first_tangents
+from vkdnw.per_sample.trace import Trace
+from vkdnw.weights import Selection
+
+_one_call = threading.Lock()  # levels of forward differentiation are global to the process
+
+
+def logit_derivatives(
+    problem: Problem,
+    found: Trace,
+    selection: Selection,
+    folds: tuple[Fusion, ...],
+    piece: Batch,
+    lanes: int,
+) -> tuple[Tensor, Tensor]:
+    """Derivatives of a chunk's logits with respect to every chosen scalar.
+
+    Args:
+        folds: BatchNorms that the convolutions before them compute.
+        piece: ``b`` samples.
+        lanes: tangents that go together.
+
+    Returns:
+        ``[b, C, P]`` and the logits ``[b, C]`` that the tangents came with.
+
+    Raises:
+        ForwardRefused: an operation of the model has no forward derivative; says which.
+        torch.OutOfMemoryError: they do not fit the device.
+    """
+    recorder = Recorder(
+        {name: layer.module for name, layer in found.layers.items() if layer.leaves}
+    )
+    scales = {fold.conv: fold.norm.scale for fold in folds if fold.norm is not None}
+    with torch.no_grad(), _differentiable_attention():
+        with recorder.attached(), recorder.recording() as records:
+            logits = _forward(problem, found, piece)
+        if any(site not in records for terms in found.terms.values() for site, _ in terms):
+            raise ForwardRefused("the model calls other layers where no gradients are recorded")
+        shape = (*logits.shape, len(selection))
+        derivatives = torch.zeros(shape, dtype=found.dtype, device=logits.device)
+        with fused(replace(found, pools={}), folds, recorder):  # which no tangent passes
+            for group in groups(problem, found, selection, lanes):
+                tangents = _tangents_by_call(found, group, records, scales)
+                columns, logits = _carried(problem, found, group, tangents, piece)
+                derivatives[:, :, group.columns.to(columns.device)] = columns.to(found.dtype)
+    return derivatives, logits
+
+
+def _forward(
+    problem: Problem, found: Trace, piece: Batch, moved: dict[str, Tensor] | None = None
+) -> Tensor:
+    """Logits of a copy of the samples, with some parameters replaced."""
+    copied = piece.chunk(slice(0, piece.size), found.layout)
+    if not moved:
+        return pick_logits(copied.forward(problem.model), problem.output)
+    returned = torch.func.functional_call(problem.model, moved, copied.args, copied.kwargs)
+    return pick_logits(returned, problem.output)
+
+
+def _tangents_by_call(
+    found: Trace, group: Group, records: Records, scales: dict[str, Tensor]
+) -> dict[CallSite, FirstTangents]:
+    sites = dict.fromkeys(part.site for part in group.moved)
+    return {
+        site: first_tangents(
+            found,
+            [part for part in group.moved if part.site == site],
+            records[site],
+            scales.get(site.layer),
+        )
+        for site in sites
+    }
+
+
+def _carried(
+    problem: Problem,
+    found: Trace,
+    group: Group,
+    tangents: dict[CallSite, FirstTangents],
+    piece: Batch,
+) -> tuple[Tensor, Tensor]:
+    """What the tangents of a group have become at the logits, ``[b, C, q]``, and the logits."""
+    parameters = dict(problem.model.named_parameters())
+
+    def logits_of(coefficients: Tensor) -> tuple[Tensor, Tensor]:
+        moved = {
+            part.name: _moved(parameters[part.name], part.indices, coefficients[part.slots])
+            for part in group.parameters
+        }
+        with _moving(found, tangents, coefficients):
+            logits = _forward(problem, found, piece, moved)
+        return logits, logits
+
+    start = torch.zeros(len(group.columns), dtype=found.dtype, device=problem.device)
+    try:
+        with _one_call, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "There is a performance drop")
+            columns, logits = torch.func.jacfwd(logits_of, has_aux=True)(start)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # the same forward pass has just gone well without tangents
+        raise ForwardRefused(_said(error, found)) from error
+    return columns, logits
+
+
+def _moved(parameter: Tensor, indices: Tensor, coefficients: Tensor) -> Tensor:
+    """The parameter with coefficients added to some of its scalars."""
+    flat = parameter.detach().flatten()
+    added = flat.index_add(0, indices.to(flat.device), coefficients.to(flat.dtype))
+    return added.view(parameter.shape)
+
+
+@contextmanager
+def _moving(
+    found: Trace, tangents: dict[CallSite, FirstTangents], coefficients: Tensor
+) -> Iterator[None]:
+    """Adds to layers' outputs what their moved scalars change, ahead of the caller's hooks."""
+    handles = []
+    try:
+        for name in dict.fromkeys(site.layer for site in tangents):
+            hook = _add_change(name, tangents, coefficients)
+            module: nn.Module = found.layers[name].module
+            handles.append(module.register_forward_hook(hook, prepend=True))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _add_change(
+    name: str, tangents: dict[CallSite, FirstTangents], coefficients: Tensor
+) -> Callable[[nn.Module, Any, Tensor], Tensor]:
+    calls = 0
+
+    def add(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+        nonlocal calls
+        first = tangents.get(CallSite(name, calls))
+        calls += 1
+        return output if first is None else output + first.times(coefficients.to(output.dtype))
+
+    return add
+
+
+@contextmanager
+def _differentiable_attention() -> Iterator[None]:
+    """Attention by operations that have forward derivatives, not by one that has none."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def _said(error: Exception, found: Trace) -> str:
+    """An error's first line; torch names its own operations there, and not a model's functions."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    functions = {node.name() for node in found.users if hasattr(node, "_forward_cls")}
+    named = f" ({', '.join(sorted(functions))})" if "autograd.Function" in lines[0] else ""
+    return lines[0].rstrip(".") + named
+
+
+# Rounding is far below, and what a stopped gradient takes from a column is of the column's size.
+_AGREEMENT = {torch.float64: 1e-6, torch.float32: 1e-2}
+_HALF_AGREEMENT = 0.3
+_NOISE = 1e3  # roundings of the largest column: what a column that cancels to zero may hold
+
+
+def check_agreement(
+    selection: Selection, derivatives: Tensor, logits: Tensor, cotangent: Tensor, expected: Tensor
+) -> None:
+    """Holds every column against a backward pass.
+
+    Args:
+        derivatives: ``[b, C, P]``.
+        logits: of the same samples; their dtype tells what rounding is.
+        cotangent: ``[C]``.
+        expected: ``[b, P]``, the derivatives of ``cotangent @ logits`` by reverse mode.
+
+    Raises:
+        ForwardRefused: they differ: a gradient is stopped or changed in one of the two modes only
+            (``torch.no_grad``, hooks, a function with a derivative of its own).
+    """
+    cotangent = cotangent.to(derivatives)
+    found = torch.einsum("c,bcp->bp", cotangent, derivatives)
+    sizes = torch.einsum("c,bcp->bp", cotangent.abs(), derivatives.abs()) + expected.abs()
+    noise = _NOISE * torch.finfo(logits.dtype).eps * sizes.max()
+    allowed = _AGREEMENT.get(logits.dtype, _HALF_AGREEMENT) * sizes.amax(0) + noise
+    differs = ((found - expected).abs() > allowed).any(dim=0)
+    if differs.any():
+        column = int(torch.nonzero(differs)[0])
+        owner = max(i for i, start in enumerate(selection.offsets) if start <= column)
+        raise ForwardRefused(
+            f"forward and reverse mode disagree on {selection.names[owner]}: the model stops or "
+            "changes gradients in one of them (torch.no_grad, hooks, functions of its own)"
+        )

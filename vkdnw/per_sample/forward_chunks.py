@@ -1,0 +1,105 @@
+"""Cuts a batch into chunks of samples and differentiates them in forward mode.
+
+Chunks go one at a time on one thread: levels of forward differentiation are global to a process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from vkdnw.per_sample.capture import Recorder
+from vkdnw.per_sample.chunks import Chunk, chunk_in_reverse, chunk_size, even_ranges
+from vkdnw.per_sample.forward import check_agreement, logit_derivatives
+from vkdnw.per_sample.fusion import Fusion, find_folds
+from vkdnw.per_sample.halving import halving
+from vkdnw.per_sample.lanes import LANES
+from vkdnw.per_sample.mode import ForwardRefused
+from vkdnw.per_sample.plan import Plan, make_plan
+from vkdnw.per_sample.problem import Problem
+from vkdnw.per_sample.trace import Trace
+from vkdnw.weights import Selection
+
+LIVE_MAPS = 6  # of the largest size that a tangent has in memory at once, its beginning included
+
+
+def forward_chunks(
+    problem: Problem, found: Trace, selection: Selection, cotangents: Tensor
+) -> Iterator[Chunk]:
+    """Derivatives of ``cotangents [K, C] @ logits`` for every sample, chunk by chunk, in order.
+
+    Raises:
+        PathChanged: the model takes other paths than in the probe.
+        ForwardRefused: the model has no forward derivative, or not the one of reverse mode.
+        MemoryError: not even one sample fits the budget.
+    """
+    size, lanes = sizes(problem, found, len(selection))
+    plan = make_plan(selection, found)
+    recorder = Recorder(
+        {name: layer.module for name, layer in found.layers.items() if layer.leaves}
+    )
+    folds = find_folds(found)
+
+    def one(samples: range, folds: tuple[Fusion, ...]) -> Chunk:
+        return _chunk(problem, found, selection, plan, recorder, samples, cotangents, folds, lanes)
+
+    def compute(samples: range) -> Chunk:
+        nonlocal folds
+        with torch.autocast(problem.device.type, enabled=False):
+            try:
+                return one(samples, folds)
+            except ForwardRefused:
+                if not folds:
+                    raise
+                folds = ()  # a model may look at what a folded convolution returns
+                return one(samples, folds)
+
+    yield from halving(even_ranges(problem.batch.size, size), compute, found.fewest, problem.device)
+
+
+def sizes(problem: Problem, found: Trace, columns: int) -> tuple[int, int]:
+    """Samples of a chunk, and tangents that go together, so that both fit the budget.
+
+    Raises:
+        MemoryError: not even one sample fits it.
+    """
+    size, _ = chunk_size(problem, found)
+    lane = min(found.bytes_per_sample, LIVE_MAPS * _widest(found))
+    wanted = min(LANES, columns)
+    fitting = problem.max_memory // (found.bytes_per_sample + wanted * lane)
+    size = max(found.fewest, min(size, fitting))
+    lanes = (problem.max_memory // size - found.bytes_per_sample) // lane
+    return size, max(1, min(wanted, lanes))
+
+
+def _widest(found: Trace) -> int:
+    """Bytes of one sample's largest layer input or output."""
+    sizes = (max(record.input.nbytes, record.output.nbytes) for record in found.records.values())
+    return max(sizes, default=1) // len(found.logits) + 1
+
+
+def _chunk(
+    problem: Problem,
+    found: Trace,
+    selection: Selection,
+    plan: Plan,
+    recorder: Recorder,
+    samples: range,
+    cotangents: Tensor,
+    folds: tuple[Fusion, ...],
+    lanes: int,
+) -> Chunk:
+    """One chunk, with one backward pass for a cotangent drawn at random to hold it against."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn(found.classes, generator=generator, dtype=torch.float64)
+    drawn = drawn.to(cotangents.device)
+    with recorder.attached(), torch.enable_grad():
+        reverse = chunk_in_reverse(problem, found, plan, recorder, samples, drawn[None])
+    piece = problem.batch.samples(samples, found.layout, found.fewest)
+    derivatives, logits = logit_derivatives(problem, found, selection, folds, piece, lanes)
+    derivatives, logits = derivatives[: len(samples)], logits[: len(samples)]  # less repeated ones
+    check_agreement(selection, derivatives, logits, drawn, reverse.jacobian[:, 0])
+    jacobian = torch.einsum("kc,bcp->bkp", cotangents.to(derivatives), derivatives)
+    return Chunk(samples, jacobian, reverse.logits)

@@ -1,0 +1,69 @@
+"""The per-sample Jacobian of a batch, chunk by chunk, in the mode that was decided on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from torch import Tensor
+
+from vkdnw.per_sample.capture import PathChanged
+from vkdnw.per_sample.chunks import Chunk, reverse_chunks
+from vkdnw.per_sample.forward_chunks import forward_chunks
+from vkdnw.per_sample.mode import Decision, ForwardRefused, Mode, check_mode, decide, in_reverse
+from vkdnw.per_sample.problem import Problem
+from vkdnw.per_sample.trace import Trace, trace, without_rules
+from vkdnw.weights import Selection
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a problem is differentiated: what is known of the model, and the mode."""
+
+    found: Trace
+    decision: Decision
+
+
+def jacobian_chunks(
+    problem: Problem, way: Way, selection: Selection, cotangents: Tensor
+) -> Iterator[Chunk]:
+    """Derivatives of ``cotangents [K, C] @ logits`` for every sample, chunk by chunk, in order.
+
+    Raises:
+        PathChanged, ForwardRefused: go on another way; :func:`differentiated` does.
+        MemoryError: not even one sample fits the budget.
+    """
+    in_mode = forward_chunks if way.decision.mode == "forward" else reverse_chunks
+    return in_mode(problem, way.found, selection, cotangents)
+
+
+def differentiated(problem: Problem, mode: Mode, run: Callable[[Way], T]) -> tuple[T, Way]:
+    """Runs with the rules, in forward mode if it is cheaper, and with what is left otherwise.
+
+    Where forward mode is refused, reverse mode is taken; where the model's path depends on the
+    samples, the fallback for every parameter.
+
+    Raises:
+        ValueError: ``mode`` is unknown, or ``"forward"`` and refused; says why.
+    """
+    check_mode(mode)
+    found = trace(problem)
+    way = Way(found, decide(mode, problem, found))
+    if way.decision.mode == "forward":
+        try:
+            return run(way), way
+        except (ForwardRefused, PathChanged) as refusal:
+            if mode == "forward":
+                raise ValueError(
+                    f"mode='forward': {refusal}; mode='reverse' differentiates this model, and "
+                    "mode='auto' chooses it where it has to"
+                ) from refusal
+            way = replace(way, decision=in_reverse(way.decision, refusal))
+    try:
+        return run(way), way
+    except PathChanged:
+        way = replace(way, found=without_rules(found))
+        return run(way), way

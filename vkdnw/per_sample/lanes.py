@@ -1,0 +1,94 @@
+"""Cuts the chosen scalars into groups whose tangents go through the network side by side.
+
+A group shares one forward pass of the network, and its tangents begin where the first of its
+scalars is used; so scalars that are used close together go together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vkdnw.per_sample.mode import places
+from vkdnw.per_sample.problem import Problem
+from vkdnw.per_sample.tangents import Moved
+from vkdnw.per_sample.trace import Trace
+from vkdnw.weights import Selection
+
+LANES = 16  # tangents side by side: more share the forward pass little better and need the cache
+
+
+@dataclass(frozen=True)
+class MovedParameter:
+    """Chosen scalars of a parameter without a rule, which is moved itself."""
+
+    name: str
+    indices: Tensor  # [q] flat
+    slots: Tensor  # [q]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Scalars that go together; slot ``i`` of their vector of coefficients is ``columns[i]``."""
+
+    columns: Tensor  # [q], of the Jacobian
+    moved: tuple[Moved, ...]
+    parameters: tuple[MovedParameter, ...]
+
+
+@dataclass(frozen=True)
+class _Scalar:
+    place: int
+    name: str
+    index: int
+    column: int
+
+
+def groups(problem: Problem, found: Trace, selection: Selection, lanes: int) -> list[Group]:
+    """All scalars that logits depend on, in the order of their first use."""
+    parameters = dict(problem.model.named_parameters())
+    room = problem.max_memory // 4
+    scalars = sorted(_scalars(found, selection), key=lambda scalar: scalar.place)
+    cut: list[list[_Scalar]] = []
+    copies = 0  # bytes of the parameters that a lane moves as a whole
+    for scalar in scalars:
+        new = not cut or scalar.name not in {other.name for other in cut[-1]}
+        whole = parameters[scalar.name].nbytes if new and scalar.name in found.fallback else 0
+        fits = bool(cut) and len(cut[-1]) < lanes
+        if not fits or (copies and (copies + whole) * (len(cut[-1]) + 1) > room):
+            cut.append([])
+            copies = 0
+            whole = parameters[scalar.name].nbytes if scalar.name in found.fallback else 0
+        cut[-1].append(scalar)
+        copies += whole
+    return [_group(found, members) for members in cut]
+
+
+def _scalars(found: Trace, selection: Selection) -> list[_Scalar]:
+    by_parameter = zip(
+        selection.names,
+        selection.indices,
+        selection.offsets,
+        places(selection, found),
+        strict=True,
+    )
+    return [
+        _Scalar(place, name, index, offset + position)
+        for name, indices, offset, place in by_parameter
+        if name not in found.unreached
+        for position, index in enumerate(indices.tolist())
+    ]
+
+
+def _group(found: Trace, members: list[_Scalar]) -> Group:
+    moved, parameters = [], []
+    for name in dict.fromkeys(scalar.name for scalar in members):
+        slots = torch.tensor([i for i, scalar in enumerate(members) if scalar.name == name])
+        indices = torch.tensor([scalar.index for scalar in members if scalar.name == name])
+        if name in found.fallback:
+            parameters.append(MovedParameter(name, indices, slots))
+        moved += [Moved(site, leaf, indices, slots) for site, leaf in found.terms.get(name, ())]
+    columns = torch.tensor([scalar.column for scalar in members])
+    return Group(columns, tuple(moved), tuple(parameters))

@@ -1,0 +1,89 @@
+"""Reverse or forward mode: which of the two, told from counts, and never from a clock.
+
+Reverse mode takes one backward pass for each of C - 1 cotangents and gives the derivatives with
+respect to all scalars. Forward mode takes one tangent for each of P scalars through the layers
+behind it and gives the derivatives of all classes. Both cross the same layers, so what decides is
+how many times they do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from vkdnw.per_sample.problem import Problem
+from vkdnw.per_sample.trace import Trace
+from vkdnw.weights import Selection
+
+Mode = Literal["auto", "reverse", "forward"]
+
+TANGENT_COST = 2.0
+"""Of a tangent through the whole network, in backward passes: one where torch carries both, four
+where native kernels carry the gradients (docs/mobilenetv2.md has the times)."""
+
+CHECK_COST = 4.0
+"""Of the passes that check a forward chunk against reverse mode, in backward passes."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The mode of a call and, in a few words, why."""
+
+    mode: Literal["reverse", "forward"]
+    reason: str
+
+
+class ForwardRefused(Exception):
+    """Forward mode cannot differentiate this model, or not as reverse mode does; says why."""
+
+
+def check_mode(mode: Mode) -> None:
+    """Refuses an unknown mode."""
+    if mode not in get_args(Mode):
+        raise ValueError(f"mode={mode!r}: expected 'auto', 'reverse' or 'forward'")
+
+
+def decide(mode: Mode, problem: Problem, found: Trace) -> Decision:
+    """Forward mode where it is asked for, or where it crosses fewer layers.
+
+    Both numbers are in units of a backward pass of the batch. A parameter without a rule costs
+    reverse mode as many passes again, sample by sample; it costs forward mode nothing more.
+    """
+    if mode != "auto":
+        return Decision(mode, "asked for")
+    passes = (found.classes - 1) * (1 + bool(found.fallback))
+    tangents = TANGENT_COST * tangent_passes(problem.selection, found) + CHECK_COST
+    forward = tangents < passes
+    counts = f"tangents cost {tangents:.0f} backward passes, and reverse mode takes {passes}"
+    return Decision("forward" if forward else "reverse", counts)
+
+
+def tangent_passes(selection: Selection, found: Trace) -> float:
+    """Passes through the whole network that the tangents of all scalars add up to."""
+    calls = max(1, len(found.records))
+    return sum(
+        len(indices) * (calls - place) / calls
+        for name, indices, place in zip(
+            selection.names, selection.indices, places(selection, found), strict=True
+        )
+        if name not in found.unreached
+    )
+
+
+def places(selection: Selection, found: Trace) -> list[int]:
+    """For each parameter: how many layer calls of a forward pass come before its first use.
+
+    A parameter without a rule counts as used where the one before it is.
+    """
+    order = {site: place for place, site in enumerate(found.records)}
+    last, found_places = 0, []
+    for name in selection.names:
+        terms = found.terms.get(name, ())
+        last = min((order[site] for site, _ in terms), default=last)
+        found_places.append(last)
+    return found_places
+
+
+def in_reverse(decision: Decision, refusal: Exception) -> Decision:
+    """What is left where forward mode cannot be had."""
+    return replace(decision, mode="reverse", reason=f"forward mode is not to be had: {refusal}")
