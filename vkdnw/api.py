@@ -36,7 +36,7 @@ class Score:
     layers: int  # parameter tensors of the model, trainable layers in the paper's words
     eigenvalues: Tensor  # [P] float64, ascending, on the CPU
     deciles: Tensor  # [9] float64: quantiles 0.1 .. 0.9 of the eigenvalues
-    fallback: tuple[str, ...]  # parameters without a layer rule: exact, sample by sample
+    fallback: tuple[str, ...]  # parameters without a layer rule; reverse mode goes by sample
     unreached: tuple[str, ...]  # chosen parameters that the logits do not depend on
     mode: Literal["reverse", "forward"]  # in which the derivatives were taken
     mode_reason: str  # why in this one
