@@ -11,15 +11,21 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+import torch
+from torch import nn
+
 from vkdnw.per_sample.problem import Problem
 from vkdnw.per_sample.trace import Trace
 from vkdnw.weights import Selection
 
 Mode = Literal["auto", "reverse", "forward"]
 
-TANGENT_COST = 2.0
-"""Of a tangent through the whole network, in backward passes: one where torch carries both, four
-where native kernels carry the gradients (docs/mobilenetv2.md has the times)."""
+NATIVE_TANGENT_COST = 4.0
+"""Of a tangent through a whole convolutional network in float32 on a CPU, in backward passes: torch
+carries tangents, and native kernels gradients (docs/mobilenetv2.md has the times)."""
+
+TANGENT_COST = 1.5
+"""The same where torch carries both: a tangent passes every layer twice, with its value."""
 
 CHECK_COST = 4.0
 """Of the passes that check a forward chunk against reverse mode, in backward passes."""
@@ -52,10 +58,17 @@ def decide(mode: Mode, problem: Problem, found: Trace) -> Decision:
     if mode != "auto":
         return Decision(mode, "asked for")
     passes = (found.classes - 1) * (1 + bool(found.fallback))
-    tangents = TANGENT_COST * tangent_passes(problem.selection, found) + CHECK_COST
+    cost = NATIVE_TANGENT_COST if _carries_natively(found) else TANGENT_COST
+    tangents = cost * tangent_passes(problem.selection, found) + CHECK_COST
     forward = tangents < passes
     counts = f"tangents cost {tangents:.0f} backward passes, and reverse mode takes {passes}"
     return Decision("forward" if forward else "reverse", counts)
+
+
+def _carries_natively(found: Trace) -> bool:
+    single = found.logits.device.type == "cpu" and found.logits.dtype == torch.float32
+    convolutional = any(isinstance(layer.module, nn.Conv2d) for layer in found.layers.values())
+    return single and convolutional and not found.by_sample
 
 
 def tangent_passes(selection: Selection, found: Trace) -> float:
