@@ -101,6 +101,8 @@ def _computed(
     together = cotangents_together(problem, found, len(cotangents))
     size, threads = chunk_size(problem, found, together)
     ranges = even_ranges(problem.batch.size, size)
+    lone = problem.device.type != "cpu" or min(map(len, ranges)) == 1  # a GPU may halve them
+    fewest = found.fewest if lone else 1
     recorder = Recorder(
         {name: layer.module for name, layer in found.layers.items() if layer.leaves}
     )
@@ -113,7 +115,7 @@ def _computed(
         stack.enter_context(recorder.attached())
         stack.enter_context(fused(found, fusions, recorder))
         if threads == 1 or len(ranges) == 1:
-            yield from halving(ranges, compute, found.fewest, problem.device)
+            yield from halving(ranges, compute, fewest, problem.device)
             return
         pool = stack.enter_context(ThreadPoolExecutor(threads))
         waiting: deque[Future[Chunk]] = deque()
@@ -140,7 +142,8 @@ def chunk_in_reverse(
         jacobian = torch.zeros(size, dtype=found.dtype, device=problem.device)
         logits = add_fallback_columns(jacobian, problem, found, plan, samples, cotangents)
         return Chunk(samples, jacobian, logits)
-    piece = problem.batch.samples(samples, found.layout, found.fewest)
+    fewest = found.fewest if len(samples) == 1 else 1
+    piece = problem.batch.samples(samples, found.layout, fewest)
     jacobian, logits = chunk_jacobian(problem, found, plan, recorder, piece, cotangents, together)
     jacobian, logits = jacobian[: len(samples)], logits[: len(samples)]  # less repeated ones
     if plan.fallback:
@@ -175,13 +178,15 @@ def chunk_size(problem: Problem, found: Trace, together: int = 1) -> tuple[int, 
     on_cpu = problem.device.type == "cpu"
     threads = problem.threads if on_cpu and found.concurrent else 1
     fitting = problem.max_memory // bytes_together(found, together)
-    if fitting < found.fewest:
+    # It is one or two: where there is room for two anyway, nobody needs to know.
+    fewest = found.fewest if fitting < 2 * threads else 1
+    if fitting < fewest:
         raise MemoryError(
-            f"max_memory={problem.max_memory} bytes: the model takes {found.fewest} samples at a "
+            f"max_memory={problem.max_memory} bytes: the model takes {fewest} samples at a "
             f"time or more, and one needs about {found.bytes_per_sample} bytes; raise it or use "
             "smaller inputs"
         )
-    threads = min(threads, fitting // found.fewest)
+    threads = min(threads, fitting // fewest)
     size = fitting // threads
     if on_cpu:
         quick = min(CACHE_BYTES // found.largest_map, -(-problem.batch.size // MIN_PIECES))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
@@ -85,19 +85,12 @@ def make_plan(selection: Selection, found: Trace, fusions: tuple[Fusion, ...] = 
                 picked.setdefault(site, []).append(_Picked(leaf, indices, offset, picks))
             else:
                 dense.append(_dense_term(layer, site, leaf, indices, columns))
-    entries = _with_shared_channels(
-        tuple(_entry(site, parts) for site, parts in picked.items()), fusions
-    )
-    rows = [
-        _rows(number, entry, part)
-        for number, entry in enumerate(entries)
-        for part in picked[entry.site]
-    ]
+    entries, table, affine = _tables(picked, fusions)
     return Plan(
         columns=len(selection),
         entries=entries,
-        picks=torch.cat([table for table, _ in rows]) if rows else torch.empty(0, 10).long(),
-        affine=torch.cat([affine for _, affine in rows]) if rows else torch.empty(0, 2).double(),
+        picks=table,
+        affine=affine,
         dense=tuple(dense),
         fallback=tuple(fallback),
         fused=frozenset(fusion_of),
@@ -115,31 +108,66 @@ class _Picked:
     picks: Picks
 
 
-def _entry(site: CallSite, parts: list[_Picked]) -> Entry:
-    of_weight = [part.indices for part in parts if part.leaf == "weight"]
-    input_channels = torch.unique(torch.cat([part.picks.input_channel for part in parts]))
-    return Entry(
-        site,
-        weight_indices=of_weight[0] if of_weight else torch.zeros(1, dtype=torch.int64),
-        input_channels=input_channels[input_channels >= 0],
-        grad_channels=torch.unique(torch.cat([part.picks.grad_channel for part in parts])),
+def _tables(
+    picked: dict[CallSite, list[_Picked]], fusions: tuple[Fusion, ...]
+) -> tuple[tuple[Entry, ...], Tensor, Tensor]:
+    """The entries, and the rows ``[Q, 10]`` and ``[Q, 2]`` of all picks in the native op's tables.
+
+    All layers' picks are laid out together: there are hundreds of them, of one row or two.
+    """
+    parts = [(number, part) for number, at in enumerate(picked.values()) for part in at]
+    if not parts:
+        return (), torch.empty(0, 10).long(), torch.empty(0, 2).double()
+    counts = torch.tensor([len(part.indices) for _, part in parts])
+    number = torch.tensor([number for number, _ in parts]).repeat_interleave(counts)
+    first = torch.tensor([part.first_column for _, part in parts])
+    before = counts.cumsum(0) - counts  # rows of the parts above
+    column = (first - before).repeat_interleave(counts) + torch.arange(len(number))
+    grad_channel, input_channel, start, step, shift, scale = (
+        torch.cat([getattr(part.picks, field.name) for _, part in parts]) for field in fields(Picks)
     )
+    sharing = _sharing(tuple(picked), fusions)
+    grad_channels, grad_place = _kept(sharing[number], grad_channel, len(picked))
+    input_channels, input_place = _kept(number, input_channel, len(picked))
+    entries = tuple(
+        Entry(site, _weight_indices(at), input_channels[i], grad_channels[int(sharing[i])])
+        for i, (site, at) in enumerate(picked.items())
+    )
+    head = torch.stack([column, number, grad_place, input_place], dim=1)
+    return entries, torch.cat([head, start, step], dim=1), torch.stack([shift, scale], dim=1)
 
 
-def _with_shared_channels(
-    entries: tuple[Entry, ...], fusions: tuple[Fusion, ...]
-) -> tuple[Entry, ...]:
-    """Lets a convolution and the BatchNorm folded into it keep the same gradient channels."""
-    place = {entry.site.layer: number for number, entry in enumerate(entries)}
-    shared = list(entries)
+def _weight_indices(parts: list[_Picked]) -> Tensor:
+    of_weight = [part.indices for part in parts if part.leaf == "weight"]
+    return of_weight[0] if of_weight else torch.zeros(1, dtype=torch.int64)
+
+
+def _sharing(sites: tuple[CallSite, ...], fusions: tuple[Fusion, ...]) -> Tensor:
+    """By entry, the one with whose picks it keeps gradient channels: a convolution and the
+    BatchNorm folded into it keep the same."""
+    place = {site.layer: number for number, site in enumerate(sites)}
+    sharing = list(range(len(sites)))
     for fusion in fusions:
-        if fusion.norm is None or not {fusion.conv, fusion.norm.name} <= place.keys():
-            continue
-        pair = [place[fusion.conv], place[fusion.norm.name]]
-        channels = torch.unique(torch.cat([shared[number].grad_channels for number in pair]))
-        for number in pair:
-            shared[number] = replace(shared[number], grad_channels=channels)
-    return tuple(shared)
+        if fusion.norm is not None and {fusion.conv, fusion.norm.name} <= place.keys():
+            sharing[place[fusion.norm.name]] = place[fusion.conv]
+    return torch.tensor(sharing)
+
+
+_MOST_CHANNELS = 2**32
+
+
+def _kept(group: Tensor, channel: Tensor, groups: int) -> tuple[tuple[Tensor, ...], Tensor]:
+    """The distinct channels of each group, ascending, and the place of each pick's among them.
+
+    A channel of ones (-1) is not kept, and stays what it is.
+    """
+    named = channel >= 0
+    keys = group * _MOST_CHANNELS + channel
+    distinct = torch.unique(keys[named])  # by group
+    sizes = torch.bincount(distinct // _MOST_CHANNELS, minlength=groups)
+    first = sizes.cumsum(0) - sizes
+    place = torch.where(named, torch.searchsorted(distinct, keys) - first[group], channel)
+    return (distinct % _MOST_CHANNELS).split(sizes.tolist()), place
 
 
 def _taps(fusions: tuple[Fusion, ...], entries: tuple[Entry, ...]) -> dict[str, tuple[int, ...]]:
@@ -152,18 +180,6 @@ def _taps(fusions: tuple[Fusion, ...], entries: tuple[Entry, ...]) -> dict[str, 
         if fusion.gradient is not None and readers:
             taps[fusion.conv] = readers
     return taps
-
-
-def _rows(number: int, entry: Entry, part: _Picked) -> tuple[Tensor, Tensor]:
-    """The rows ``[q, 10]`` and ``[q, 2]`` of a part in the tables of the native op."""
-    picks = part.picks
-    kept = torch.searchsorted(entry.input_channels, picks.input_channel)
-    input_channel = torch.where(picks.input_channel < 0, picks.input_channel, kept)
-    grad_channel = torch.searchsorted(entry.grad_channels, picks.grad_channel)
-    column = part.first_column + torch.arange(len(part.indices))
-    head = [column, torch.full_like(column, number), grad_channel, input_channel]
-    table = torch.cat([torch.stack(head, dim=1), picks.start, picks.step], dim=1)
-    return table, torch.stack([picks.shift, picks.scale], dim=1)
 
 
 def picks_are_cheaper(layer: Layer, leaf: str, count: int) -> bool:
@@ -191,8 +207,8 @@ def _fused_picks(
     if leaf == "bias":
         return picks
     assert isinstance(layer.module, nn.BatchNorm2d)
-    weight, bias = on_host(layer.module.weight).double(), on_host(layer.module.bias).double()
-    return replace(picks, shift=bias[channel], scale=1 / weight[channel])
+    weight, bias = on_host(layer.module.weight)[channel], on_host(layer.module.bias)[channel]
+    return replace(picks, shift=bias.double(), scale=1 / weight.double())
 
 
 def _dense_term(

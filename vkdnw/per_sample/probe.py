@@ -7,14 +7,16 @@ that belongs to the other sample.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from vkdnw.checks import check_logits, pick_logits
 from vkdnw.per_sample.capture import CallSite, Record, Recorder, Records
+from vkdnw.per_sample.graph import Node
 from vkdnw.per_sample.problem import Problem
+from vkdnw.per_sample.rowwise import entries
 
 LAYOUTS = (torch.channels_last, torch.contiguous_format)
 
@@ -111,55 +113,65 @@ def fewest_samples(problem: Problem, probe: Probe) -> int:
     return 1 if logits.shape == (1, probe.logits.shape[1]) else 2
 
 
-def sample_rows(probe: Probe, ruled: Records) -> dict[CallSite, int]:
+def sample_rows(probe: Probe, ruled: Records, users: dict[Node, list[Node]]) -> dict[CallSite, int]:
     """Rows of each call that belong to one sample; calls not laid out by sample are left out.
 
-    The gradient of one sample's logits must vanish exactly on the rows of the other sample.
+    The gradient of one sample's logits must vanish exactly on the rows of the other sample. Where
+    nodes of the graph keep rows apart by their kind, it is enough to look at what enters there.
+
+    Args:
+        users: the probe's graph.
 
     Raises:
         ValueError: it does not vanish on the other sample's input, so samples mix.
     """
-    sites = [
-        site
+    rows = {
+        site: count
         for site, record in ruled.items()
-        if record.edge is not None and _rows(record, probe.samples) is not None
-    ]
-    rows = {site: _rows(ruled[site], probe.samples) or 0 for site in sites}
-    if probe.samples == 1:
+        if record.edge is not None and (count := _rows(record, probe.samples)) is not None
+    }
+    if probe.samples == 1 or not probe.logits.requires_grad:
         return rows
-    edges: list[Any] = [ruled[site].edge for site in sites]
+    edges = [edge for site in rows if (edge := ruled[site].edge) is not None]
+    inputs = [get_gradient_edge(leaf) for leaf in probe.inputs]
+    above = entries([e for e in (*edges, *inputs) if e.node in users], users, probe.samples)
+    if not any(_reached(probe, above)):
+        return rows
+    reached = _reached(probe, [*edges, *inputs])
+    if any(reached[len(edges) :]):
+        raise ValueError(
+            "samples mix: the logits of one sample depend on another sample's input; "
+            "per-sample derivatives do not exist (batch statistics? attention across "
+            "the batch?)"
+        )
+    mixed = {site for site, hit in zip(rows, reached, strict=False) if hit}
+    return {site: count for site, count in rows.items() if site not in mixed}
+
+
+def _reached(probe: Probe, edges: list[GradientEdge]) -> list[bool]:
+    """For each edge whether a gradient of one sample's logits arrives in the other's rows."""
     generator = torch.Generator().manual_seed(0)
-    for sample in range(2):
+    arrives: dict[int, list[Tensor]] = {}
+    for sample in range(2 if edges else 0):
         cotangent = torch.zeros(probe.logits.shape, dtype=torch.float64)
         cotangent[sample] = torch.randn(cotangent.shape[1], generator=generator).double()
-        if not (edges or probe.inputs) or not probe.logits.requires_grad:
-            break
         gradients = torch.autograd.grad(
             probe.logits,
-            [*edges, *probe.inputs],
+            edges,
             cotangent.to(probe.logits),
             retain_graph=True,
             allow_unused=True,
         )
-        for gradient in gradients[len(edges) :]:
-            if gradient is not None and _reaches(gradient[1 - sample]):
-                raise ValueError(
-                    "samples mix: the logits of one sample depend on another sample's input; "
-                    "per-sample derivatives do not exist (batch statistics? attention across "
-                    "the batch?)"
-                )
-        arrived = [
-            (site, _reaches(gradient.reshape(2, -1)[1 - sample]))
-            for site, gradient in zip(sites, gradients, strict=False)
-            if gradient is not None
-        ]
-        for site, reaches in zip(arrived, _numbers([flag for _, flag in arrived]), strict=True):
-            if reaches:
-                rows.pop(site[0], None)
-    return rows
+        for position, gradient in enumerate(gradients):
+            if gradient is not None:
+                others = gradient.reshape(2, -1)[1 - sample]
+                arrives.setdefault(position, []).append(_is_there(others))
+    hits = _numbers([torch.stack(flags).any() for flags in arrives.values()])
+    reached = {position for position, hit in zip(arrives, hits, strict=True) if hit}
+    return [position in reached for position in range(len(edges))]
 
 
-def _reaches(gradient: Tensor) -> Tensor:
+def _is_there(gradient: Tensor) -> Tensor:
     """Whether a gradient arrives: NaN is what an infinite derivative makes of none."""
     return ((gradient != 0) & ~gradient.isnan()).any()
 

@@ -9,7 +9,9 @@ sample. What is not covered goes to the fallback.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +41,7 @@ class Trace:
     classes: int
     dtype: torch.dtype  # of the Jacobian: float64 for float64 logits, else float32
     layout: torch.memory_format  # of images
-    fewest: int  # samples that a forward pass needs
+    find_fewest: Callable[[], int]  # runs the model when it is first called
     layers: dict[str, Layer]
     relus: dict[str, nn.ReLU]  # by module name; they may be fused with the layer behind them
     pools: dict[str, nn.AvgPool2d]  # 3x3 average poolings of stride 1, by module name
@@ -60,6 +62,11 @@ class Trace:
     def by_sample(self) -> bool:
         """Whether every parameter is left to the fallback, so that nothing is run as a chunk."""
         return self.fallback == self.chosen
+
+    @property
+    def fewest(self) -> int:
+        """Samples that a forward pass needs; ask where it matters only, for it takes one."""
+        return self.find_fewest()
 
     def module(self, name: str) -> nn.Module:
         """A layer, a ReLU or a pooling by its name."""
@@ -109,10 +116,10 @@ def trace(problem: Problem) -> Trace:
         for site, record in ruled.items()
         if layers[site.layer].rule.batched(layers[site.layer].module, record.input)
     }
-    rows = sample_rows(probe, batched)
+    users = consumers(probe.logits)
+    rows = sample_rows(probe, batched, users)
     with watched(problem.model) as seen:
         check_repeatable(problem, probe)
-    users = consumers(probe.logits)
     calls = parameter_calls(layers, ruled, users)
     unfit = _unfit(layers, rows, calls)
     unfit |= {name for name, p in problem.model.named_parameters() if id(p) in seen.replaced}
@@ -124,7 +131,7 @@ def trace(problem: Problem) -> Trace:
         classes=probe.logits.shape[1],
         dtype=torch.float64 if in_double else torch.float32,
         layout=probe.layout,
-        fewest=fewest_samples(problem, probe),
+        find_fewest=cache(lambda: fewest_samples(problem, probe)),
         layers=layers,
         relus=relus,
         pools=_pools(problem.model),

@@ -60,29 +60,44 @@ def _compare(own: dict[str, nn.Parameter], replaced: set[int]) -> Any:
 
 
 def _attributes(model: nn.Module) -> list[Any]:
-    """What modules hold; objects themselves, so that none is freed and its address used again."""
-    return [
-        (name, _mark(value, _DEPTH))
-        for module in model.modules()
-        for name, value in vars(module).items()
-        if name not in _STANDARD
-    ]
+    """What modules hold, one after the other.
+
+    Objects themselves, so that none is freed and its address used again.
+    """
+    marks: list[Any] = []
+    for module in model.modules():
+        for name, value in vars(module).items():
+            if name not in _STANDARD:
+                marks.append(name)
+                _mark(value, _DEPTH, marks)
+    return marks
 
 
-def _mark(value: Any, depth: int) -> Any:
-    if isinstance(value, Tensor):
-        return value, None if value.is_inference() else value._version
-    if isinstance(value, Mapping) and depth:
-        return [(key, _mark(item, depth - 1)) for key, item in value.items()]
-    if isinstance(value, list | tuple | set) and depth:
-        return [_mark(item, depth - 1) for item in value]
-    return value
+def _mark(value: Any, depth: int, marks: list[Any]) -> None:
+    """Adds what tells whether a value is the same later: itself, or the items of a container."""
+    if value is None or type(value) in _PLAIN:
+        marks.append(value)
+    elif isinstance(value, Tensor):
+        marks += (value, None if value.is_inference() else value._version)
+    elif isinstance(value, Mapping) and depth:
+        marks += (Mapping, len(value))
+        for key, item in value.items():
+            marks.append(key)
+            _mark(item, depth - 1, marks)
+    elif isinstance(value, list | tuple | set) and depth:
+        marks += (type(value), len(value))
+        for item in value:
+            _mark(item, depth - 1, marks)
+    else:
+        marks.append(value)
 
 
-def _equal(left: Any, right: Any) -> bool:
-    """Equal containers and numbers, and otherwise the same objects."""
-    if isinstance(left, list | tuple) and type(left) is type(right):
-        return len(left) == len(right) and all(map(_equal, left, right))
-    if isinstance(left, int | float | str) and type(left) is type(right):
-        return bool(left == right)
-    return left is right
+_PLAIN = frozenset({bool, int, float, str})
+
+
+def _equal(left: list[Any], right: list[Any]) -> bool:
+    """Equal numbers and strings, and otherwise the same objects."""
+    return len(left) == len(right) and all(
+        a is b or (type(a) is type(b) and isinstance(a, int | float | str) and bool(a == b))
+        for a, b in zip(left, right, strict=True)
+    )
