@@ -28,7 +28,9 @@ from vkdnw.search.cli import app
 from vkdnw.search.cli.frame import run
 from vkdnw.weights import select
 
-ANOTHER_PATH = "layers called differ|rows a sample|used otherwise|order of samples"
+ANOTHER_PATH = (
+    "operation differs|layers called differ|rows a sample|used otherwise|order of samples"
+)
 
 # What has no forward derivative in torch, and what depends on the samples, is refused by name.
 REFUSED = {
@@ -46,6 +48,7 @@ REFUSED = {
     "a path that few samples take": ANOTHER_PATH,
     "a second use that few samples make": ANOTHER_PATH,
     "a call that few samples drop": ANOTHER_PATH,
+    "a dilation that few samples take": ANOTHER_PATH,
     "samples sorted by length": ANOTHER_PATH,
     "samples sorted by a feature": ANOTHER_PATH,
     "buffers that change": "in-place operation",

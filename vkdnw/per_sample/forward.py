@@ -63,7 +63,8 @@ def logit_derivatives(
     with torch.no_grad(), _differentiable_attention():
         with recorder.attached(), recorder.recording() as records:
             logits = _forward(problem, found, piece)
-        if any(site not in records for terms in found.terms.values() for site, _ in terms):
+        called = {site for site in found.calls if site.layer not in found.operations}
+        if not called <= records.keys():
             raise ForwardRefused("the model calls other layers where no gradients are recorded")
         shape = (*logits.shape, len(selection))
         derivatives = torch.zeros(shape, dtype=found.dtype, device=logits.device)

@@ -150,7 +150,9 @@ def _single_calls(found: Trace) -> set[CallSite]:
     return {
         site
         for site in found.records
-        if site.layer not in repeated and not _hooked(found.module(site.layer))
+        if site.layer not in repeated
+        and site.layer not in found.operations  # nothing is there to be replaced
+        and not _hooked(found.module(site.layer))
     }
 
 

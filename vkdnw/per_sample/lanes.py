@@ -22,7 +22,7 @@ LANES = 16  # tangents side by side: more share the forward pass little better a
 
 @dataclass(frozen=True)
 class MovedParameter:
-    """Chosen scalars of a parameter without a rule, which is moved itself."""
+    """Chosen scalars of a parameter that no layer is called with, which is moved itself."""
 
     name: str
     indices: Tensor  # [q] flat
@@ -55,12 +55,12 @@ def groups(problem: Problem, found: Trace, selection: Selection, lanes: int) -> 
     copies = 0  # bytes of the parameters that a lane moves as a whole
     for scalar in scalars:
         new = not cut or scalar.name not in {other.name for other in cut[-1]}
-        whole = parameters[scalar.name].nbytes if new and scalar.name in found.fallback else 0
+        whole = parameters[scalar.name].nbytes if new and not _called(found, scalar.name) else 0
         fits = bool(cut) and len(cut[-1]) < lanes
         if not fits or (copies and (copies + whole) * (len(cut[-1]) + 1) > room):
             cut.append([])
             copies = 0
-            whole = parameters[scalar.name].nbytes if scalar.name in found.fallback else 0
+            whole = parameters[scalar.name].nbytes if not _called(found, scalar.name) else 0
         cut[-1].append(scalar)
         copies += whole
     return [_group(found, members) for members in cut]
@@ -82,13 +82,19 @@ def _scalars(found: Trace, selection: Selection) -> list[_Scalar]:
     ]
 
 
+def _called(found: Trace, name: str) -> bool:
+    """Whether a parameter is moved by changing the outputs of layers, and not itself."""
+    return name in found.terms and found.called(name)
+
+
 def _group(found: Trace, members: list[_Scalar]) -> Group:
     moved, parameters = [], []
     for name in dict.fromkeys(scalar.name for scalar in members):
         slots = torch.tensor([i for i, scalar in enumerate(members) if scalar.name == name])
         indices = torch.tensor([scalar.index for scalar in members if scalar.name == name])
-        if name in found.fallback:
+        if not _called(found, name):
             parameters.append(MovedParameter(name, indices, slots))
-        moved += [Moved(site, leaf, indices, slots) for site, leaf in found.terms.get(name, ())]
+            continue
+        moved += [Moved(site, leaf, indices, slots) for site, leaf in found.terms[name]]
     columns = torch.tensor([scalar.column for scalar in members])
     return Group(columns, tuple(moved), tuple(parameters))

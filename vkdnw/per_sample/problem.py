@@ -34,6 +34,11 @@ class Problem:
     threads: int  # that the caller gave torch
 
     @property
+    def names(self) -> dict[int, str]:
+        """The names of the model's parameters by their ids."""
+        return {id(parameter): name for name, parameter in self.model.named_parameters()}
+
+    @property
     def device(self) -> torch.device:
         """Where the model and the batch are."""
         return next(self.model.parameters()).device

@@ -24,6 +24,7 @@ from vkdnw.per_sample.capture import (
     output_gradients,
 )
 from vkdnw.per_sample.graph import Node, consumers, uses
+from vkdnw.per_sample.operations import operations, records_of
 from vkdnw.per_sample.owners import check_owners, rows_may_move
 from vkdnw.per_sample.plan import DenseTerm, Entry, Plan
 from vkdnw.per_sample.problem import Problem
@@ -68,6 +69,7 @@ def chunk_jacobian(
         logits = pick_logits(tracked.forward(problem.model), problem.output)
     check_logits(logits, piece.size)
     users = consumers(logits)
+    records |= _operations(problem, found, users)
     _check_path(found, logits, records)
     _check_uses(problem, found, plan, records, users)
     if rows_may_move(piece, users):
@@ -78,6 +80,17 @@ def chunk_jacobian(
     if plan.entries or plan.dense:
         _accumulate(jacobian, found, plan, recorder, records, users, logits, cotangents, together)
     return jacobian, logits.detach()
+
+
+def _operations(problem: Problem, found: Trace, users: dict[Node, list[Node]]) -> Records:
+    """Records of the layers that are read off the graph, which must compute as in the probe."""
+    if not found.operations:
+        return {}
+    wanted = {name for layer in found.operations for name in found.layers[layer].leaves.values()}
+    inlined = operations(users, problem.names, wanted)
+    if any(found.operations.get(one.name) != one.constants for one in inlined):
+        raise PathChanged("an operation differs from the probe's")
+    return records_of(inlined)
 
 
 def _check_path(found: Trace, logits: Tensor, records: Records) -> None:

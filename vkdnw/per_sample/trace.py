@@ -12,12 +12,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vkdnw.per_sample.capture import CallSite, Recorder, Records
 from vkdnw.per_sample.graph import Node, consumers, uses
+from vkdnw.per_sample.operations import Operation, operations, records_of
 from vkdnw.per_sample.probe import check_repeatable, fewest_samples, run_probe, sample_rows
 from vkdnw.per_sample.problem import Problem
 from vkdnw.per_sample.watch import watched
@@ -46,6 +48,7 @@ class Trace:
     relus: dict[str, nn.ReLU]  # by module name; they may be fused with the layer behind them
     pools: dict[str, nn.AvgPool2d]  # 3x3 average poolings of stride 1, by module name
     calls: tuple[CallSite, ...]  # of layers that own chosen parameters, in order
+    operations: dict[str, tuple[Any, ...]]  # layers read off the graph, and their constants
     rows: dict[CallSite, int]  # rows of the layer's leading axis that belong to one sample
     terms: dict[str, tuple[tuple[CallSite, str], ...]]  # parameter name -> (call, leaf)
     concurrent: bool  # whether several threads may run the model at once
@@ -67,6 +70,10 @@ class Trace:
     def fewest(self) -> int:
         """Samples that a forward pass needs; ask where it matters only, for it takes one."""
         return self.find_fewest()
+
+    def called(self, name: str) -> bool:
+        """Whether all uses of a parameter are calls of layers, which hooks can reach."""
+        return all(site.layer not in self.operations for site, _ in self.terms[name])
 
     def module(self, name: str) -> nn.Module:
         """A layer, a ReLU or a pooling by its name."""
@@ -93,6 +100,17 @@ def ruled_layers(problem: Problem) -> dict[str, Layer]:
     return layers
 
 
+def _uncalled(layers: dict[str, Layer], records: Records, problem: Problem) -> set[str]:
+    """Chosen parameters that no layer with a rule was called with."""
+    called = {name for site in records for name in layers[site.layer].leaves.values()}
+    return {*problem.selection.names} - called
+
+
+def _layer(found: Operation, problem: Problem) -> Layer:
+    module = found.module(dict(problem.model.named_parameters()))
+    return Layer(module, found.rule, found.leaves)
+
+
 def trace(problem: Problem) -> Trace:
     """Probes the model.
 
@@ -117,7 +135,11 @@ def trace(problem: Problem) -> Trace:
         if layers[site.layer].rule.batched(layers[site.layer].module, record.input)
     }
     users = consumers(probe.logits)
-    rows = sample_rows(probe, batched, users)
+    inlined = operations(users, problem.names, _uncalled(layers, ruled, problem))
+    layers |= {found.name: _layer(found, problem) for found in inlined}
+    read = records_of(inlined)
+    ruled |= read
+    rows = sample_rows(probe, batched | read, users)
     with watched(problem.model) as seen:
         check_repeatable(problem, probe)
     calls = parameter_calls(layers, ruled, users)
@@ -125,7 +147,8 @@ def trace(problem: Problem) -> Trace:
     unfit |= {name for name, p in problem.model.named_parameters() if id(p) in seen.replaced}
     terms, fallback, unreached = _coverage(problem, calls, unfit, uses(users))
     in_double = probe.logits.dtype == torch.float64
-    sizes = [record.output.nbytes // probe.samples for record in probe.records.values()]
+    records = probe.records | read
+    sizes = [record.output.nbytes // probe.samples for record in records.values()]
     return Trace(
         chosen=problem.selection.names,
         classes=probe.logits.shape[1],
@@ -136,6 +159,7 @@ def trace(problem: Problem) -> Trace:
         relus=relus,
         pools=_pools(problem.model),
         calls=tuple(site for site in ruled if layers[site.layer].leaves),
+        operations={found.name: found.constants for found in inlined},
         rows=rows,
         terms=terms,
         concurrent=seen.concurrent,
@@ -143,9 +167,9 @@ def trace(problem: Problem) -> Trace:
         unreached=unreached,
         largest_map=max(sizes, default=1),
         mean_map=max(1, sum(sizes) // max(1, len(sizes))),
-        bytes_per_sample=probe.bytes_per_sample,
+        bytes_per_sample=probe.bytes_per_sample + 2 * sum(sizes[len(probe.records) :]),
         logits=probe.logits.detach(),
-        records=probe.records,
+        records=records,
         users=users,
     )
 

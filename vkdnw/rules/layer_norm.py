@@ -19,10 +19,16 @@ def _flattened(layer: nn.LayerNorm, tensor: Tensor, lead: int) -> Tensor:
     return positions_last(tensor.flatten(lead, -2))
 
 
+def flattened(layer: nn.Module, normalised: Tensor) -> Tensor:
+    """The canonical form of what is scaled and shifted."""
+    assert isinstance(layer, nn.LayerNorm)
+    return _flattened(layer, normalised, lead=1)
+
+
 def _channels(layer: nn.Module, leaf: str, x: Tensor, indices: Tensor) -> Tensor:
     assert isinstance(layer, nn.LayerNorm)
     normalised = F.layer_norm(x, layer.normalized_shape, None, None, layer.eps)
-    return _flattened(layer, normalised, lead=1)
+    return flattened(layer, normalised)
 
 
 def _gradient(layer: nn.Module, g: Tensor) -> Tensor:

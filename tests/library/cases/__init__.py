@@ -7,6 +7,7 @@ from tests.library.cases.interfaces import INTERFACES
 from tests.library.cases.layers import EMBEDDINGS, LINEARS, NORMALISATIONS
 from tests.library.cases.leading_axes import LEADING_AXES
 from tests.library.cases.networks import NETWORKS
+from tests.library.cases.operations import OPERATIONS
 from tests.library.cases.parameters import OTHERS
 from tests.library.cases.sequences import SEQUENCES
 from tests.library.cases.sharing import PARTIAL, SHARED
@@ -20,6 +21,7 @@ CASES = [
     *EMBEDDINGS,
     *SEQUENCES,
     *OTHERS,
+    *OPERATIONS,
     *NETWORKS,
     *IN_PLACE,
     *SHARED,
