@@ -7,6 +7,7 @@ probe     two samples, do they mix        watch     what a forward does to its o
 trace     what has a rule, what has none  plan      the table of columns
 fusion    layers that go together         fused     computes them together
 reverse   columns by layer rules          fallback  columns by autograd, sample by sample
+operations  layers read off the graph
 owners    whose rows layers hold          taps      where gradients are read
 tape      backward passes, compiled       replay    what is read of a tape
 forward   columns by tangents, checked    forward_chunks  their sizes

@@ -79,6 +79,8 @@ def operations(
         names: of all parameters, by id.
         wanted: the parameters in question; those used in any other way are left out.
     """
+    if not wanted:
+        return []
     by_leaf = {names.get(id(getattr(node, "variable", None))): node for node in users}
     using = {name: users[by_leaf[name]] for name in wanted if name in by_leaf}
     covered = {
