@@ -78,7 +78,7 @@ def gradsign(model: nn.Module, images: Tensor, labels: Tensor) -> float:
         found = gradients(model, image[None], label[None])
         for name in weights(model):
             signs[name] = signs.get(name, 0) + np.sign(found[name])
-    return float(np.mean(np.abs(np.concatenate([s.ravel() for s in signs.values()]))))
+    return float(sum(np.abs(s).sum() for s in signs.values()))
 
 
 def ntk(model: nn.Module, images: Tensor) -> float:

@@ -11,12 +11,13 @@ from vkdnw.proxies.value import Value, undefined
 
 
 def agreement_of_signs(call: Call) -> Value:
-    """Mean over weights of |sum over images of sign(d loss of the image / dw)|; at most B.
+    """Sum over weights of |sum over images of sign(d loss of the image / dw)|, at most B a weight.
 
     Weights are those of convolutions and linear layers, the loss the cross-entropy. Every image is
     a batch of its own in train mode, so BatchNorm normalises it by itself. sign(0) is 0, and a
     weight that the loss does not depend on counts as 0. Source: Zhang and Jia, "GradSign",
-    algorithm 1.
+    algorithm 1. The released code takes the mean over weights, which is higher the shallower the
+    network and ranks the other way round.
     """
     weights = differentiable_weights(call.model)
     images, labels = call.inputs.read("images"), given("labels", call.inputs.labels)
@@ -32,8 +33,9 @@ def agreement_of_signs(call: Call) -> Value:
             if not bool(torch.isfinite(gradient).all()):
                 return undefined(f"the gradient of an image with respect to {name} is not finite")
             sums[name] += gradient.sign()
+    agreement = sum(float(total.abs().double().sum()) for total in sums.values())
     count = sum(total.numel() for total in sums.values())
-    return Value(sum(float(total.abs().double().sum()) for total in sums.values()) / count)
+    return Value(agreement / count if call.released else agreement)
 
 
 gradsign = Proxy(
@@ -45,6 +47,7 @@ gradsign = Proxy(
     mode="train",
     init="kaiming_normal",
     cost="backward per sample",
+    released="the mean over weights, for their sum",
     undefined="NaN where a gradient is not finite, or a BatchNorm reads a single pixel",
     alone=agreement_of_signs,
 )
