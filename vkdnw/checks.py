@@ -27,7 +27,8 @@ def check_model(model: nn.Module) -> None:
         raise TypeError(f"model is a {type(model).__name__}: expected a torch.nn.Module")
     for name, module in model.named_modules():
         _check_module(name or type(model).__name__, module)
-    for name, parameter in model.named_parameters():
+    parameters = dict(model.named_parameters())
+    for name, parameter in parameters.items():
         if isinstance(parameter, nn.parameter.UninitializedParameter):
             raise ValueError(f"parameter {name} is lazy and has no shape yet; run the model once")
         if parameter.is_complex():
@@ -35,7 +36,6 @@ def check_model(model: nn.Module) -> None:
                 f"parameter {name} is complex, and a derivative with respect to it is no number; "
                 "hold its real and imaginary parts as two parameters"
             )
-    parameters = dict(model.named_parameters())
     # A sum of magnitudes may be infinite where no number is: then each is looked at.
     if not torch.isfinite(_magnitude(parameters.values())):
         for name, parameter in parameters.items():

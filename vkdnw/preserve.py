@@ -71,7 +71,8 @@ class _Buffers:
         for name, buffer in self._tensors.items():
             if held[name] is not buffer:
                 held[name] = buffer
-        self._module._non_persistent_buffers_set = set(self._passing)
+        if self._module._non_persistent_buffers_set != self._passing:
+            self._module._non_persistent_buffers_set = set(self._passing)
         with torch.no_grad():
             for name, value in self._values.items():
                 buffer = self._tensors[name]
@@ -101,4 +102,4 @@ def all_same(pairs: list[tuple[Tensor, Tensor]]) -> bool:
 
 
 def _same(left: Tensor, right: Tensor) -> bool:
-    return left.shape == right.shape and bool(torch.equal(left.detach(), right))
+    return left.shape == right.shape and bool(torch.equal(left, right))

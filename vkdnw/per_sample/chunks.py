@@ -11,12 +11,13 @@ import itertools
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from vkdnw.collector import paused
 from vkdnw.per_sample.capture import PathChanged, Recorder
 from vkdnw.per_sample.fallback import add_fallback_columns
 from vkdnw.per_sample.fused import fused
@@ -107,8 +108,11 @@ def _computed(
         {name: layer.module for name, layer in found.layers.items() if layer.leaves}
     )
 
+    # One pass at a time: several side by side might leave no moment in which cycles are found.
+    pause = paused if threads == 1 and not plan.fallback else nullcontext
+
     def compute(samples: range) -> Chunk:
-        with torch.enable_grad(), torch.autocast(problem.device.type, enabled=False):
+        with pause(), torch.enable_grad(), torch.autocast(problem.device.type, enabled=False):
             return chunk_in_reverse(problem, found, plan, recorder, samples, cotangents, together)
 
     with ExitStack() as stack:

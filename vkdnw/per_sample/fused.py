@@ -115,9 +115,10 @@ def _scaled_weights(found: Trace, fusion: Fusion) -> _Weights:
         scale, shift = fusion.norm.scale, fusion.norm.shift
         if bias is not None:
             shift = shift + on_host(bias).double() * scale
-        factor = scale.to(weight.device, non_blocking=True).view(-1, 1, 1, 1)
+        finer = torch.promote_types(weight.dtype, torch.float32)  # half precision: rounded once
+        factor = scale.to(weight.device, finer, non_blocking=True).view(-1, 1, 1, 1)
         bias = shift.to(weight, non_blocking=True)
-        weight = (weight.double() * factor).to(weight.dtype)
+        weight = (weight * factor).to(weight.dtype)
     weight = weight.contiguous(memory_format=found.layout)
     layer = None if fusion.gradient is None else _LAYERS[fusion.gradient]
     return _Weights(conv, weight, bias, layer, _native_weights(layer, weight))

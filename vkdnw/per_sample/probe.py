@@ -65,7 +65,7 @@ def _probe_in(layout: torch.memory_format, problem: Problem, recorder: Recorder)
     ):
         logits = pick_logits(piece.forward(problem.model), problem.output)
     check_logits(logits, samples)
-    weights = {p.untyped_storage().data_ptr() for p in problem.model.parameters()}
+    weights = {p.untyped_storage().data_ptr() for p in problem.parameters.values()}
     activations = sum(size for pointer, size in saved.items() if pointer not in weights)
     gradients = sum(record.output.nbytes for record in records.values())
     return Probe(

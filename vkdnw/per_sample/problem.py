@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import nn
@@ -33,6 +34,16 @@ class Problem:
     max_memory: int  # bytes
     threads: int  # that the caller gave torch
 
+    @cached_property
+    def modules(self) -> dict[str, nn.Module]:
+        """The model's modules by name, each once: walking a large model takes a while."""
+        return dict(self.model.named_modules())
+
+    @cached_property
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """The model's parameters by name, each once."""
+        return dict(self.model.named_parameters())
+
     @property
     def names(self) -> dict[int, str]:
         """The names of the model's parameters by their ids."""
@@ -41,7 +52,7 @@ class Problem:
     @property
     def device(self) -> torch.device:
         """Where the model and the batch are."""
-        return next(self.model.parameters()).device
+        return next(iter(self.parameters.values())).device
 
 
 @contextmanager

@@ -117,14 +117,13 @@ def _check_uses(
     users: dict[Node, list[Node]],
 ) -> None:
     """Every use of a parameter must be, as in the probe, a call of its layer."""
-    parameters = dict(problem.model.named_parameters())
     calls, used = parameter_calls(found.layers, records, users), uses(users)
     for name in found.chosen:
         if name in found.fallback:
             continue
         expected = found.terms.get(name, ())
         in_graph = sum(site.layer not in plan.fused for site, _ in expected)
-        if calls.get(name, ()) != expected or used[id(parameters[name])] != in_graph:
+        if calls.get(name, ()) != expected or used[id(problem.parameters[name])] != in_graph:
             raise PathChanged(f"{name} is used otherwise than by the probe's samples")
 
 

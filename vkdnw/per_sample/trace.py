@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vkdnw.collector import paused
 from vkdnw.per_sample.capture import CallSite, Recorder, Records
 from vkdnw.per_sample.graph import Node, consumers, uses
 from vkdnw.per_sample.operations import Operation, operations, records_of
@@ -83,10 +84,10 @@ class Trace:
 
 def ruled_layers(problem: Problem) -> dict[str, Layer]:
     """Layers with a rule, by module name; those without chosen parameters have no leaves."""
-    names = {id(parameter): name for name, parameter in problem.model.named_parameters()}
+    names = {id(parameter): name for name, parameter in problem.parameters.items()}
     chosen = set(problem.selection.names)
     layers = {}
-    for module_name, module in problem.model.named_modules():
+    for module_name, module in problem.modules.items():
         rule = rule_for(module)
         if rule is None:
             continue
@@ -107,10 +108,11 @@ def _uncalled(layers: dict[str, Layer], records: Records, problem: Problem) -> s
 
 
 def _layer(found: Operation, problem: Problem) -> Layer:
-    module = found.module(dict(problem.model.named_parameters()))
+    module = found.module(problem.parameters)
     return Layer(module, found.rule, found.leaves)
 
 
+@paused()
 def trace(problem: Problem) -> Trace:
     """Probes the model.
 
@@ -122,7 +124,7 @@ def trace(problem: Problem) -> Trace:
     layers = ruled_layers(problem)
     relus = {
         name: module
-        for name, module in problem.model.named_modules()
+        for name, module in problem.modules.items()
         if type(module) is nn.ReLU and "forward" not in vars(module)
     }
     recorder = Recorder({name: layer.module for name, layer in layers.items()} | relus)
@@ -144,7 +146,7 @@ def trace(problem: Problem) -> Trace:
         check_repeatable(problem, probe)
     calls = parameter_calls(layers, ruled, users)
     unfit = _unfit(layers, rows, calls)
-    unfit |= {name for name, p in problem.model.named_parameters() if id(p) in seen.replaced}
+    unfit |= {name for name, p in problem.parameters.items() if id(p) in seen.replaced}
     terms, fallback, unreached = _coverage(problem, calls, unfit, uses(users))
     in_double = probe.logits.dtype == torch.float64
     records = probe.records | read
@@ -157,7 +159,7 @@ def trace(problem: Problem) -> Trace:
         find_fewest=cache(lambda: fewest_samples(problem, probe)),
         layers=layers,
         relus=relus,
-        pools=_pools(problem.model),
+        pools=_pools(problem.modules),
         calls=tuple(site for site in ruled if layers[site.layer].leaves),
         operations={found.name: found.constants for found in inlined},
         rows=rows,
@@ -177,11 +179,11 @@ def trace(problem: Problem) -> Trace:
 _CELL_POOLING = ((3, 1, 1), ((3, 3), (1, 1), (1, 1)))  # kernel, stride, padding
 
 
-def _pools(model: nn.Module) -> dict[str, nn.AvgPool2d]:
+def _pools(modules: dict[str, nn.Module]) -> dict[str, nn.AvgPool2d]:
     """Average poolings as NAS-Bench-201 has them."""
     return {
         name: module
-        for name, module in model.named_modules()
+        for name, module in modules.items()
         if type(module) is nn.AvgPool2d
         and "forward" not in vars(module)  # nothing that the caller put there is replaced
         and (module.kernel_size, module.stride, module.padding) in _CELL_POOLING
@@ -196,10 +198,9 @@ def without_rules(found: Trace) -> Trace:
 
 def require_gradients(problem: Problem) -> None:
     """Lets gradients flow from every chosen parameter, frozen ones included."""
-    parameters = dict(problem.model.named_parameters())
     for name in problem.selection.names:
-        if parameters[name].is_floating_point():
-            parameters[name].requires_grad_(True)
+        if problem.parameters[name].is_floating_point():
+            problem.parameters[name].requires_grad_(True)
 
 
 Terms = dict[str, tuple[tuple[CallSite, str], ...]]
@@ -232,10 +233,9 @@ def _coverage(
     problem: Problem, calls: Terms, unfit: set[str], used: Counter[int]
 ) -> tuple[Terms, tuple[str, ...], tuple[str, ...]]:
     """Splits the chosen parameters into those covered by rules, the fallback's, and unreached."""
-    parameters = dict(problem.model.named_parameters())
     terms, fallback, unreached = {}, [], []
     for name in problem.selection.names:
-        count = used[id(parameters[name])]
+        count = used[id(problem.parameters[name])]
         if count == 0:
             unreached.append(name)
         elif name in unfit or len(calls.get(name, ())) != count:

@@ -32,10 +32,11 @@ class Watch:
 def watched(model: nn.Module) -> Iterator[Watch]:
     """Watches the forward passes of the block. Caches should have been filled by an earlier one."""
     seen = Watch()
-    hooked = any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    modules = list(model.modules())
+    hooked = any(module._forward_hooks or module._forward_pre_hooks for module in modules)
     handles = []
     try:
-        for module in model.modules():
+        for module in modules:
             own = {name: p for name, p in module._parameters.items() if p is not None}
             if own and not isinstance(module, torch.jit.ScriptModule):  # they take no hooks
                 hook = _compare(own, seen.replaced)
