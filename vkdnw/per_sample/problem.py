@@ -47,7 +47,7 @@ class Problem:
     @property
     def names(self) -> dict[int, str]:
         """The names of the model's parameters by their ids."""
-        return {id(parameter): name for name, parameter in self.model.named_parameters()}
+        return {id(parameter): name for name, parameter in self.parameters.items()}
 
     @property
     def device(self) -> torch.device:
