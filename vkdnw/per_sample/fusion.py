@@ -62,7 +62,7 @@ def find_fusions(found: Trace) -> tuple[Fusion, ...]:
         if site not in single or record.edge is None or not _is_conv(found, site):
             continue
         conv = found.layers[site.layer].module
-        gradient = native_gradient(conv, record.input, found.layout) or _strided_gradient(
+        gradient = native_gradient(conv, record.input, found.layout) or strided_gradient(
             conv, record.input, found.layout
         )
         relu = _relu_before(found, record, makers) if gradient is not None else None
@@ -96,7 +96,7 @@ def native_gradient(conv: nn.Module, x: Tensor, layout: torch.memory_format) -> 
     return "pointwise" if shape == (1, 1, 0) and _is_narrow(conv) else None
 
 
-def _strided_gradient(conv: nn.Module, x: Tensor, layout: torch.memory_format) -> Gradient | None:
+def strided_gradient(conv: nn.Module, x: Tensor, layout: torch.memory_format) -> Gradient | None:
     shape = _native_shape(conv, x, layout)
     return "strided" if shape is not None and shape[1] > 1 and _is_narrow(conv) else None
 

@@ -1,0 +1,82 @@
+#include "ops/batch_norm.h"
+
+#include <torch/csrc/stable/library.h>
+
+#include "ops/channels_last.h"
+#include "ops/check.h"
+
+namespace vkdnw {
+namespace {
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+constexpr const char* kOtherwise = "torch.nn.functional.batch_norm";
+
+bool is_table(const Tensor& tensor, ScalarType type, int64_t rows, int64_t channels) {
+  return tensor.dim() == 2 && tensor.is_cpu() && tensor.is_contiguous() &&
+         tensor.scalar_type() == type && tensor.size(0) == rows && tensor.size(1) == channels;
+}
+
+}  // namespace
+
+batch_norm::Size checked_norm_size(const Tensor& x) {
+  require_channels_last("x", x, "[B, C, H, W]", kOtherwise);
+  require(x.size(1) > 0 && x.size(1) % batch_norm::kChannelMultiple == 0, "x has ", x.size(1),
+          " channels; they must be a multiple of ", batch_norm::kChannelMultiple,
+          "; for others, use ", kOtherwise);
+  const batch_norm::Size size{
+      .samples = x.size(0), .pixels = x.size(2) * x.size(3), .channels = x.size(1)};
+  require(size.samples * size.pixels > 1, "x has ", size.samples * size.pixels,
+          " numbers in a channel, and a variance takes at least 2");
+  return size;
+}
+
+batch_norm::Size checked_norm_gradient(const Tensor& grad, const Tensor& x) {
+  const batch_norm::Size size = checked_norm_size(x);
+  require_channels_last("grad", grad, "[B, C, H, W]", "torch.ops.aten.native_batch_norm_backward");
+  for (int64_t dim = 0; dim < 4; ++dim) {
+    require(grad.size(dim) == x.size(dim), "grad has size ", grad.size(dim), " and x ", x.size(dim),
+            " in dimension ", dim, "; it is the gradient of what x becomes");
+  }
+  return size;
+}
+
+const float* checked_by_channel(const char* name, const std::optional<Tensor>& tensor,
+                                int64_t channels) {
+  if (!tensor.has_value()) {
+    return nullptr;
+  }
+  require_float_on_cpu(name, *tensor, 1, "[C]", kOtherwise);
+  require(tensor->size(0) == channels && tensor->is_contiguous(), name, " has ", tensor->size(0),
+          " numbers for ", channels, " channels, or is not contiguous");
+  return static_cast<const float*>(tensor->const_data_ptr());
+}
+
+const double* checked_statistics(const Tensor& statistics, int64_t channels) {
+  require(is_table(statistics, ScalarType::Double, 2, channels),
+          "statistics is not what batch_norm returns for ", channels,
+          " channels; pass its second result unchanged");
+  return static_cast<const double*>(statistics.const_data_ptr());
+}
+
+batch_norm::Coefficients checked_coefficients(const Tensor& coefficients, int64_t channels) {
+  require(is_table(coefficients, ScalarType::Float, 4, channels),
+          "coefficients is not what batch_norm_coefficients returns for ", channels,
+          " channels; pass its result unchanged");
+  const float* row = static_cast<const float*>(coefficients.const_data_ptr());
+  return {.scale = row,
+          .slope = row + channels,
+          .mean = row + 2 * channels,
+          .shift = row + 3 * channels};
+}
+
+STABLE_TORCH_LIBRARY_FRAGMENT(vkdnw, m) {
+  m.def("batch_norm(Tensor x, Tensor? weight, Tensor? bias, float eps) -> (Tensor, Tensor)");
+  m.def(
+      "batch_norm_coefficients(Tensor grad, Tensor x, Tensor statistics, Tensor? weight) -> "
+      "(Tensor, Tensor)");
+  m.def("batch_norm_input_gradient(Tensor grad, Tensor x, Tensor coefficients) -> Tensor");
+}
+
+}  // namespace vkdnw

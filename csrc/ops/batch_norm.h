@@ -1,0 +1,34 @@
+// Arguments of the ops on BatchNorm with the batch's own statistics, checked.
+#pragma once
+
+#include <torch/csrc/stable/tensor.h>
+
+#include <optional>
+
+#include "kernels/batch_norm.h"
+
+namespace vkdnw {
+
+// All throw std::invalid_argument, naming the argument, for sizes, dtypes, devices or layouts that
+// are not as the kernels need them.
+
+// x is [B, C, H, W] float32 channels_last on the CPU with two numbers a channel or more.
+batch_norm::Size checked_norm_size(const torch::stable::Tensor& x);
+
+// grad is the gradient of what x becomes; the size is that of both.
+batch_norm::Size checked_norm_gradient(const torch::stable::Tensor& grad,
+                                       const torch::stable::Tensor& x);
+
+// [C] float32 contiguous, or null where there is none.
+const float* checked_by_channel(const char* name,
+                                const std::optional<torch::stable::Tensor>& tensor,
+                                int64_t channels);
+
+// [2, C] float64 contiguous: means, 1 / deviations.
+const double* checked_statistics(const torch::stable::Tensor& statistics, int64_t channels);
+
+// [4, C] float32 contiguous, as batch_norm_coefficients returns them.
+batch_norm::Coefficients checked_coefficients(const torch::stable::Tensor& coefficients,
+                                              int64_t channels);
+
+}  // namespace vkdnw

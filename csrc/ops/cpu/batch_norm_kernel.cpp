@@ -1,0 +1,139 @@
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+
+#include <array>
+#include <tuple>
+#include <vector>
+
+#include "ops/batch_norm.h"
+
+namespace vkdnw {
+namespace {
+
+using batch_norm::Coefficients;
+using batch_norm::Size;
+using batch_norm::Statistics;
+using torch::headeronly::MemoryFormat;
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+// Numbers below which handing work to another thread costs more than it saves.
+constexpr int64_t kNumbersPerThread = 64 * 1024;
+
+const float* floats(const Tensor& tensor) {
+  return static_cast<const float*>(tensor.const_data_ptr());
+}
+
+Tensor images_like(const Tensor& x) {
+  return torch::stable::empty(x.sizes(), ScalarType::Float, std::nullopt, x.device(), std::nullopt,
+                              MemoryFormat::ChannelsLast);
+}
+
+template <typename Number>
+Number* empty_table(Tensor& table, const Tensor& like, ScalarType type, int64_t rows) {
+  const std::array<int64_t, 2> shape{rows, like.size(1)};
+  table = torch::stable::new_empty(like, shape, type);
+  return static_cast<Number*>(table.mutable_data_ptr());
+}
+
+// work(sample), for each of them.
+template <typename Work>
+void for_each_sample(const Size& size, const Work& work) {
+  torch::stable::parallel_for(0, size.samples, kNumbersPerThread / size.numbers() + 1,
+                              [&](int64_t first, int64_t last) {
+                                for (int64_t sample = first; sample < last; ++sample) {
+                                  work(sample);
+                                }
+                              });
+}
+
+// [2, C]: sums of a, and of a b.
+std::vector<double> sums(const Size& size, const float* a, const float* b) {
+  std::vector<double> by_sample(size.samples * 2 * size.channels);
+  for_each_sample(size, [&](int64_t sample) {
+    batch_norm::sum_products(size, a + sample * size.numbers(), b + sample * size.numbers(),
+                             by_sample.data() + sample * 2 * size.channels);
+  });
+  batch_norm::add_samples(size, by_sample.data());
+  return by_sample;
+}
+
+std::tuple<Tensor, Tensor> batch_norm_forward(const Tensor& x, const std::optional<Tensor>& weight,
+                                              const std::optional<Tensor>& bias, double eps) {
+  const Size size = checked_norm_size(x);
+  const float* weights = checked_by_channel("weight", weight, size.channels);
+  const float* biases = checked_by_channel("bias", bias, size.channels);
+  const std::vector<double> sum = sums(size, floats(x), floats(x));
+  Tensor table;
+  double* by_channel = empty_table<double>(table, x, ScalarType::Double, 2);
+  std::vector<float> factors(3 * size.channels);
+  for (int64_t c = 0; c < size.channels; ++c) {
+    const Statistics found =
+        batch_norm::statistics(sum[c], sum[size.channels + c], size.count(), eps);
+    by_channel[c] = found.mean;
+    by_channel[size.channels + c] = found.inverse_deviation;
+    factors[c] = static_cast<float>((weights ? weights[c] : 1) * found.inverse_deviation);
+    factors[size.channels + c] = static_cast<float>(found.mean);
+    factors[2 * size.channels + c] = biases ? biases[c] : 0;
+  }
+  const Coefficients by{.scale = factors.data(),
+                        .slope = nullptr,
+                        .mean = factors.data() + size.channels,
+                        .shift = factors.data() + 2 * size.channels};
+  Tensor result = images_like(x);
+  float* target = static_cast<float*>(result.mutable_data_ptr());
+  for_each_sample(size, [&](int64_t sample) {
+    const int64_t first = sample * size.numbers();
+    batch_norm::normalise(by, size.pixels, size.channels, floats(x) + first, target + first);
+  });
+  return {result, table};
+}
+
+std::tuple<Tensor, Tensor> batch_norm_coefficients(const Tensor& grad, const Tensor& x,
+                                                   const Tensor& statistics,
+                                                   const std::optional<Tensor>& weight) {
+  const Size size = checked_norm_gradient(grad, x);
+  const int64_t channels = size.channels;
+  const double* by_channel = checked_statistics(statistics, channels);
+  const float* weights = checked_by_channel("weight", weight, channels);
+  const std::vector<double> sum = sums(size, floats(grad), floats(x));
+  Tensor table;
+  float* row = empty_table<float>(table, x, ScalarType::Float, 4);
+  Tensor of_parameters;
+  double* gradients = empty_table<double>(of_parameters, x, ScalarType::Double, 2);
+  for (int64_t c = 0; c < channels; ++c) {
+    const Statistics found{by_channel[c], by_channel[channels + c]};
+    const batch_norm::Gradients all = batch_norm::gradients(found, weights ? weights[c] : 1, sum[c],
+                                                            sum[channels + c], size.count());
+    row[c] = static_cast<float>(all.scale);
+    row[channels + c] = static_cast<float>(all.slope);
+    row[2 * channels + c] = static_cast<float>(found.mean);
+    row[3 * channels + c] = static_cast<float>(all.offset);
+    gradients[c] = all.of_weight;
+    gradients[channels + c] = sum[c];
+  }
+  return {table, of_parameters};
+}
+
+Tensor batch_norm_input_gradient(const Tensor& grad, const Tensor& x, const Tensor& coefficients) {
+  const Size size = checked_norm_gradient(grad, x);
+  const Coefficients by = checked_coefficients(coefficients, size.channels);
+  Tensor result = images_like(x);
+  float* target = static_cast<float*>(result.mutable_data_ptr());
+  for_each_sample(size, [&](int64_t sample) {
+    const int64_t first = sample * size.numbers();
+    batch_norm::input_gradient(by, size.pixels, size.channels, floats(grad) + first,
+                               floats(x) + first, target + first);
+  });
+  return result;
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(vkdnw, CPU, m) {
+  m.impl("batch_norm", TORCH_BOX(&batch_norm_forward));
+  m.impl("batch_norm_coefficients", TORCH_BOX(&batch_norm_coefficients));
+  m.impl("batch_norm_input_gradient", TORCH_BOX(&batch_norm_input_gradient));
+}
+
+}  // namespace vkdnw

@@ -1,0 +1,113 @@
+"""BatchNorm by the batch's own statistics, differentiated with the convolution in front of it."""
+
+# ruff: noqa: A002 - a replaced forward keeps the name of torch's argument, for keyword calls
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from vkdnw.normalisation import (
+    batch_norm,
+    batch_norm_coefficients,
+    batch_norm_input_gradient,
+)
+from vkdnw.proxies.native_layers.convolution import Convolved
+from vkdnw.proxies.native_layers.values import CHANNELS_LAST, made_by, suits
+from vkdnw.proxies.native_layers.weight_gradients import WeightGradients
+
+
+def native_batch_norm(norm: nn.BatchNorm2d, weights: WeightGradients) -> Callable[[Tensor], Tensor]:
+    """A BatchNorm's forward in train mode.
+
+    Running statistics stay what they are: whoever opens the pass puts them back in any case.
+    """
+
+    def forward(input: Tensor) -> Tensor:
+        if not (norm.training and suits(input) and input.numel() > input.shape[1]):
+            return nn.BatchNorm2d.forward(norm, input)
+        call = made_by(input, Convolved)
+        conv = None if call is None else call.layer.conv
+        output: Tensor = _BatchNorm.apply(  # type: ignore[no-untyped-call]
+            input if call is None else call.read,
+            norm.weight,
+            norm.bias,
+            None if conv is None else conv.weight,
+            None if conv is None else conv.bias,
+            input.detach(),
+            norm.eps,
+            call,
+            weights,
+        )
+        return output
+
+    return forward
+
+
+class _BatchNorm(torch.autograd.Function):
+    """BatchNorm of what it has seen; with a call of a convolution, of what that has read."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        read: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        conv_weight: Tensor | None,
+        conv_bias: Tensor | None,
+        seen: Tensor,
+        eps: float,
+        call: Convolved | None,
+        weights: WeightGradients,
+    ) -> Tensor:
+        weight = None if weight is None else weight.contiguous()
+        output, statistics = batch_norm(seen, weight, bias, eps)
+        ctx.seen, ctx.statistics, ctx.weight = seen, statistics, weight
+        ctx.call, ctx.size, ctx.weights = call, read.shape, weights
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        gradient = gradients[0].contiguous(memory_format=CHANNELS_LAST)
+        coefficients, of_parameters = batch_norm_coefficients(
+            gradient, ctx.seen, ctx.statistics, ctx.weight
+        )
+        of_input = None
+        if ctx.needs_input_grad[0]:
+            of_input = _input_gradient(ctx, gradient, coefficients)
+        if not ctx.weights.wanted:
+            return of_input, *(None,) * 8
+        of_conv = _convolution_gradients(ctx, gradient, coefficients)
+        return of_input, *_wanted_parameters(ctx, of_parameters), *of_conv, *(None,) * 4
+
+
+def _input_gradient(ctx: Any, gradient: Tensor, coefficients: Tensor) -> Tensor:
+    call: Convolved | None = ctx.call
+    if call is None:
+        return batch_norm_input_gradient(gradient, ctx.seen, coefficients)
+    return call.layer.input_gradient_through_norm(
+        gradient, ctx.seen, coefficients, ctx.size, call.mask
+    )
+
+
+def _wanted_parameters(ctx: Any, of_parameters: Tensor) -> list[Tensor | None]:
+    """The gradients of weight and bias."""
+    return [
+        of_parameters[row].float() if ctx.needs_input_grad[1 + row] else None for row in range(2)
+    ]
+
+
+def _convolution_gradients(
+    ctx: Any, gradient: Tensor, coefficients: Tensor
+) -> tuple[Tensor | None, Tensor | None]:
+    """Those of the convolution in front."""
+    call: Convolved | None = ctx.call
+    if call is None or not ctx.needs_input_grad[3]:
+        return None, None
+    of_output = batch_norm_input_gradient(gradient, ctx.seen, coefficients)
+    return call.layer.weight_gradients(of_output, call.seen, call.layer.conv.weight)

@@ -1,0 +1,171 @@
+"""Convolutions with a native data gradient, that of a ReLU in front included."""
+
+# ruff: noqa: A002 - a replaced forward keeps the name of torch's argument, for keyword calls
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from vkdnw.convolution import (
+    conv1x1_input_gradient,
+    conv3x3_input_gradient,
+    strided_conv_input_gradient,
+    winograd_weights,
+)
+from vkdnw.normalisation import (
+    norm_conv1x1_input_gradient,
+    norm_conv3x3_input_gradient,
+    norm_strided_conv_input_gradient,
+)
+from vkdnw.per_sample.fusion import Gradient, native_gradient, strided_gradient
+from vkdnw.proxies.native_layers.relu import Rectified
+from vkdnw.proxies.native_layers.values import CHANNELS_LAST, made_by, note, suits
+from vkdnw.proxies.native_layers.weight_gradients import WeightGradients
+
+
+@dataclass(frozen=True)
+class NativeConvolution:
+    """A convolution whose data gradient is native."""
+
+    conv: nn.Conv2d
+    kind: Gradient
+    weight: Tensor  # as the native gradient has it
+    forward: Callable[[Tensor], Tensor]
+
+    @property
+    def padding(self) -> int:
+        """Zeros on each side of the input."""
+        return int(self.conv._reversed_padding_repeated_twice[0])
+
+    def input_gradient(self, gradient: Tensor, size: torch.Size, mask: Tensor | None) -> Tensor:
+        """Gradient of an input of the size ``[B, Ci, H, W]``."""
+        if self.kind == "winograd":
+            return conv3x3_input_gradient(gradient, self.weight, mask)
+        if self.kind == "pointwise":
+            return conv1x1_input_gradient(gradient, self.weight, mask)
+        return strided_conv_input_gradient(
+            gradient, self.weight, mask, size[2:], self.conv.stride[0], self.padding
+        )
+
+    def input_gradient_through_norm(
+        self,
+        gradient: Tensor,
+        output: Tensor,
+        coefficients: Tensor,
+        size: torch.Size,
+        mask: Tensor | None,
+    ) -> Tensor:
+        """The same from the gradient of what a BatchNorm made of the convolution's output."""
+        norm = gradient, output, coefficients
+        if self.kind == "winograd":
+            return norm_conv3x3_input_gradient(*norm, self.weight, mask)
+        if self.kind == "pointwise":
+            return norm_conv1x1_input_gradient(*norm, self.weight, mask)
+        return norm_strided_conv_input_gradient(
+            *norm, self.weight, mask, size[2:], self.conv.stride[0], self.padding
+        )
+
+    def weight_gradients(
+        self, gradient: Tensor, seen: Tensor, weight: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Gradients of weight and bias, by torch."""
+        conv = self.conv
+        sizes = None if conv.bias is None else list(conv.bias.shape)
+        padding = [self.padding, self.padding]
+        _, of_weight, of_bias = torch.ops.aten.convolution_backward(
+            gradient, seen, weight, sizes, conv.stride, padding, [1, 1], False, [0, 0], 1,
+            [False, True, conv.bias is not None],
+        )  # fmt: skip
+        return of_weight, of_bias
+
+
+@dataclass(frozen=True)
+class Convolved:
+    """One call of a native convolution."""
+
+    layer: NativeConvolution
+    read: Tensor  # what the graph says that it read: a ReLU's own input
+    seen: Tensor  # what it did read, detached
+    mask: Tensor | None  # of that ReLU
+
+
+def native_convolution(conv: nn.Conv2d, weights: WeightGradients) -> Callable[[Tensor], Tensor]:
+    """A convolution's forward."""
+    layer: list[NativeConvolution] = []  # made on the first call: weights may be drawn until then
+
+    def forward(input: Tensor) -> Tensor:
+        kind = _kind(conv, input) if suits(input) else None
+        if kind is None:
+            plain: Tensor = conv._conv_forward(input, conv.weight, conv.bias)
+            return plain
+        if not layer:
+            layer.append(
+                NativeConvolution(conv, kind, _native_weight(conv, kind), _forward(conv, kind))
+            )
+        relu = made_by(input, Rectified)
+        read, mask = (input, None) if relu is None else (relu.input, relu.mask)
+        call = Convolved(layer[0], read, input.detach(), mask)
+        output: Tensor = _Convolution.apply(  # type: ignore[no-untyped-call]
+            read, conv.weight, conv.bias, call, weights
+        )
+        note(output, read, call)
+        return output
+
+    return forward
+
+
+def _kind(conv: nn.Conv2d, input: Tensor) -> Gradient | None:
+    return native_gradient(conv, input, CHANNELS_LAST) or strided_gradient(
+        conv, input, CHANNELS_LAST
+    )
+
+
+def _native_weight(conv: nn.Conv2d, kind: Gradient) -> Tensor:
+    weight = conv.weight.detach()
+    if kind == "winograd":
+        return winograd_weights(weight)
+    return weight if kind == "pointwise" else weight.permute(2, 3, 0, 1).contiguous()
+
+
+def _forward(conv: nn.Conv2d, kind: Gradient) -> Callable[[Tensor], Tensor]:
+    """A 3x3 convolution is the data gradient of the one with its weights turned round."""
+    weight, bias = conv.weight.detach(), conv.bias
+    if kind != "winograd" or bias is not None:
+        return lambda seen: conv._conv_forward(seen, weight, bias)
+    transformed = winograd_weights(weight.flip(2, 3).transpose(0, 1))
+    return lambda seen: conv3x3_input_gradient(seen, transformed)
+
+
+class _Convolution(torch.autograd.Function):
+    """Convolution of what it has seen; a mask differentiates the ReLU in front with it."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        read: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        call: Convolved,
+        weights: WeightGradients,
+    ) -> Tensor:
+        ctx.layer, ctx.mask, ctx.size, ctx.weights = call.layer, call.mask, read.shape, weights
+        if ctx.needs_input_grad[1]:
+            ctx.save_for_backward(call.seen, weight)
+        return call.layer.forward(call.seen)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        gradient = gradients[0].contiguous(memory_format=CHANNELS_LAST)
+        of_input = of_weight = of_bias = None
+        if ctx.needs_input_grad[0]:
+            of_input = ctx.layer.input_gradient(gradient, ctx.size, ctx.mask)
+        if ctx.weights.wanted and ctx.needs_input_grad[1]:
+            of_weight, of_bias = ctx.layer.weight_gradients(gradient, *ctx.saved_tensors)
+        return of_input, of_weight, of_bias, None, None

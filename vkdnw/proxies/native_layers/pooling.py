@@ -1,0 +1,61 @@
+"""The 3x3 average pooling of NAS-Bench-201."""
+
+# ruff: noqa: A002 - a replaced forward keeps the name of torch's argument, for keyword calls
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from vkdnw.per_sample.fusion import pools_natively
+from vkdnw.pooling import avg_pool3x3_input_gradient
+from vkdnw.proxies.native_layers.values import CHANNELS_LAST
+
+
+def is_cell_pooling(pool: nn.AvgPool2d) -> bool:
+    """Whether this is the 3x3 average pooling of NAS-Bench-201."""
+    sizes = [
+        (value, value) if isinstance(value, int) else tuple(value)
+        for value in (pool.kernel_size, pool.stride, pool.padding)
+    ]
+    return sizes == [(3, 3), (1, 1), (1, 1)] and not (
+        pool.count_include_pad or pool.ceil_mode or pool.divisor_override
+    )
+
+
+def native_pooling(input: Tensor) -> Tensor:
+    """The forward of that pooling."""
+    if pools_natively(input):
+        pooled: Tensor = _AveragePooling.apply(input)  # type: ignore[no-untyped-call]
+        return pooled
+    return F.avg_pool2d(input, 3, 1, 1, count_include_pad=False)
+
+
+class _AveragePooling(torch.autograd.Function):
+    """3x3 average pooling of stride 1 that leaves the padding out of the count.
+
+    Pooling divides the sums of neighbours by their counts, and its gradient sums what is divided by
+    counts: with counts multiplied in front and divided behind, one is the other.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor) -> Tensor:
+        counts = _neighbours(*input.shape[2:])
+        return avg_pool3x3_input_gradient(input * counts).div_(counts)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return avg_pool3x3_input_gradient(gradients[0].contiguous(memory_format=CHANNELS_LAST))
+
+
+@lru_cache(maxsize=16)
+def _neighbours(height: int, width: int) -> Tensor:
+    """``[H, W]``: how many pixels lie in the 3x3 window of each, itself included."""
+    ones = torch.ones(1, 1, height, width)
+    return F.avg_pool2d(ones, 3, 1, 1, divisor_override=1)[0, 0]

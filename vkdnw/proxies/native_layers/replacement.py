@@ -1,0 +1,56 @@
+"""Replaces the forwards of a model's layers for the length of a block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+from vkdnw.proxies.native_layers.batch_norm import native_batch_norm
+from vkdnw.proxies.native_layers.convolution import native_convolution
+from vkdnw.proxies.native_layers.pooling import is_cell_pooling, native_pooling
+from vkdnw.proxies.native_layers.relu import native_relu
+from vkdnw.proxies.native_layers.weight_gradients import WeightGradients
+
+
+@contextmanager
+def native_layers(
+    model: nn.Module, weights: WeightGradients, on_relu: Callable[[Tensor], None]
+) -> Iterator[None]:
+    """Replaces the forward of every layer that has a native gradient.
+
+    ``on_relu`` is told the output of every ReLU that is replaced.
+    """
+    replaced: list[nn.Module] = []
+    try:
+        for module in model.modules():
+            forward = _replacement(module, weights, on_relu)
+            if forward is not None:
+                module.__dict__["forward"] = forward
+                replaced.append(module)
+        yield
+    finally:
+        for module in replaced:
+            module.__dict__.pop("forward", None)
+
+
+def _replacement(
+    module: nn.Module, weights: WeightGradients, on_relu: Callable[[Tensor], None]
+) -> Callable[[Tensor], Tensor] | None:
+    if "forward" in vars(module):  # nothing that the caller put there is replaced
+        return None
+    if type(module) is nn.ReLU and not module.inplace:
+        return native_relu(on_relu)
+    if type(module) is nn.AvgPool2d and is_cell_pooling(module):
+        return native_pooling
+    if type(module) is nn.Conv2d and "weight" in module._parameters:
+        return native_convolution(module, weights)
+    if type(module) is nn.BatchNorm2d and _has_plain_parameters(module):
+        return native_batch_norm(module, weights)
+    return None
+
+
+def _has_plain_parameters(module: nn.Module) -> bool:
+    """Whether weight and bias are parameters or None, and not computed on each call."""
+    return {"weight", "bias"} <= module._parameters.keys()
