@@ -100,6 +100,28 @@ def winograd_weights(weight: Tensor) -> Tensor:
     return transformed
 
 
+def winograd_forward_weights(weight: Tensor) -> Tensor:
+    """The weights that make a 3x3 convolution of :func:`conv3x3_input_gradient`.
+
+    The convolution with kernels `w` is the gradient of the one with the kernels turned round and
+    the channels exchanged: with these weights the op computes it, rounding as it does elsewhere.
+
+    Args:
+        weight: [Co, Ci, 3, 3] float32 on the CPU, any strides; Co and Ci multiples of 16.
+
+    Returns:
+        [36, Co, Ci] float32, in an order of the library's own: the ``transformed`` of an input of
+        Ci channels.
+
+    Raises:
+        ValueError: another size, dtype or device.
+        NativeLibraryError: the compiled library is missing or does not fit this machine.
+    """
+    load()
+    transformed: Tensor = torch.ops.vkdnw.winograd_forward_weights(weight)
+    return transformed
+
+
 def conv3x3_input_gradient(grad: Tensor, transformed: Tensor, mask: Tensor | None = None) -> Tensor:
     """Gradient with respect to the input of a 3x3 convolution, and of the ReLU in front of it.
 
@@ -215,6 +237,10 @@ def _fake_weights(weight: Tensor) -> Tensor:
     return weight.new_empty((_POSITIONS, weight.shape[1], weight.shape[0]))
 
 
+def _fake_forward_weights(weight: Tensor) -> Tensor:
+    return weight.new_empty((_POSITIONS, weight.shape[0], weight.shape[1]))
+
+
 def _fake_3x3_gradient(grad: Tensor, transformed: Tensor, mask: Tensor | None) -> Tensor:
     return _fake_gradient(grad, channels=transformed.shape[1])
 
@@ -255,6 +281,7 @@ load = fake_kernels.loader(
         "vkdnw::rectify": _fake_rectify,
         "vkdnw::relu_mask": _fake_mask,
         "vkdnw::winograd_weights": _fake_weights,
+        "vkdnw::winograd_forward_weights": _fake_forward_weights,
         "vkdnw::conv3x3_input_gradient": _fake_3x3_gradient,
         "vkdnw::conv1x1_input_gradient": _fake_1x1_gradient,
         "vkdnw::strided_conv_input_gradient": _fake_strided_gradient,

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vkdnw import convolution, fake_kernels
+from vkdnw import fake_kernels
 
 
 def batch_norm(

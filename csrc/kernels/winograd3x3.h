@@ -58,22 +58,56 @@ struct InputGradient {
   }
 };
 
-// From the weights of the forward convolution, [grad_channels, channels, 3, 3] contiguous, to
-// those of InputGradient. The gradient is a correlation with the kernel turned by 180 degrees.
-inline void transform_gradient_weights(const float* weight, int64_t grad_channels, int64_t channels,
-                                       float* transformed) {
-  for (int64_t out = 0; out < grad_channels; ++out) {
-    for (int64_t in = 0; in < channels; in += kChannelBlock, weight += 9 * kChannelBlock) {
-      WideChannels turned[3][3];
+// 3x3 kernels in memory, one for each pair of a channel that is summed over and one of the result.
+struct Kernels {
+  const float* data;
+  int64_t depth;  // channels that are summed over
+  int64_t depth_stride;
+  int64_t channels;  // of the result
+  int64_t channel_stride;
+};
+
+// From kernels to the weights of a Source, [kPositions, channels / b, depth, b]. A forward
+// convolution is a correlation with its kernels, its gradient one with the kernels turned by 180
+// degrees.
+template <bool kTurned>
+void transform_kernels(const Kernels& kernels, float* transformed) {
+  for (int64_t d = 0; d < kernels.depth; ++d) {
+    for (int64_t c = 0; c < kernels.channels; c += kChannelBlock) {
+      const float* first = kernels.data + d * kernels.depth_stride + c * kernels.channel_stride;
+      WideChannels kernel[3][3];
       for (int64_t lane = 0; lane < kChannelBlock; ++lane) {
         for (int64_t i = 0; i < 9; ++i) {
-          turned[i / 3][i % 3][lane] = weight[9 * lane + 8 - i];
+          kernel[i / 3][i % 3][lane] = first[lane * kernels.channel_stride + (kTurned ? 8 - i : i)];
         }
       }
-      transform_weights(turned, transformed + in * grad_channels + out * kChannelBlock,
-                        grad_channels * channels);
+      transform_weights(kernel, transformed + c * kernels.depth + d * kChannelBlock,
+                        kernels.depth * kernels.channels);
     }
   }
+}
+
+// From the weights of the forward convolution, [grad_channels, channels, 3, 3] contiguous, to
+// those of its gradient.
+inline void transform_gradient_weights(const float* weight, int64_t grad_channels, int64_t channels,
+                                       float* transformed) {
+  transform_kernels<true>({.data = weight,
+                           .depth = grad_channels,
+                           .depth_stride = 9 * channels,
+                           .channels = channels,
+                           .channel_stride = 9},
+                          transformed);
+}
+
+// The same to those of the convolution itself, as the sum over its input's channels that it is.
+inline void transform_forward_weights(const float* weight, int64_t out_channels, int64_t channels,
+                                      float* transformed) {
+  transform_kernels<false>({.data = weight,
+                            .depth = channels,
+                            .depth_stride = 9,
+                            .channels = out_channels,
+                            .channel_stride = 9 * channels},
+                           transformed);
 }
 
 // Tiles that are taken through the three steps together: enough to use each weight that is fetched

@@ -7,19 +7,21 @@
 
 namespace vkdnw {
 
-avg_pool::InputGradient checked_pool_gradient(const torch::stable::Tensor& grad) {
-  require_channels_last("grad", grad, "[N, C, H, W]", "torch.ops.aten.avg_pool2d_backward");
-  return {.samples = grad.size(0),
-          .height = grad.size(2),
-          .width = grad.size(3),
-          .channels = grad.size(1),
-          .grad = static_cast<const float*>(grad.const_data_ptr()),
+avg_pool::InputGradient checked_pooling(const char* name, const torch::stable::Tensor& images,
+                                        const char* otherwise) {
+  require_channels_last(name, images, "[N, C, H, W]", otherwise);
+  return {.samples = images.size(0),
+          .height = images.size(2),
+          .width = images.size(3),
+          .channels = images.size(1),
+          .grad = static_cast<const float*>(images.const_data_ptr()),
           .result = nullptr,
           .add = false};
 }
 
 STABLE_TORCH_LIBRARY_FRAGMENT(vkdnw, m) {
   m.def("avg_pool3x3_input_gradient(Tensor grad) -> Tensor");
+  m.def("avg_pool3x3(Tensor x) -> Tensor");
 }
 
 }  // namespace vkdnw

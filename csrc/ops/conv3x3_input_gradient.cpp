@@ -50,6 +50,7 @@ winograd::InputGradient checked_input_gradient(const Tensor& grad, const Tensor&
 
 STABLE_TORCH_LIBRARY_FRAGMENT(vkdnw, m) {
   m.def("winograd_weights(Tensor weight) -> Tensor");
+  m.def("winograd_forward_weights(Tensor weight) -> Tensor");
   m.def("conv3x3_input_gradient(Tensor grad, Tensor transformed, Tensor? mask) -> Tensor");
 }
 

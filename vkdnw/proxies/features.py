@@ -19,12 +19,18 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.utils._python_dispatch import _disable_current_modes
 
+from vkdnw.covariance import channel_covariance
 from vkdnw.proxies.blocks import blocks
 from vkdnw.proxies.eigenvalues import eigenvalues
 from vkdnw.proxies.native_layers import cut
 
 ROWS = 4096
 """Pixels of a feature that are converted to float64 at a time: they fit a core's cache."""
+
+NATIVE_CHANNELS = 256
+"""Up to which covariances are the library's own; products of wider ones are BLAS's to compute."""
+
+NATIVE = ("cpu", torch.float32)
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,8 @@ def covariance_eigenvalues(rows: Tensor) -> Tensor:
     Where there are fewer pixels than channels, they are those of the smaller Gram matrix.
     """
     count, channels = rows.shape
+    if channels <= min(count, NATIVE_CHANNELS) and (rows.device.type, rows.dtype) == NATIVE:
+        return eigenvalues(channel_covariance(rows.contiguous()))
     mean = rows.mean(0).double()  # its rounding enters the covariance by its square
     if count < channels:
         centred = rows.double() - mean

@@ -13,11 +13,10 @@ using torch::stable::Tensor;
 // Numbers below which handing work to another thread costs more than it saves.
 constexpr int64_t kNumbersPerThread = 64 * 1024;
 
-Tensor avg_pool3x3_input_gradient(const Tensor& grad) {
-  avg_pool::InputGradient problem = checked_pool_gradient(grad);
-  Tensor result = torch::stable::empty(grad.sizes(), ScalarType::Float, std::nullopt, grad.device(),
-                                       std::nullopt, MemoryFormat::ChannelsLast);
-  if (grad.numel() == 0) {
+Tensor compute(avg_pool::InputGradient problem, const Tensor& images) {
+  Tensor result = torch::stable::empty(images.sizes(), ScalarType::Float, std::nullopt,
+                                       images.device(), std::nullopt, MemoryFormat::ChannelsLast);
+  if (images.numel() == 0) {
     return result;
   }
   problem.result = static_cast<float*>(result.mutable_data_ptr());
@@ -28,10 +27,21 @@ Tensor avg_pool3x3_input_gradient(const Tensor& grad) {
   return result;
 }
 
+Tensor avg_pool3x3_input_gradient(const Tensor& grad) {
+  return compute(checked_pooling("grad", grad, "torch.ops.aten.avg_pool2d_backward"), grad);
+}
+
+Tensor avg_pool3x3(const Tensor& x) {
+  avg_pool::InputGradient problem = checked_pooling("x", x, "torch.nn.functional.avg_pool2d");
+  problem.mean = true;
+  return compute(problem, x);
+}
+
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(vkdnw, CPU, m) {
   m.impl("avg_pool3x3_input_gradient", TORCH_BOX(&avg_pool3x3_input_gradient));
+  m.impl("avg_pool3x3", TORCH_BOX(&avg_pool3x3));
 }
 
 }  // namespace vkdnw

@@ -15,17 +15,25 @@ using torch::stable::Tensor;
 // Multiply-adds below which handing work to another thread costs more than it saves.
 constexpr int64_t kWorkPerThread = 1024 * 1024;
 
-Tensor winograd_weights(const Tensor& weight) {
+// By the transform of one direction; `channels` and `depth` are dimensions of the weight.
+template <typename Transform>
+Tensor transformed_weights(const Tensor& weight, const Transform& transform, int channels,
+                           int depth) {
   check_winograd_weights(weight);
   const Tensor plain = torch::stable::contiguous(weight);
-  const int64_t grad_channels = plain.size(0);
-  const int64_t channels = plain.size(1);
-  const std::array<int64_t, 3> shape{winograd::kPositions, channels, grad_channels};
+  const std::array<int64_t, 3> shape{winograd::kPositions, plain.size(channels), plain.size(depth)};
   Tensor transformed = torch::stable::new_empty(plain, shape);
-  winograd::transform_gradient_weights(static_cast<const float*>(plain.const_data_ptr()),
-                                       grad_channels, channels,
-                                       static_cast<float*>(transformed.mutable_data_ptr()));
+  transform(static_cast<const float*>(plain.const_data_ptr()), plain.size(0), plain.size(1),
+            static_cast<float*>(transformed.mutable_data_ptr()));
   return transformed;
+}
+
+Tensor winograd_weights(const Tensor& weight) {
+  return transformed_weights(weight, winograd::transform_gradient_weights, 1, 0);
+}
+
+Tensor winograd_forward_weights(const Tensor& weight) {
+  return transformed_weights(weight, winograd::transform_forward_weights, 0, 1);
 }
 
 Tensor conv3x3_input_gradient(const Tensor& grad, const Tensor& transformed,
@@ -48,6 +56,7 @@ Tensor conv3x3_input_gradient(const Tensor& grad, const Tensor& transformed,
 
 STABLE_TORCH_LIBRARY_IMPL(vkdnw, CPU, m) {
   m.impl("winograd_weights", TORCH_BOX(&winograd_weights));
+  m.impl("winograd_forward_weights", TORCH_BOX(&winograd_forward_weights));
   m.impl("conv3x3_input_gradient", TORCH_BOX(&conv3x3_input_gradient));
 }
 

@@ -16,6 +16,7 @@ from vkdnw.convolution import (
     conv1x1_input_gradient,
     conv3x3_input_gradient,
     strided_conv_input_gradient,
+    winograd_forward_weights,
     winograd_weights,
 )
 from vkdnw.normalisation import (
@@ -134,11 +135,10 @@ def _native_weight(conv: nn.Conv2d, kind: Gradient) -> Tensor:
 
 
 def _forward(conv: nn.Conv2d, kind: Gradient) -> Callable[[Tensor], Tensor]:
-    """A 3x3 convolution is the data gradient of the one with its weights turned round."""
     weight, bias = conv.weight.detach(), conv.bias
     if kind != "winograd" or bias is not None:
         return lambda seen: conv._conv_forward(seen, weight, bias)
-    transformed = winograd_weights(weight.flip(2, 3).transpose(0, 1))
+    transformed = winograd_forward_weights(weight)
     return lambda seen: conv3x3_input_gradient(seen, transformed)
 
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from vkdnw.per_sample.fusion import pools_natively
-from vkdnw.pooling import avg_pool3x3_input_gradient
+from vkdnw.pooling import avg_pool3x3, avg_pool3x3_input_gradient
 from vkdnw.proxies.native_layers.values import CHANNELS_LAST
 
 
@@ -37,25 +36,13 @@ def native_pooling(input: Tensor) -> Tensor:
 
 
 class _AveragePooling(torch.autograd.Function):
-    """3x3 average pooling of stride 1 that leaves the padding out of the count.
-
-    Pooling divides the sums of neighbours by their counts, and its gradient sums what is divided by
-    counts: with counts multiplied in front and divided behind, one is the other.
-    """
+    """3x3 average pooling of stride 1 that leaves the padding out of the count."""
 
     @staticmethod
     def forward(ctx: Any, input: Tensor) -> Tensor:
-        counts = _neighbours(*input.shape[2:])
-        return avg_pool3x3_input_gradient(input * counts).div_(counts)
+        return avg_pool3x3(input)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         return avg_pool3x3_input_gradient(gradients[0].contiguous(memory_format=CHANNELS_LAST))
-
-
-@lru_cache(maxsize=16)
-def _neighbours(height: int, width: int) -> Tensor:
-    """``[H, W]``: how many pixels lie in the 3x3 window of each, itself included."""
-    ones = torch.ones(1, 1, height, width)
-    return F.avg_pool2d(ones, 3, 1, 1, divisor_override=1)[0, 0]
