@@ -7,9 +7,10 @@
 //                                                          slope = -s sum(grad (x - m)) / (v + eps)
 //                                                          / n
 //
-// Sums are float64, taken sample by sample and then added up in order, so that they depend neither
-// on the number of threads nor on how samples are grouped. What is applied to every number is
-// float32; the mean is taken off first, so that a large one costs no digits.
+// Sums are taken in float32 over a few pixels and in float64 from there on, sample by sample, and
+// then added up in order, so that they depend neither on the number of threads nor on how samples
+// are grouped. What is applied to every number is float32. An origin near the mean is taken off
+// first wherever numbers are multiplied, so that a large mean costs no digits.
 #pragma once
 
 #include <algorithm>
@@ -48,37 +49,41 @@ struct Coefficients {
   const float* shift;
 };
 
-// sums[0][c] = sum of a, sums[1][c] = sum of a b, over the pixels of one sample.
-inline void sum_products(const Size& size, const float* a, const float* b, double* sums) {
-  constexpr int64_t kGroup = kLaneCount<double>;
-  constexpr int64_t kGroups = kChannelMultiple / kGroup;
-  constexpr int64_t kPhases = 2;  // pixels whose sums do not wait for each other
+// Pixels whose sums are taken in float32, and converted once: conversions cost more than sums.
+inline constexpr int64_t kRun = 16;
+
+// sums[0][c] = sum of a, sums[1][c] = sum of a (x - origin), over the pixels of one sample. With
+// `squares`, a is x - origin itself.
+template <bool kSquares>
+void sum_products(const Size& size, const float* a, const float* x, const float* origin,
+                  double* sums) {
+  constexpr int64_t kHalf = kLaneCount<double>;
+  const int64_t step = size.channels;
   for (int64_t c = 0; c < size.channels; c += kChannelMultiple) {
-    Lanes<double> sum[kPhases][kGroups] = {};
-    Lanes<double> product[kPhases][kGroups] = {};
-    const auto add = [&](int64_t pixel, int64_t phase) {
-#pragma GCC unroll 2
-      for (int64_t group = 0; group < kGroups; ++group) {
-        const int64_t place = pixel * size.channels + c + group * kGroup;
-        const Lanes<double> first = load_converted<double, kLaneBytes>(a + place);
-        sum[phase][group] += first;
-        product[phase][group] += first * load_converted<double, kLaneBytes>(b + place);
+    const Lanes<float> from = load_lanes(origin + c);
+    Lanes<double> sum[2] = {};
+    Lanes<double> product[2] = {};
+    for (int64_t first = 0; first < size.pixels; first += kRun) {
+      Lanes<float> run_sum = {};
+      Lanes<float> run_product = {};
+      const int64_t last = std::min(first + kRun, size.pixels) * step + c;
+      for (int64_t i = first * step + c; i < last; i += step) {
+        const Lanes<float> centred = load_lanes(x + i) - from;
+        const Lanes<float> factor = kSquares ? centred : load_lanes(a + i);
+        run_sum += factor;
+        run_product += factor * centred;
       }
-    };
-    int64_t pixel = 0;
-    for (; pixel + kPhases <= size.pixels; pixel += kPhases) {
-#pragma GCC unroll 2
-      for (int64_t phase = 0; phase < kPhases; ++phase) {
-        add(pixel + phase, phase);
+      float run[2 * kChannelMultiple];
+      store_lanes(run, run_sum);
+      store_lanes(run + kChannelMultiple, run_product);
+      for (int64_t half = 0; half < 2; ++half) {
+        sum[half] += load_converted<double, kLaneBytes>(run + half * kHalf);
+        product[half] += load_converted<double, kLaneBytes>(run + kChannelMultiple + half * kHalf);
       }
     }
-    if (pixel < size.pixels) {
-      add(pixel, 0);
-    }
-    for (int64_t group = 0; group < kGroups; ++group) {
-      const int64_t place = c + group * kGroup;
-      store_lanes(sums + place, sum[0][group] + sum[1][group]);
-      store_lanes(sums + size.channels + place, product[0][group] + product[1][group]);
+    for (int64_t half = 0; half < 2; ++half) {
+      store_lanes(sums + c + half * kHalf, sum[half]);
+      store_lanes(sums + size.channels + c + half * kHalf, product[half]);
     }
   }
 }
@@ -93,12 +98,12 @@ inline void add_samples(const Size& size, double* sums) {
   }
 }
 
-// From the sums of x and x x.
-inline Statistics statistics(double sum, double squares, double count, double eps) {
-  const double mean = sum / count;
-  const double variance = squares / count - mean * mean;
+// From the sums of x - origin and its square.
+inline Statistics statistics(double origin, double sum, double squares, double count, double eps) {
+  const double centred = sum / count;
+  const double variance = squares / count - centred * centred;
   // Rounding makes it negative; a NaN must stay one.
-  return {mean, 1 / std::sqrt((variance < 0 ? 0 : variance) + eps)};
+  return {origin + centred, 1 / std::sqrt((variance < 0 ? 0 : variance) + eps)};
 }
 
 // Of one channel: the coefficients of the gradient of x, and the gradient of the weight.
@@ -109,11 +114,11 @@ struct Gradients {
   double of_weight;
 };
 
-// From the sums of grad and grad x.
+// From the sums of grad and grad (x - mean).
 inline Gradients gradients(const Statistics& of_x, double weight, double sum, double product,
                            double count) {
   const double scale = weight * of_x.inverse_deviation;
-  const double of_weight = (product - of_x.mean * sum) * of_x.inverse_deviation;
+  const double of_weight = product * of_x.inverse_deviation;
   return {scale, -scale * of_x.inverse_deviation * of_weight / count, -scale * sum / count,
           of_weight};
 }

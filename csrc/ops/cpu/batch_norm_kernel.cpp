@@ -47,12 +47,14 @@ void for_each_sample(const Size& size, const Work& work) {
                               });
 }
 
-// [2, C]: sums of a, and of a b.
-std::vector<double> sums(const Size& size, const float* a, const float* b) {
+// [2, C]: sums of a and of a (x - origin), or of x - origin and its squares.
+template <bool kSquares>
+std::vector<double> sums(const Size& size, const float* a, const float* x, const float* origin) {
   std::vector<double> by_sample(size.samples * 2 * size.channels);
   for_each_sample(size, [&](int64_t sample) {
-    batch_norm::sum_products(size, a + sample * size.numbers(), b + sample * size.numbers(),
-                             by_sample.data() + sample * 2 * size.channels);
+    const int64_t first = sample * size.numbers();
+    batch_norm::sum_products<kSquares>(size, a + first, x + first, origin,
+                                       by_sample.data() + sample * 2 * size.channels);
   });
   batch_norm::add_samples(size, by_sample.data());
   return by_sample;
@@ -63,13 +65,14 @@ std::tuple<Tensor, Tensor> batch_norm_forward(const Tensor& x, const std::option
   const Size size = checked_norm_size(x);
   const float* weights = checked_by_channel("weight", weight, size.channels);
   const float* biases = checked_by_channel("bias", bias, size.channels);
-  const std::vector<double> sum = sums(size, floats(x), floats(x));
+  const float* origin = floats(x);  // its first pixel
+  const std::vector<double> sum = sums<true>(size, floats(x), floats(x), origin);
   Tensor table;
   double* by_channel = empty_table<double>(table, x, ScalarType::Double, 2);
   std::vector<float> factors(3 * size.channels);
   for (int64_t c = 0; c < size.channels; ++c) {
     const Statistics found =
-        batch_norm::statistics(sum[c], sum[size.channels + c], size.count(), eps);
+        batch_norm::statistics(origin[c], sum[c], sum[size.channels + c], size.count(), eps);
     by_channel[c] = found.mean;
     by_channel[size.channels + c] = found.inverse_deviation;
     factors[c] = static_cast<float>((weights ? weights[c] : 1) * found.inverse_deviation);
@@ -96,7 +99,8 @@ std::tuple<Tensor, Tensor> batch_norm_coefficients(const Tensor& grad, const Ten
   const int64_t channels = size.channels;
   const double* by_channel = checked_statistics(statistics, channels);
   const float* weights = checked_by_channel("weight", weight, channels);
-  const std::vector<double> sum = sums(size, floats(grad), floats(x));
+  const std::vector<float> means(by_channel, by_channel + channels);
+  const std::vector<double> sum = sums<false>(size, floats(grad), floats(x), means.data());
   Tensor table;
   float* row = empty_table<float>(table, x, ScalarType::Float, 4);
   Tensor of_parameters;
