@@ -63,7 +63,7 @@ def rectify(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def relu_mask(relu: Tensor) -> Tensor:
-    """The mask of :func:`rectify` alone, from what a ReLU returned.
+    """The mask of :func:`rectify` alone, from what a ReLU returned or, alike, from what it read.
 
     Args:
         relu: [M, C, H, W] float32 channels_last.
@@ -101,17 +101,13 @@ def winograd_weights(weight: Tensor) -> Tensor:
 
 
 def winograd_forward_weights(weight: Tensor) -> Tensor:
-    """The weights that make a 3x3 convolution of :func:`conv3x3_input_gradient`.
-
-    The convolution with kernels `w` is the gradient of the one with the kernels turned round and
-    the channels exchanged: with these weights the op computes it, rounding as it does elsewhere.
+    """The weights of a 3x3 convolution as :func:`conv3x3` needs them.
 
     Args:
         weight: [Co, Ci, 3, 3] float32 on the CPU, any strides; Co and Ci multiples of 16.
 
     Returns:
-        [36, Co, Ci] float32, in an order of the library's own: the ``transformed`` of an input of
-        Ci channels.
+        [36, Co, Ci] float32, in an order of the library's own.
 
     Raises:
         ValueError: another size, dtype or device.
@@ -120,6 +116,29 @@ def winograd_forward_weights(weight: Tensor) -> Tensor:
     load()
     transformed: Tensor = torch.ops.vkdnw.winograd_forward_weights(weight)
     return transformed
+
+
+def conv3x3(x: Tensor, transformed: Tensor, rectify: bool = False) -> Tensor:
+    """A 3x3 convolution of stride 1, padding 1 (zeros), dilation 1, one group and no bias.
+
+    Rounds as :func:`conv3x3_input_gradient` does: a ReLU behind it may see another sign where the
+    direct algorithm is within a few roundings of zero.
+
+    Args:
+        x: [N, Ci, H, W] float32 channels_last.
+        transformed: :func:`winograd_forward_weights` of the weight.
+        rectify: whether the convolution is of torch.relu(x), which is not written down.
+
+    Returns:
+        [N, Co, H, W] float32 channels_last.
+
+    Raises:
+        ValueError: sizes, dtypes, devices or layouts that are not as above.
+        NativeLibraryError: the compiled library is missing or does not fit this machine.
+    """
+    load()
+    result: Tensor = torch.ops.vkdnw.conv3x3(x, transformed, rectify)
+    return result
 
 
 def conv3x3_input_gradient(grad: Tensor, transformed: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -233,6 +252,10 @@ def _fake_mask(relu: Tensor) -> Tensor:
     return relu.new_empty((samples, height, width, padded // 8), dtype=torch.uint8)
 
 
+def _fake_conv3x3(x: Tensor, transformed: Tensor, rectify: bool) -> Tensor:
+    return _fake_gradient(x, channels=transformed.shape[1])
+
+
 def _fake_weights(weight: Tensor) -> Tensor:
     return weight.new_empty((_POSITIONS, weight.shape[1], weight.shape[0]))
 
@@ -280,6 +303,7 @@ load = fake_kernels.loader(
     {
         "vkdnw::rectify": _fake_rectify,
         "vkdnw::relu_mask": _fake_mask,
+        "vkdnw::conv3x3": _fake_conv3x3,
         "vkdnw::winograd_weights": _fake_weights,
         "vkdnw::winograd_forward_weights": _fake_forward_weights,
         "vkdnw::conv3x3_input_gradient": _fake_3x3_gradient,

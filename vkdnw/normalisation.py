@@ -1,10 +1,11 @@
 """BatchNorm with the batch's own statistics on the CPU, its data gradient, and that of the
 convolution in front of it.
 
-The forward keeps two numbers a channel, and the backward takes two steps: sums over the gradient,
-and what they make of each number. The second is applied on the way into a convolution's gradient::
+Like the forward, the backward takes two steps: sums over all pixels, and
+what they make of each. The backward's second is applied on the way into a convolution's gradient::
 
-    y, statistics = batch_norm(conv(x), weight, bias, eps)
+    statistics = batch_norm_statistics(conv_x, eps)
+    y = batch_norm(conv_x, statistics, weight, bias)
     coefficients, of_parameters = batch_norm_coefficients(grad_y, conv_x, statistics, weight)
     grad_x = norm_conv3x3_input_gradient(grad_y, conv_x, coefficients, transformed, mask)
 
@@ -25,29 +26,54 @@ from torch import Tensor
 from vkdnw import fake_kernels
 
 
-def batch_norm(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
-) -> tuple[Tensor, Tensor]:
-    """``weight * (x - mean) / sqrt(variance + eps) + bias``, by channel; variances divide by n.
+def batch_norm_statistics(x: Tensor, eps: float) -> Tensor:
+    """Mean and 1 / sqrt(variance + eps) of each channel; variances divide by n.
 
     Args:
         x: [B, C, H, W] float32 channels_last, C a multiple of 16, with at least two numbers in a
             channel.
-        weight: [C] float32 contiguous; None for ones.
-        bias: [C] float32 contiguous; None for zeros.
         eps: added to the variance.
 
     Returns:
-        The result, [B, C, H, W] float32 channels_last, and the statistics, [2, C] float64: means,
-        and 1 / sqrt(variance + eps).
+        [2, C] float64.
 
     Raises:
         ValueError: sizes, dtypes, devices or layouts that are not as above.
         NativeLibraryError: the compiled library is missing or does not fit this machine.
     """
     load()
-    result, statistics = torch.ops.vkdnw.batch_norm(x, weight, bias, eps)
-    return result, statistics
+    statistics: Tensor = torch.ops.vkdnw.batch_norm_statistics(x, eps)
+    return statistics
+
+
+def batch_norm(
+    x: Tensor,
+    statistics: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    base: Tensor | None = None,
+) -> Tensor:
+    """``weight * (x - mean) / sqrt(variance + eps) + bias``, by channel, added to a base if given.
+
+    The sum rounds as if the normalised map had been written down first, or once less.
+
+    Args:
+        x: [B, C, H, W] float32 channels_last, C a multiple of 16.
+        statistics: :func:`batch_norm_statistics` of it.
+        weight: [C] float32 contiguous; None for ones.
+        bias: [C] float32 contiguous; None for zeros.
+        base: as x; None for zeros.
+
+    Returns:
+        [B, C, H, W] float32 channels_last.
+
+    Raises:
+        ValueError: sizes, dtypes, devices or layouts that are not as above.
+        NativeLibraryError: the compiled library is missing or does not fit this machine.
+    """
+    load()
+    result: Tensor = torch.ops.vkdnw.batch_norm(x, statistics, weight, bias, base)
+    return result
 
 
 def batch_norm_coefficients(
@@ -60,7 +86,7 @@ def batch_norm_coefficients(
     Args:
         grad: [B, C, H, W] float32 channels_last, gradient of the result of :func:`batch_norm`.
         x: what that was called with.
-        statistics: its second result.
+        statistics: :func:`batch_norm_statistics` of it.
         weight: what it was called with.
 
     Returns:
@@ -167,10 +193,18 @@ def _images(like: Tensor, channels: int, height: int, width: int) -> Tensor:
     )
 
 
+def _fake_statistics(x: Tensor, eps: float) -> Tensor:
+    return x.new_empty((2, x.shape[1]), dtype=torch.float64)
+
+
 def _fake_batch_norm(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
-) -> tuple[Tensor, Tensor]:
-    return _images(x, *x.shape[1:]), x.new_empty((2, x.shape[1]), dtype=torch.float64)
+    x: Tensor,
+    statistics: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    base: Tensor | None,
+) -> Tensor:
+    return _images(x, *x.shape[1:])
 
 
 def _fake_coefficients(
@@ -211,6 +245,7 @@ def _fake_strided(
 
 load = fake_kernels.loader(
     {
+        "vkdnw::batch_norm_statistics": _fake_statistics,
         "vkdnw::batch_norm": _fake_batch_norm,
         "vkdnw::batch_norm_coefficients": _fake_coefficients,
         "vkdnw::batch_norm_input_gradient": _fake_gradient,

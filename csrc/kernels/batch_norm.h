@@ -126,9 +126,10 @@ inline Gradients gradients(const Statistics& of_x, double weight, double sum, do
 // Numbers that are gone through together, channel block by channel block: level 1 keeps them.
 inline constexpr int64_t kChunk = 4 * 1024;
 
-// target = scale (x - mean) + shift, for some pixels.
-inline void normalise(const Coefficients& by, int64_t pixels, int64_t channels, const float* x,
-                      float* target) {
+// target = scale (x - mean) + shift, for some pixels; with kAdd, base + that.
+template <bool kAdd>
+void normalise(const Coefficients& by, int64_t pixels, int64_t channels, const float* x,
+               const float* base, float* target) {
   constexpr int64_t kBlock = kNativeBytes / 4;
   const int64_t chunk = std::max<int64_t>(1, kChunk / channels);
   for (int64_t first = 0; first < pixels; first += chunk) {
@@ -138,8 +139,9 @@ inline void normalise(const Coefficients& by, int64_t pixels, int64_t channels, 
       const auto mean = load_simd<kNativeBytes>(by.mean + c);
       const auto shift = load_simd<kNativeBytes>(by.shift + c);
       for (int64_t i = first * channels + c; i < last * channels; i += channels) {
+        const auto value = scale * (load_simd<kNativeBytes>(x + i) - mean) + shift;
         store_simd<kNativeBytes>(target + i,
-                                 scale * (load_simd<kNativeBytes>(x + i) - mean) + shift);
+                                 kAdd ? load_simd<kNativeBytes>(base + i) + value : value);
       }
     }
   }

@@ -33,7 +33,8 @@ struct Source {
   // Room for the patches of all blocks of tiles, patches_size() numbers each, to be used again by
   // other convolutions of the same gradient; or null.
   float* patches;
-  bool transformed;  // whether the patches are there
+  bool transformed;      // whether the patches are there
+  bool rectify = false;  // whether what is read goes through a ReLU first
 };
 
 // The sum of the data gradients of one convolution or several that read the same input. All
@@ -212,12 +213,14 @@ class InputGradientWorker {
       tile = first;
       for (int64_t slot = 0; slot < count; ++slot, advance(tile)) {
         if (!source.transformed) {
-          load_patch(source, tile, patches + slot * kChannelBlock);
+          source.rectify ? load_patch<true>(source, tile, patches + slot * kChannelBlock)
+                         : load_patch<false>(source, tile, patches + slot * kChannelBlock);
         }
       }
     }
   }
 
+  template <bool kRectify>
   void load_patch(const Source& source, const Tile& tile, float* target) {
     const int64_t channels = source.channels;
     const int64_t stride = position_stride(block_tiles_, channels);
@@ -229,10 +232,11 @@ class InputGradientWorker {
         source.grad + ((tile.sample * problem_.height + y) * problem_.width + x) * channels;
     for (int64_t c = 0; c < channels; c += kChannelBlock, target += block_tiles_ * kChannelBlock) {
       if (inside) {
-        transform_patch(first + c, problem_.width * channels, channels, target, stride);
+        transform_patch<kRectify>(first + c, problem_.width * channels, channels, target, stride);
       } else {
         copy_padded(first + c, channels, y, x);
-        transform_patch(padded_[0][0], kPatch * kChannelBlock, kChannelBlock, target, stride);
+        transform_patch<kRectify>(padded_[0][0], kPatch * kChannelBlock, kChannelBlock, target,
+                                  stride);
       }
     }
   }

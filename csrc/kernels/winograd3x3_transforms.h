@@ -107,7 +107,8 @@ inline void transform_weights(const WideChannels w[3][3], float* transformed,
   }
 }
 
-// B^T d B of one patch, for one block of channels.
+// B^T d B of one patch, for one block of channels; with kRectify of its ReLU, which keeps a NaN.
+template <bool kRectify>
 inline void transform_patch(const float* patch, int64_t row_stride, int64_t pixel_stride,
                             float* transformed, int64_t position_stride) {
   Channels half[kPatch][kPatch];  // B^T d
@@ -117,7 +118,8 @@ inline void transform_patch(const float* patch, int64_t row_stride, int64_t pixe
     Channels line[kPatch];
 #pragma GCC unroll 6
     for (int64_t y = 0; y < kPatch; ++y) {
-      column[y] = load_channels(patch + y * row_stride + x * pixel_stride);
+      const Channels pixel = load_channels(patch + y * row_stride + x * pixel_stride);
+      column[y] = kRectify ? (pixel < 0 ? Channels{} : pixel) : pixel;
     }
     transform_patch_line(column, line);
 #pragma GCC unroll 6

@@ -32,12 +32,12 @@ batch_norm::Size checked_norm_size(const Tensor& x) {
   return size;
 }
 
-batch_norm::Size checked_norm_gradient(const Tensor& grad, const Tensor& x) {
+batch_norm::Size checked_norm_pair(const char* name, const Tensor& tensor, const Tensor& x) {
   const batch_norm::Size size = checked_norm_size(x);
-  require_channels_last("grad", grad, "[B, C, H, W]", "torch.ops.aten.native_batch_norm_backward");
+  require_channels_last(name, tensor, "[B, C, H, W]", kOtherwise);
   for (int64_t dim = 0; dim < 4; ++dim) {
-    require(grad.size(dim) == x.size(dim), "grad has size ", grad.size(dim), " and x ", x.size(dim),
-            " in dimension ", dim, "; it is the gradient of what x becomes");
+    require(tensor.size(dim) == x.size(dim), name, " has size ", tensor.size(dim), " and x ",
+            x.size(dim), " in dimension ", dim, "; they are of one shape");
   }
   return size;
 }
@@ -55,8 +55,8 @@ const float* checked_by_channel(const char* name, const std::optional<Tensor>& t
 
 const double* checked_statistics(const Tensor& statistics, int64_t channels) {
   require(is_table(statistics, ScalarType::Double, 2, channels),
-          "statistics is not what batch_norm returns for ", channels,
-          " channels; pass its second result unchanged");
+          "statistics is not what batch_norm_statistics returns for ", channels,
+          " channels; pass its result unchanged");
   return static_cast<const double*>(statistics.const_data_ptr());
 }
 
@@ -72,7 +72,10 @@ batch_norm::Coefficients checked_coefficients(const Tensor& coefficients, int64_
 }
 
 STABLE_TORCH_LIBRARY_FRAGMENT(vkdnw, m) {
-  m.def("batch_norm(Tensor x, Tensor? weight, Tensor? bias, float eps) -> (Tensor, Tensor)");
+  m.def("batch_norm_statistics(Tensor x, float eps) -> Tensor");
+  m.def(
+      "batch_norm(Tensor x, Tensor statistics, Tensor? weight, Tensor? bias, Tensor? base) -> "
+      "Tensor");
   m.def(
       "batch_norm_coefficients(Tensor grad, Tensor x, Tensor statistics, Tensor? weight) -> "
       "(Tensor, Tensor)");

@@ -15,9 +15,9 @@ namespace vkdnw {
 // x is [B, C, H, W] float32 channels_last on the CPU with two numbers a channel or more.
 batch_norm::Size checked_norm_size(const torch::stable::Tensor& x);
 
-// grad is the gradient of what x becomes; the size is that of both.
-batch_norm::Size checked_norm_gradient(const torch::stable::Tensor& grad,
-                                       const torch::stable::Tensor& x);
+// The same for a tensor of the size of x, such as a gradient.
+batch_norm::Size checked_norm_pair(const char* name, const torch::stable::Tensor& tensor,
+                                   const torch::stable::Tensor& x);
 
 // [C] float32 contiguous, or null where there is none.
 const float* checked_by_channel(const char* name,

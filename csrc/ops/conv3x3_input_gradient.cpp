@@ -48,9 +48,21 @@ winograd::InputGradient checked_input_gradient(const Tensor& grad, const Tensor&
           .target = mask_target(mask)};
 }
 
+winograd::InputGradient checked_convolution(const Tensor& x, const Tensor& transformed) {
+  require_channels_last("x", x, "[N, Ci, H, W]", "torch.nn.functional.conv2d");
+  require(x.size(2) > 0 && x.size(3) > 0, "x has images of ", x.size(2), " x ", x.size(3),
+          " pixels; there must be at least one");
+  require_transformed(transformed);
+  require(x.size(1) == transformed.size(2), "x has ", x.size(1),
+          " channels and transformed is for ", transformed.size(2),
+          "; pass winograd_forward_weights of the layer that reads x");
+  return checked_input_gradient(x, transformed, std::nullopt);
+}
+
 STABLE_TORCH_LIBRARY_FRAGMENT(vkdnw, m) {
   m.def("winograd_weights(Tensor weight) -> Tensor");
   m.def("winograd_forward_weights(Tensor weight) -> Tensor");
+  m.def("conv3x3(Tensor x, Tensor transformed, bool rectify) -> Tensor");
   m.def("conv3x3_input_gradient(Tensor grad, Tensor transformed, Tensor? mask) -> Tensor");
 }
 

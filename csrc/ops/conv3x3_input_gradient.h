@@ -20,4 +20,8 @@ winograd::InputGradient checked_input_gradient(const torch::stable::Tensor& grad
                                                const torch::stable::Tensor& transformed,
                                                const std::optional<torch::stable::Tensor>& mask);
 
+// The convolution of x itself, which is the gradient of another; see winograd_forward_weights.
+winograd::InputGradient checked_convolution(const torch::stable::Tensor& x,
+                                            const torch::stable::Tensor& transformed);
+
 }  // namespace vkdnw

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from vkdnw.checks import Output, check_logits, pick_logits
 from vkdnw.proxies.features import Feature, Features, watched_features
-from vkdnw.proxies.native_layers import WeightGradients, native_layers
+from vkdnw.proxies.native_layers import OverwrittenError, WeightGradients, native_layers
 from vkdnw.proxies.relus import Agreement, WatchedReLUs
 
 Observable = Literal["features", "spectra", "relus", "input gradient", "weight gradients"]
@@ -130,22 +130,45 @@ def train_pass(
     leaf = as_leaf(batch)
     for parameter in model.parameters():
         parameter.requires_grad_(parameter.is_floating_point() and "weight gradients" in observed)
+    state = torch.get_rng_state()
+    with ExitStack() as native:
+        try:
+            shared = _forward(native, model, leaf, observed, features, output, pending=True)
+        except OverwrittenError:  # the same bits, with every feature map written down at once
+            native.close()
+            torch.set_rng_state(state)
+            shared = _forward(native, model, leaf, observed, features, output, pending=False)
+        yield shared
+
+
+def _forward(
+    native: ExitStack,
+    model: nn.Module,
+    leaf: Tensor,
+    observed: frozenset[Observable],
+    names: tuple[str, ...] | None,
+    output: Output,
+    pending: bool,
+) -> TrainPass:
+    """Runs the model with native layers, which stay until ``native`` is closed."""
     square = leaf.dim() == 4 and leaf.shape[2] == leaf.shape[3]
-    seen = Features(spectra="spectra" in observed, square=square)
+    features = Features(spectra="spectra" in observed, square=square)
     agreement = Agreement()
     weights = WeightGradients()
     counted = "relus" in observed
-    with native_layers(model, weights, agreement.see if counted else _ignore):
-        with ExitStack() as watching:
-            if observed & {"features", "spectra"}:
-                watching.enter_context(watched_features(model, features, seen))
-            if counted:
-                watching.enter_context(WatchedReLUs(agreement.see))
-            logits = pick_logits(model(leaf.view_as(leaf)), output)
-        check_logits(logits, len(leaf))
-        if not logits.requires_grad:
-            logits = logits + 0 * leaf.sum()  # zero derivatives, where the input is not used
-        yield TrainPass(model, leaf, logits, seen, agreement, weights)
+    native.enter_context(
+        native_layers(model, weights, agreement.see if counted else _ignore, pending)
+    )
+    with ExitStack() as watching:
+        if observed & {"features", "spectra"}:
+            watching.enter_context(watched_features(model, names, features))
+        if counted:
+            watching.enter_context(WatchedReLUs(agreement.see))
+        logits = pick_logits(model(leaf.view_as(leaf)), output)
+    check_logits(logits, len(leaf))
+    if not logits.requires_grad:
+        logits = logits + 0 * leaf.sum()  # zero derivatives, where the input is not used
+    return TrainPass(model, leaf, logits, features, agreement, weights)
 
 
 def as_leaf(batch: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
 norm_conv::Norm checked_norm(const Tensor& grad, const Tensor& x, const Tensor& coefficients) {
-  const batch_norm::Size size = checked_norm_gradient(grad, x);
+  const batch_norm::Size size = checked_norm_pair("grad", grad, x);
   return {.size = size,
           .by = checked_coefficients(coefficients, size.channels),
           .grad = static_cast<const float*>(grad.const_data_ptr()),

@@ -9,11 +9,11 @@ Layers that follow one another are differentiated together: a convolution that r
 has just returned takes the ReLU's own input from the graph and applies its mask on the way back; a
 BatchNorm that reads what such a convolution has just returned does the same with the convolution.
 A value in between that is a feature, and so is differentiated by itself, is read as it is
-(:func:`cut`).
+(:func:`cut`). What is passed on is written down only where it is needed (:mod:`pending`).
 """
 
 from vkdnw.proxies.native_layers.replacement import native_layers
-from vkdnw.proxies.native_layers.values import cut
+from vkdnw.proxies.native_layers.values import OverwrittenError, cut
 from vkdnw.proxies.native_layers.weight_gradients import WeightGradients
 
-__all__ = ["WeightGradients", "cut", "native_layers"]
+__all__ = ["OverwrittenError", "WeightGradients", "cut", "native_layers"]

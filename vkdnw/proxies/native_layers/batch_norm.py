@@ -15,14 +15,18 @@ from vkdnw.normalisation import (
     batch_norm,
     batch_norm_coefficients,
     batch_norm_input_gradient,
+    batch_norm_statistics,
 )
 from vkdnw.proxies.native_layers.convolution import Convolved
-from vkdnw.proxies.native_layers.values import CHANNELS_LAST, made_by, suits
+from vkdnw.proxies.native_layers.pending import PendingNorm
+from vkdnw.proxies.native_layers.values import CHANNELS_LAST, Reading, made_by, suits
 from vkdnw.proxies.native_layers.weight_gradients import WeightGradients
 
 
-def native_batch_norm(norm: nn.BatchNorm2d, weights: WeightGradients) -> Callable[[Tensor], Tensor]:
-    """A BatchNorm's forward in train mode.
+def native_batch_norm(
+    norm: nn.BatchNorm2d, weights: WeightGradients, pending: bool
+) -> Callable[[Tensor], Tensor]:
+    """A BatchNorm's forward in train mode, whose result is computed now or stays pending.
 
     Running statistics stay what they are: whoever opens the pass puts them back in any case.
     """
@@ -32,17 +36,19 @@ def native_batch_norm(norm: nn.BatchNorm2d, weights: WeightGradients) -> Callabl
             return nn.BatchNorm2d.forward(norm, input)
         call = made_by(input, Convolved)
         conv = None if call is None else call.layer.conv
-        output: Tensor = _BatchNorm.apply(  # type: ignore[no-untyped-call]
+        output: PendingNorm = _BatchNorm.apply(  # type: ignore[no-untyped-call]
             input if call is None else call.read,
             norm.weight,
             norm.bias,
             None if conv is None else conv.weight,
             None if conv is None else conv.bias,
-            input.detach(),
+            Reading.of(input),
             norm.eps,
             call,
             weights,
         )
+        if not pending:
+            output.recipe.value()
         return output
 
     return forward
@@ -59,14 +65,21 @@ class _BatchNorm(torch.autograd.Function):
         bias: Tensor | None,
         conv_weight: Tensor | None,
         conv_bias: Tensor | None,
-        seen: Tensor,
+        reading: Reading,
         eps: float,
         call: Convolved | None,
         weights: WeightGradients,
     ) -> Tensor:
-        weight = None if weight is None else weight.contiguous()
-        output, statistics = batch_norm(seen, weight, bias, eps)
-        ctx.seen, ctx.statistics, ctx.weight = seen, statistics, weight
+        weight = None if weight is None else weight.detach().contiguous()
+        bias = None if bias is None else bias.detach().contiguous()
+        statistics = batch_norm_statistics(reading.numbers(), eps)
+
+        def normalised(x: Tensor, base: Tensor | None = None) -> Tensor:
+            return batch_norm(x, statistics, weight, bias, base)
+
+        output: PendingNorm = PendingNorm.of(reading, normalised)
+        output.added_to = normalised
+        ctx.reading, ctx.statistics, ctx.weight = reading, statistics, weight
         ctx.call, ctx.size, ctx.weights = call, read.shape, weights
         return output
 
@@ -74,25 +87,23 @@ class _BatchNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         gradient = gradients[0].contiguous(memory_format=CHANNELS_LAST)
+        seen = ctx.reading.numbers()
         coefficients, of_parameters = batch_norm_coefficients(
-            gradient, ctx.seen, ctx.statistics, ctx.weight
+            gradient, seen, ctx.statistics, ctx.weight
         )
-        of_input = None
-        if ctx.needs_input_grad[0]:
-            of_input = _input_gradient(ctx, gradient, coefficients)
+        through = gradient, seen, coefficients
+        of_input = _input_gradient(ctx, *through) if ctx.needs_input_grad[0] else None
         if not ctx.weights.wanted:
             return of_input, *(None,) * 8
-        of_conv = _convolution_gradients(ctx, gradient, coefficients)
+        of_conv = _convolution_gradients(ctx, *through)
         return of_input, *_wanted_parameters(ctx, of_parameters), *of_conv, *(None,) * 4
 
 
-def _input_gradient(ctx: Any, gradient: Tensor, coefficients: Tensor) -> Tensor:
+def _input_gradient(ctx: Any, gradient: Tensor, seen: Tensor, coefficients: Tensor) -> Tensor:
     call: Convolved | None = ctx.call
     if call is None:
-        return batch_norm_input_gradient(gradient, ctx.seen, coefficients)
-    return call.layer.input_gradient_through_norm(
-        gradient, ctx.seen, coefficients, ctx.size, call.mask
-    )
+        return batch_norm_input_gradient(gradient, seen, coefficients)
+    return call.layer.input_gradient_through_norm(gradient, seen, coefficients, ctx.size, call.mask)
 
 
 def _wanted_parameters(ctx: Any, of_parameters: Tensor) -> list[Tensor | None]:
@@ -103,11 +114,11 @@ def _wanted_parameters(ctx: Any, of_parameters: Tensor) -> list[Tensor | None]:
 
 
 def _convolution_gradients(
-    ctx: Any, gradient: Tensor, coefficients: Tensor
+    ctx: Any, gradient: Tensor, seen: Tensor, coefficients: Tensor
 ) -> tuple[Tensor | None, Tensor | None]:
     """Those of the convolution in front."""
     call: Convolved | None = ctx.call
     if call is None or not ctx.needs_input_grad[3]:
         return None, None
-    of_output = batch_norm_input_gradient(gradient, ctx.seen, coefficients)
-    return call.layer.weight_gradients(of_output, call.seen, call.layer.conv.weight)
+    of_output = batch_norm_input_gradient(gradient, seen, coefficients)
+    return call.layer.weight_gradients(of_output, call.reading.numbers())

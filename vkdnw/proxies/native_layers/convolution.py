@@ -14,6 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from vkdnw.convolution import (
     conv1x1_input_gradient,
+    conv3x3,
     conv3x3_input_gradient,
     strided_conv_input_gradient,
     winograd_forward_weights,
@@ -25,8 +26,9 @@ from vkdnw.normalisation import (
     norm_strided_conv_input_gradient,
 )
 from vkdnw.per_sample.fusion import Gradient, native_gradient, strided_gradient
+from vkdnw.proxies.native_layers.pending import PendingReLU
 from vkdnw.proxies.native_layers.relu import Rectified
-from vkdnw.proxies.native_layers.values import CHANNELS_LAST, made_by, note, suits
+from vkdnw.proxies.native_layers.values import CHANNELS_LAST, Reading, made_by, note, suits
 from vkdnw.proxies.native_layers.weight_gradients import WeightGradients
 
 
@@ -37,7 +39,7 @@ class NativeConvolution:
     conv: nn.Conv2d
     kind: Gradient
     weight: Tensor  # as the native gradient has it
-    forward: Callable[[Tensor], Tensor]
+    forward: Callable[[Tensor], Tensor]  # of the input as it came
 
     @property
     def padding(self) -> int:
@@ -72,13 +74,11 @@ class NativeConvolution:
             *norm, self.weight, mask, size[2:], self.conv.stride[0], self.padding
         )
 
-    def weight_gradients(
-        self, gradient: Tensor, seen: Tensor, weight: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
-        """Gradients of weight and bias, by torch."""
+    def weight_gradients(self, gradient: Tensor, seen: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Gradients of weight and bias, by torch, from what the convolution has seen."""
         conv = self.conv
         sizes = None if conv.bias is None else list(conv.bias.shape)
-        padding = [self.padding, self.padding]
+        weight, padding = conv.weight.detach(), [self.padding, self.padding]
         _, of_weight, of_bias = torch.ops.aten.convolution_backward(
             gradient, seen, weight, sizes, conv.stride, padding, [1, 1], False, [0, 0], 1,
             [False, True, conv.bias is not None],
@@ -92,7 +92,7 @@ class Convolved:
 
     layer: NativeConvolution
     read: Tensor  # what the graph says that it read: a ReLU's own input
-    seen: Tensor  # what it did read, detached
+    reading: Reading  # what it did read
     mask: Tensor | None  # of that ReLU
 
 
@@ -111,7 +111,7 @@ def native_convolution(conv: nn.Conv2d, weights: WeightGradients) -> Callable[[T
             )
         relu = made_by(input, Rectified)
         read, mask = (input, None) if relu is None else (relu.input, relu.mask)
-        call = Convolved(layer[0], read, input.detach(), mask)
+        call = Convolved(layer[0], read, Reading.of(input), mask)
         output: Tensor = _Convolution.apply(  # type: ignore[no-untyped-call]
             read, conv.weight, conv.bias, call, weights
         )
@@ -137,9 +137,15 @@ def _native_weight(conv: nn.Conv2d, kind: Gradient) -> Tensor:
 def _forward(conv: nn.Conv2d, kind: Gradient) -> Callable[[Tensor], Tensor]:
     weight, bias = conv.weight.detach(), conv.bias
     if kind != "winograd" or bias is not None:
-        return lambda seen: conv._conv_forward(seen, weight, bias)
+        return lambda x: conv._conv_forward(x.detach(), weight, bias)
     transformed = winograd_forward_weights(weight)
-    return lambda seen: conv3x3_input_gradient(seen, transformed)
+
+    def forward(input: Tensor) -> Tensor:
+        if isinstance(input, PendingReLU) and not input.recipe.is_made:
+            return conv3x3(input.recipe.source(), transformed, rectify=True)
+        return conv3x3(input.detach(), transformed)
+
+    return forward
 
 
 class _Convolution(torch.autograd.Function):
@@ -154,18 +160,17 @@ class _Convolution(torch.autograd.Function):
         call: Convolved,
         weights: WeightGradients,
     ) -> Tensor:
-        ctx.layer, ctx.mask, ctx.size, ctx.weights = call.layer, call.mask, read.shape, weights
-        if ctx.needs_input_grad[1]:
-            ctx.save_for_backward(call.seen, weight)
-        return call.layer.forward(call.seen)
+        ctx.call, ctx.size, ctx.weights = call, read.shape, weights
+        return call.layer.forward(call.reading.tensor)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         gradient = gradients[0].contiguous(memory_format=CHANNELS_LAST)
         of_input = of_weight = of_bias = None
+        call: Convolved = ctx.call
         if ctx.needs_input_grad[0]:
-            of_input = ctx.layer.input_gradient(gradient, ctx.size, ctx.mask)
+            of_input = call.layer.input_gradient(gradient, ctx.size, call.mask)
         if ctx.weights.wanted and ctx.needs_input_grad[1]:
-            of_weight, of_bias = ctx.layer.weight_gradients(gradient, *ctx.saved_tensors)
+            of_weight, of_bias = call.layer.weight_gradients(gradient, call.reading.numbers())
         return of_input, of_weight, of_bias, None, None

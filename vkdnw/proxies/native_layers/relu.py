@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from vkdnw.convolution import rectify
-from vkdnw.proxies.native_layers.values import note, suits
+from vkdnw.convolution import relu_mask
+from vkdnw.proxies.native_layers.pending import PendingReLU
+from vkdnw.proxies.native_layers.values import Reading, note, suits
 
 
 @dataclass(frozen=True)
@@ -25,33 +26,45 @@ class Rectified:
     mask: Tensor
 
 
-def native_relu(on_relu: Callable[[Tensor], None]) -> Callable[[Tensor], Tensor]:
-    """A ReLU's forward that tells its output to an observer."""
+def native_relu(on_relu: Callable[[Tensor], None], pending: bool) -> Callable[[Tensor], Tensor]:
+    """A ReLU's forward that tells its output to an observer.
+
+    The output is computed now or stays pending.
+    """
 
     def forward(input: Tensor) -> Tensor:
         if not suits(input):
             return F.relu(input)  # the observer of torch's own operators sees this one
-        output, mask = _Rectification.apply(input)  # type: ignore[no-untyped-call]
+        mask = _mask(input)
+        output: PendingReLU = _Rectification.apply(input, Reading.of(input))  # type: ignore[no-untyped-call]
+        if not pending:
+            output.recipe.value()
         note(output, input, Rectified(input, mask))
         on_relu(output)
-        return output  # type: ignore[no-any-return]
+        return output
 
     return forward
 
 
+def _mask(input: Tensor) -> Tensor:
+    """The mask, kept with the input: parallel branches of a cell rectify the same."""
+    kept: tuple[int, Tensor] | None = getattr(input, "_vkdnw_mask", None)
+    if kept is None or kept[0] != input._version:
+        kept = input._version, relu_mask(input.detach())
+        input._vkdnw_mask = kept  # type: ignore[attr-defined]
+    return kept[1]
+
+
 class _Rectification(torch.autograd.Function):
-    """ReLU and its mask; its backward runs where something else than a convolution reads it."""
+    """ReLU; its backward runs where something else than a convolution reads it."""
 
     @staticmethod
-    def forward(ctx: Any, input: Tensor) -> tuple[Tensor, Tensor]:
-        output, mask = rectify(input)
-        ctx.save_for_backward(output)
-        ctx.mark_non_differentiable(mask)
-        return output, mask
+    def forward(ctx: Any, input: Tensor, reading: Reading) -> Tensor:
+        output: PendingReLU = PendingReLU.of(reading, torch.relu)
+        ctx.recipe = output.recipe
+        return output
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        (output,) = ctx.saved_tensors
-        passed: Tensor = torch.ops.aten.threshold_backward(gradients[0], output, 0)
-        return passed
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return torch.ops.aten.threshold_backward(gradients[0], ctx.recipe.value(), 0), None

@@ -16,16 +16,23 @@ from vkdnw.proxies.native_layers.weight_gradients import WeightGradients
 
 @contextmanager
 def native_layers(
-    model: nn.Module, weights: WeightGradients, on_relu: Callable[[Tensor], None]
+    model: nn.Module,
+    weights: WeightGradients,
+    on_relu: Callable[[Tensor], None],
+    pending: bool,
 ) -> Iterator[None]:
     """Replaces the forward of every layer that has a native gradient.
 
-    ``on_relu`` is told the output of every ReLU that is replaced.
+    Args:
+        weights: whether gradients of weights are wanted, at the time of a backward pass.
+        on_relu: is told the output of every ReLU that is replaced.
+        pending: whether results may wait until they are needed. A forward pass may then raise
+            :class:`OverwrittenError`, and has to be run again without.
     """
     replaced: list[nn.Module] = []
     try:
         for module in model.modules():
-            forward = _replacement(module, weights, on_relu)
+            forward = _replacement(module, weights, on_relu, pending)
             if forward is not None:
                 module.__dict__["forward"] = forward
                 replaced.append(module)
@@ -36,18 +43,21 @@ def native_layers(
 
 
 def _replacement(
-    module: nn.Module, weights: WeightGradients, on_relu: Callable[[Tensor], None]
+    module: nn.Module,
+    weights: WeightGradients,
+    on_relu: Callable[[Tensor], None],
+    pending: bool,
 ) -> Callable[[Tensor], Tensor] | None:
     if "forward" in vars(module):  # nothing that the caller put there is replaced
         return None
     if type(module) is nn.ReLU and not module.inplace:
-        return native_relu(on_relu)
+        return native_relu(on_relu, pending)
     if type(module) is nn.AvgPool2d and is_cell_pooling(module):
         return native_pooling
     if type(module) is nn.Conv2d and "weight" in module._parameters:
         return native_convolution(module, weights)
     if type(module) is nn.BatchNorm2d and _has_plain_parameters(module):
-        return native_batch_norm(module, weights)
+        return native_batch_norm(module, weights, pending)
     return None
 
 

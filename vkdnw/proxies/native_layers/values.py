@@ -16,6 +16,35 @@ CHANNELS_LAST = torch.channels_last
 Origin = TypeVar("Origin")
 
 
+class OverwrittenError(RuntimeError):
+    """A feature map was changed in place before a layer that read it was done with it.
+
+    In a forward pass: run it again with nothing left pending. In a backward pass the gradient is
+    lost, as it is to torch's own layers.
+    """
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A tensor that a layer reads, and how often it had been written to."""
+
+    tensor: Tensor
+    version: int
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> Reading:
+        return cls(tensor, tensor._version)
+
+    def numbers(self) -> Tensor:
+        """The tensor outside the graph. Raises OverwrittenError."""
+        if self.tensor._version != self.version:
+            raise OverwrittenError(
+                "a feature map was overwritten in place after a layer had read it, so its gradient "
+                "is lost; use an out-of-place operation"
+            )
+        return self.tensor.detach()
+
+
 @dataclass(frozen=True)
 class _Note:
     """How a native layer made a tensor."""

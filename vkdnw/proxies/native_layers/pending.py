@@ -1,0 +1,106 @@
+"""Feature maps that are written down only if someone looks at them.
+
+What BatchNorm returns is mostly added to another map, and what ReLU returns is mostly read by a
+convolution; both can be computed on the way, from what they are made of. So the native layers
+return tensors without memory that remember how they are made. Whatever torch does with one, from
+Python or from C++, sees its numbers, which are computed then, to the same bits; only reading the
+memory behind torch's back fails, with an error of torch's. Autograd sees tensors like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+
+from vkdnw.proxies.native_layers.values import Reading
+
+
+class Recipe:
+    """How to make a tensor of another one, outside the graph, and the tensor once it is made."""
+
+    def __init__(self, reading: Reading, make: Callable[[Tensor], Tensor]) -> None:
+        self._reading = reading
+        self._make = make
+        self._value: Tensor | None = None
+
+    @property
+    def is_made(self) -> bool:
+        return self._value is not None
+
+    def source(self) -> Tensor:
+        """What it is made of. Raises OverwrittenError."""
+        return self._reading.numbers()
+
+    def value(self) -> Tensor:
+        """The tensor, the same one on every call. Raises OverwrittenError."""
+        if self._value is None:
+            self._value = self._make(self.source())
+        return self._value
+
+
+class Pending(Tensor):
+    """A tensor of the shape and layout of another one, made from it by a recipe on demand."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+    recipe: Recipe
+
+    @classmethod
+    def of(cls, reading: Reading, make: Callable[[Tensor], Tensor]) -> Any:
+        """What is made of something that was read."""
+        like = reading.tensor
+        pending = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+            cls, like.shape, strides=like.stride(), dtype=like.dtype, device=like.device
+        )
+        pending.recipe = Recipe(reading, make)
+        return pending
+
+    @classmethod
+    def __torch_dispatch__(
+        cls,
+        func: Any,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func is torch.ops.aten.add.Tensor and len(args) == 2 and not kwargs:
+            return _sum(*args)
+        known, named = tree_map_only(Pending, _value, (args, dict(kwargs or {})))
+        return func(*known, **named)
+
+
+class PendingReLU(Pending):
+    """The ReLU of a feature map."""
+
+
+class PendingNorm(Pending):
+    """What BatchNorm makes of a feature map."""
+
+    added_to: Callable[[Tensor, Tensor], Tensor]
+    """From the feature map and another one: the sum of what it becomes and the other."""
+
+
+def _value(pending: Pending) -> Tensor:
+    return pending.recipe.value()
+
+
+def _sum(first: Any, second: Any) -> Any:
+    """A sum, with a BatchNorm's result in one pass; sums round alike in either order."""
+    base, norm = (second, first) if isinstance(first, PendingNorm) else (first, second)
+    if isinstance(base, Pending):
+        base = _value(base)
+    if not isinstance(norm, PendingNorm) or norm.recipe.is_made or not _is_alike(base, norm):
+        return torch.add(base, _value(norm) if isinstance(norm, Pending) else norm)
+    return norm.added_to(norm.recipe.source(), base)
+
+
+def _is_alike(base: Any, norm: Tensor) -> bool:
+    return (
+        isinstance(base, Tensor)
+        and base.shape == norm.shape
+        and base.stride() == norm.stride()
+        and (base.dtype, base.device) == (norm.dtype, norm.device)
+    )
