@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vkdnw.pooling import avg_pool3x3_input_gradient, load
+from vkdnw.pooling import avg_pool3x3, avg_pool3x3_input_gradient, load
 
 ROUNDINGS = 8
 """Of each of the nine terms: two factors, two products and four additions."""
@@ -36,6 +36,24 @@ def test_agrees_with_float64(size: tuple[int, int], channels: int) -> None:
     unit = ROUNDINGS * torch.finfo(torch.float32).eps / 2
     bound = unit / (1 - unit) * by_autograd(grad.abs())
     assert (error <= bound).all(), (error / bound).max()
+
+
+@pytest.mark.parametrize("channels", [1, 16, 20, 67])
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 2), (3, 3), (6, 1), (5, 8), (32, 32)])
+def test_pooling_itself_agrees_with_float64(size: tuple[int, int], channels: int) -> None:
+    x = normal_image(3, channels, *size)
+    expected = F.avg_pool2d(x.double(), 3, stride=1, padding=1, count_include_pad=False)
+    magnitudes = F.avg_pool2d(x.double().abs(), 3, stride=1, padding=1, count_include_pad=False)
+    unit = ROUNDINGS * torch.finfo(torch.float32).eps / 2
+    assert ((avg_pool3x3(x) - expected).abs() <= unit / (1 - unit) * magnitudes).all()
+
+
+def test_pooling_itself_takes_what_its_gradient_takes() -> None:
+    load()
+    torch.library.opcheck(torch.ops.vkdnw.avg_pool3x3, (normal_image(2, 16, 5, 6),))
+    assert avg_pool3x3(normal_image(0, 16, 4, 4)).shape == (0, 16, 4, 4)
+    with pytest.raises(ValueError, match=r"x is not channels_last; call x\.contiguous"):
+        avg_pool3x3(torch.zeros(2, 16, 5, 6))
 
 
 def test_result_is_channels_last() -> None:

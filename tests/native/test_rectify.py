@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tests.native.relu_masks import packed
-from vkdnw.convolution import load, rectify
+from vkdnw.convolution import load, rectify, relu_mask
 
 KINDS = torch.tensor([0.0, -0.0, -1.0, -torch.inf, 1e-45, -1e-45, torch.inf, torch.nan, -torch.nan])
 
@@ -44,6 +44,14 @@ def test_equals_torch(image: Callable[..., Tensor], shape: tuple[int, ...]) -> N
     assert torch.equal(mask, packed(relu))
     assert relu.is_contiguous(memory_format=torch.channels_last)
     assert mask.is_contiguous()
+
+
+@pytest.mark.parametrize("image", [normal_image, every_kind])
+def test_the_mask_alone_is_the_same(image: Callable[..., Tensor]) -> None:
+    for shape in ((1, 16, 1, 1), (2, 48, 5, 7), (16, 16, 32, 32)):
+        x = image(*shape)
+        assert torch.equal(relu_mask(x), rectify(x)[1])
+    torch.library.opcheck(torch.ops.vkdnw.relu_mask, (x,))
 
 
 @pytest.mark.parametrize("image", [normal_image, every_kind])

@@ -3,8 +3,8 @@
 What BatchNorm returns is mostly added to another map, and what ReLU returns is mostly read by a
 convolution; both can be computed on the way, from what they are made of. So the native layers
 return tensors without memory that remember how they are made. Whatever torch does with one, from
-Python or from C++, sees its numbers, which are computed then, to the same bits; only reading the
-memory behind torch's back fails, with an error of torch's. Autograd sees tensors like any other.
+Python or from C++, sees its numbers, which are computed then, to the same bits; there is no memory
+to read behind torch's back. Autograd sees tensors like any other.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class Recipe:
         self._reading = reading
         self._make = make
         self._value: Tensor | None = None
+        self.shared = False  # while a tensor is detached that stays pending
 
     @property
     def is_made(self) -> bool:
@@ -51,11 +52,22 @@ class Pending(Tensor):
     @classmethod
     def of(cls, reading: Reading, make: Callable[[Tensor], Tensor]) -> Any:
         """What is made of something that was read."""
-        like = reading.tensor
+        return cls._like(reading.tensor, Recipe(reading, make))
+
+    def detached(self) -> Tensor:
+        """This tensor outside the graph, still pending; changes of either count for both."""
+        self.recipe.shared = True
+        try:
+            return self.detach()
+        finally:
+            self.recipe.shared = False
+
+    @classmethod
+    def _like(cls, like: Tensor, recipe: Recipe) -> Any:
         pending = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
             cls, like.shape, strides=like.stride(), dtype=like.dtype, device=like.device
         )
-        pending.recipe = Recipe(reading, make)
+        pending.recipe = recipe
         return pending
 
     @classmethod
@@ -68,6 +80,8 @@ class Pending(Tensor):
     ) -> Any:
         if func is torch.ops.aten.add.Tensor and len(args) == 2 and not kwargs:
             return _sum(*args)
+        if func is torch.ops.aten.detach.default and args[0].recipe.shared:
+            return Pending._like(args[0], args[0].recipe)
         known, named = tree_map_only(Pending, _value, (args, dict(kwargs or {})))
         return func(*known, **named)
 

@@ -36,7 +36,9 @@ def native_relu(on_relu: Callable[[Tensor], None], pending: bool) -> Callable[[T
         if not suits(input):
             return F.relu(input)  # the observer of torch's own operators sees this one
         mask = _mask(input)
-        output: PendingReLU = _Rectification.apply(input, Reading.of(input))  # type: ignore[no-untyped-call]
+        kept: list[Reading] = []  # of the output; the output itself would be kept by itself
+        output: PendingReLU = _Rectification.apply(input, Reading.of(input), kept)  # type: ignore[no-untyped-call]
+        kept.append(Reading.of(output.detached()))
         if not pending:
             output.recipe.value()
         note(output, input, Rectified(input, mask))
@@ -59,12 +61,14 @@ class _Rectification(torch.autograd.Function):
     """ReLU; its backward runs where something else than a convolution reads it."""
 
     @staticmethod
-    def forward(ctx: Any, input: Tensor, reading: Reading) -> Tensor:
+    def forward(ctx: Any, input: Tensor, reading: Reading, kept: list[Reading]) -> Tensor:
+        ctx.kept = kept
         output: PendingReLU = PendingReLU.of(reading, torch.relu)
-        ctx.recipe = output.recipe
         return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        return torch.ops.aten.threshold_backward(gradients[0], ctx.recipe.value(), 0), None
+        (output,) = ctx.kept
+        passed = torch.ops.aten.threshold_backward(gradients[0], output.numbers(), 0)
+        return passed, None, None
