@@ -1,0 +1,145 @@
+#include "kernels/batch_norm.h"
+
+#include <doctest.h>
+
+#include <cmath>
+#include <cstdint>
+#include <random>
+#include <vector>
+
+#include "kernels/norm_conv.h"
+
+using namespace vkdnw;
+using batch_norm::Size;
+
+namespace {
+
+std::vector<float> random_numbers(int64_t count, float mean, unsigned seed) {
+  std::mt19937 rng(seed);
+  std::normal_distribution<float> normal(mean);
+  std::vector<float> numbers(count);
+  for (float& number : numbers) {
+    number = normal(rng);
+  }
+  return numbers;
+}
+
+// Coefficients with their memory, which are arbitrary numbers.
+struct Table {
+  std::vector<float> numbers;
+  batch_norm::Coefficients by;
+
+  explicit Table(int64_t channels)
+      : numbers(random_numbers(4 * channels, 0.5f, 3)),
+        by{.scale = numbers.data(),
+           .slope = numbers.data() + channels,
+           .mean = numbers.data() + 2 * channels,
+           .shift = numbers.data() + 3 * channels} {}
+};
+
+constexpr float kRoundings = 20 * 0x1p-24f;  // a run of sums in float32, and what is summed up
+
+}  // namespace
+
+TEST_CASE("sums of products agree with double precision for any number of pixels") {
+  for (const int64_t channels : {16, 48}) {
+    for (const int64_t pixels : {1, 2, 15, 16, 17, 33}) {
+      const Size size{.samples = 1, .pixels = pixels, .channels = channels};
+      const std::vector<float> a = random_numbers(size.numbers(), 0, 1);
+      const std::vector<float> x = random_numbers(size.numbers(), 3, 2);
+      std::vector<double> sums(2 * channels);
+      std::vector<double> squares(2 * channels);
+      batch_norm::sum_products<false>(size, a.data(), x.data(), x.data(), sums.data());
+      batch_norm::sum_products<true>(size, nullptr, x.data(), x.data(), squares.data());
+      for (int64_t c = 0; c < channels; ++c) {
+        double expected[4] = {};
+        double magnitude = 0;
+        for (int64_t i = c; i < size.numbers(); i += channels) {
+          const double centred = static_cast<double>(x[i]) - x[c];
+          expected[0] += a[i];
+          expected[1] += a[i] * centred;
+          expected[2] += centred;
+          expected[3] += centred * centred;
+          magnitude += (std::abs(a[i]) + std::abs(centred)) * (1 + std::abs(centred));
+        }
+        CHECK(std::abs(sums[c] - expected[0]) <= kRoundings * magnitude);
+        CHECK(std::abs(sums[channels + c] - expected[1]) <= kRoundings * magnitude);
+        CHECK(std::abs(squares[c] - expected[2]) <= kRoundings * magnitude);
+        CHECK(std::abs(squares[channels + c] - expected[3]) <= kRoundings * magnitude);
+      }
+    }
+  }
+}
+
+TEST_CASE("samples are added to the first") {
+  const Size size{.samples = 3, .pixels = 1, .channels = 1};
+  std::vector<double> sums{1, 2, 10, 20, 100, 200};
+  batch_norm::add_samples(size, sums.data());
+  CHECK(sums[0] == 111);
+  CHECK(sums[1] == 222);
+}
+
+TEST_CASE("statistics of what does not vary, and of a NaN") {
+  const batch_norm::Statistics flat = batch_norm::statistics(5, 0, -1e-30, 10, 0.25);
+  CHECK(flat.mean == 5);
+  CHECK(flat.inverse_deviation == 2);
+  CHECK(std::isnan(batch_norm::statistics(5, NAN, NAN, 10, 0.25).inverse_deviation));
+}
+
+TEST_CASE("every number is normalised, whatever the number of pixels and channels") {
+  for (const int64_t channels : {16, 80}) {
+    for (const int64_t pixels : {1, 3, 300}) {
+      const Table table(channels);
+      const std::vector<float> x = random_numbers(pixels * channels, 0, 1);
+      const std::vector<float> other = random_numbers(pixels * channels, 0, 2);
+      std::vector<float> plain(x.size(), NAN);
+      std::vector<float> sum(x.size(), NAN);
+      std::vector<float> gradient(x.size(), NAN);
+      batch_norm::normalise<false>(table.by, pixels, channels, x.data(), nullptr, plain.data());
+      batch_norm::normalise<true>(table.by, pixels, channels, x.data(), other.data(), sum.data());
+      batch_norm::input_gradient(table.by, pixels, channels, other.data(), x.data(),
+                                 gradient.data());
+      for (int64_t i = 0; i < pixels * channels; ++i) {
+        const int64_t c = i % channels;
+        const double centred = static_cast<double>(x[i]) - table.by.mean[c];
+        CHECK(plain[i] == doctest::Approx(table.by.scale[c] * centred + table.by.shift[c]));
+        CHECK(sum[i] == other[i] + plain[i]);
+        CHECK(gradient[i] == doctest::Approx(static_cast<double>(table.by.scale[c]) * other[i] +
+                                             table.by.slope[c] * centred + table.by.shift[c]));
+      }
+    }
+  }
+}
+
+TEST_CASE("pieces of samples do not show in the gradient of a convolution") {
+  constexpr int64_t kSamples = 7;  // of 32 x 32 pixels, of which three fill a piece
+  constexpr int64_t kSide = 32;
+  constexpr int64_t kChannels = 16;
+  const Size size{.samples = kSamples, .pixels = kSide * kSide, .channels = kChannels};
+  const Table table(kChannels);
+  const std::vector<float> grad = random_numbers(kSamples * size.numbers(), 0, 1);
+  const std::vector<float> x = random_numbers(kSamples * size.numbers(), 0, 2);
+  const std::vector<float> weight = random_numbers(kChannels * kChannels, 0, 4);
+  std::vector<float> between(grad.size());
+  batch_norm::input_gradient(table.by, kSamples * size.pixels, kChannels, grad.data(), x.data(),
+                             between.data());
+  std::vector<float> expected(grad.size());
+  std::vector<float> found(grad.size(), NAN);
+  conv1x1::InputGradient conv{
+      .samples = kSamples,
+      .pixels = size.pixels,
+      .channels = kChannels,
+      .sources = {{.channels = kChannels, .grad = between.data(), .weights = weight.data()}},
+      .target = {.data = expected.data(),
+                 .add = false,
+                 .mask = nullptr,
+                 .mask_samples = 0,
+                 .mask_first = 0}};
+  conv1x1::input_gradient(conv, 0, kSamples * size.pixels);
+  conv.target.data = found.data();
+  const norm_conv::Norm norm{.size = size, .by = table.by, .grad = grad.data(), .x = x.data()};
+  REQUIRE(norm_conv::samples_per_piece(size) == 3);
+  norm_conv::input_gradient(norm, conv, size.numbers(), 0, 1);
+  norm_conv::input_gradient(norm, conv, size.numbers(), 1, 3);
+  CHECK(found == expected);
+}
