@@ -46,7 +46,7 @@ class Recipe:
 class Pending(Tensor):
     """A tensor of the shape and layout of another one, made from it by a recipe on demand."""
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
     recipe: Recipe
 
     @classmethod
@@ -64,14 +64,14 @@ class Pending(Tensor):
 
     @classmethod
     def _like(cls, like: Tensor, recipe: Recipe) -> Any:
-        pending = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        pending = torch.Tensor._make_wrapper_subclass(
             cls, like.shape, strides=like.stride(), dtype=like.dtype, device=like.device
         )
         pending.recipe = recipe
         return pending
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]
         cls,
         func: Any,
         types: Sequence[type],
