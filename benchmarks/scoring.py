@@ -20,15 +20,23 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
+from measure.in_turn import (
+    Cost,
+    compared,
+    compared_memory,
+    cost,
+    costs,
+    peak_memory,
+    print_added_peak,
+    report,
+)
 from torch import Tensor, nn
 
 import vkdnw
@@ -71,50 +79,21 @@ METHODS: dict[str, Callable[[nn.Module, Tensor], object]] = {
 }
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Seconds of one call: on the clock, and of all processors together."""
-
-    wall: float
-    cpu: float
-
-
-def cost(call: Callable[[], object]) -> Cost:
-    wall, cpu = time.perf_counter(), time.process_time()
-    call()
-    return Cost(time.perf_counter() - wall, time.process_time() - cpu)
-
-
-def costs(name: str, rounds: int) -> dict[str, list[Cost]]:
-    """What every method costs, in turn; the first round warms up and is dropped."""
+def costs_of(name: str, rounds: int) -> dict[str, list[Cost]]:
+    """What every method costs."""
     model, batch = network(name), images()
-    measured: dict[str, list[Cost]] = {method: [] for method in METHODS}
-    for _ in range(rounds + 1):
-        for method, run in METHODS.items():
-            measured[method].append(cost(lambda run=run: run(model, batch)))
-    return {method: values[1:] for method, values in measured.items()}
-
-
-def peak_memory(name: str, method: str) -> int:
-    """Bytes a process of its own needs over what it holds before the first score."""
-    command = [sys.executable, __file__, "--child", name, method]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    calls = {method: partial(run, model, batch) for method, run in METHODS.items()}
+    return costs(calls, rounds)
 
 
 def print_peak(name: str, method: str) -> None:
     model, batch = network(name), images()
-    with torch.no_grad():
-        model(batch[:1])
-    before = high_water_mark()
-    METHODS[method](model, batch)
-    print(high_water_mark() - before)
 
+    def forward() -> None:
+        with torch.no_grad():
+            model(batch[:1])
 
-def high_water_mark() -> int:
-    """Peak resident bytes of this program; getrusage would count the parent's before exec."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) * 1024
+    print_added_peak(forward, lambda: METHODS[method](model, batch))
 
 
 def accuracy(name: str) -> dict[str, float]:
@@ -186,33 +165,16 @@ def _convolutions(model: nn.Module, piece: Tensor) -> list[tuple[nn.Module, Tens
 
 
 def measure(name: str, rounds: int) -> dict[str, object]:
-    measured = costs(name, rounds)
-    base = measured["straightforward"]
-    memory = {method: peak_memory(name, method) for method in METHODS}
-    result: dict[str, object] = {
-        "network": name,
-        "wall seconds": {method: [c.wall for c in each] for method, each in measured.items()},
-        "cpu seconds": {method: [c.cpu for c in each] for method, each in measured.items()},
-        "peak bytes": memory,
-    }
-    for method in list(METHODS)[1:]:
-        pairs = list(zip(base, measured[method], strict=True))
-        result[f"times faster, {method}"] = statistics.median(a.wall / b.wall for a, b in pairs)
-        result[f"times less CPU, {method}"] = statistics.median(a.cpu / b.cpu for a, b in pairs)
-        result[f"share of memory, {method}"] = memory[method] / memory["straightforward"]
+    measured = costs_of(name, rounds)
+    memory = {method: peak_memory(__file__, name, method) for method in METHODS}
     wall = statistics.median(c.wall for c in measured["vkdnw"])
-    result["time over bound"] = wall / bound(name, rounds)
-    result["accuracy"] = accuracy(name)
-    return result
-
-
-def report(result: dict[str, object]) -> None:
-    print(f"{result['network']}")
-    for key, value in result.items():
-        if isinstance(value, float):
-            print(f"  {key:38} {value:8.3f}")
-    for key, value in result["accuracy"].items():  # type: ignore[attr-defined]
-        print(f"  {key:38} {value:8.2g}" if "error" in key else f"  {key:38} {value:8.5f}")
+    return {
+        "network": name,
+        **compared("straightforward", measured),
+        **compared_memory("straightforward", memory),
+        "time over bound": wall / bound(name, rounds),
+        **accuracy(name),
+    }
 
 
 def main() -> None:
@@ -229,7 +191,7 @@ def main() -> None:
     results = []
     for name in options.networks:
         results.append(measure(name, options.rounds))
-        report(results[-1])
+        report(name, results[-1])
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n")
 
