@@ -15,6 +15,7 @@ from torch import nn
 
 import vkdnw
 from vkdnw import proxies
+from vkdnw.collector import paused
 from vkdnw.search.configuration import Configuration, parse_weights
 from vkdnw.search.evaluation import Scored, Task
 from vkdnw.search.inputs.seeded import batch_on, proxy_inputs
@@ -57,7 +58,7 @@ class Scorer:
             ArchitectureError, ValueError, RuntimeError: from building or scoring.
         """
         begun, started_at = time.perf_counter(), now()
-        with one_thread():
+        with one_thread(), paused():
             found = self._found(task)
         return Scored(
             # -0.0 becomes 0.0, as it would in the store

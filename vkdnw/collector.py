@@ -21,9 +21,9 @@ _was_enabled = False  # before the first of them
 def paused() -> Iterator[None]:
     """Collects no cycles inside the block; they are found afterwards.
 
-    Blocks should be as short as one pass through a model: a model that leaves cycles behind would
-    keep its feature maps for that long. The collector is the process's own, so blocks that overlap
-    in time share the pause; the last one to end gives it back.
+    Blocks should be as short as one pass through a model, or some of a small one: a model that
+    leaves cycles behind would keep its feature maps for that long. The collector is the process's
+    own, so blocks that overlap in time share the pause; the last one to end gives it back.
     """
     global _inside, _was_enabled
     with _lock:
