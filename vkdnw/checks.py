@@ -122,8 +122,8 @@ def check_batch(model: nn.Module, batch: Batch) -> None:
 
 
 def _check_finite(name: str, tensor: Tensor, remedy: str) -> None:
-    finite = torch.isfinite(tensor)
-    if not finite.all():
+    if tensor.numel() and not torch.isfinite(torch.stack(torch.aminmax(tensor.detach()))).all():
+        finite = torch.isfinite(tensor)  # twice the memory of a batch, so only where it is needed
         where = int(torch.nonzero(~finite.flatten())[0])
         value = tensor.detach().flatten()[where].item()
         raise ValueError(f"{name} holds {value} (first at flat index {where}); {remedy}")

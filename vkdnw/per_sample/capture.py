@@ -10,12 +10,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
+
+from vkdnw.per_sample.graph import Node
 
 
 class CallSite(NamedTuple):
@@ -38,6 +40,18 @@ class Record:
     output: Tensor
     output_version: int
     edge: GradientEdge | None  # None where no gradient flows into the output
+    source: Node | None = None  # what made the input; known once its values are gone
+
+    def without_values(self) -> Record:
+        """The same with tensors of the same sizes that hold one number: it keeps no memory."""
+        return replace(
+            self,
+            input=_of_size(self.input),
+            input_version=0 if self.input_intact() else -1,
+            output=_of_size(self.output),
+            output_version=0 if self.output_intact() else -1,
+            source=self.input.grad_fn,
+        )
 
     def input_intact(self) -> bool:
         """Whether nothing has written into the input since the layer read it."""
@@ -123,6 +137,10 @@ class Recorder:
             )
 
         return record
+
+
+def _of_size(tensor: Tensor) -> Tensor:
+    return torch.empty((), dtype=tensor.dtype, device=tensor.device).expand(tensor.shape)
 
 
 def _entry(output: Tensor) -> GradientEdge:

@@ -27,11 +27,10 @@ from vkdnw.per_sample.plan import Plan, make_plan
 from vkdnw.per_sample.problem import Problem
 from vkdnw.per_sample.reverse import chunk_jacobian
 from vkdnw.per_sample.together import AT_ONCE
-from vkdnw.per_sample.trace import Trace
+from vkdnw.per_sample.trace import PASSING_MAPS, Trace
 from vkdnw.weights import Selection
 
 CACHE_BYTES = 2**20  # of the largest feature map of a chunk: several of them fit level 2
-PASSING_MAPS = 4  # gradients of the largest layers that are alive at once on their way
 MIN_PIECES = 4  # of a batch, so that small networks use several cores too
 CALL_BYTES = 2**18  # of a chunk's mean feature map, below which calls cost more than computing
 

@@ -181,7 +181,7 @@ def _alone(found: Trace, maker: Node, reader: Node) -> bool:
 
 def _relu_before(found: Trace, record: Record, makers: dict[Node, CallSite]) -> str | None:
     assert record.edge is not None
-    maker = record.input.grad_fn
+    maker = record.source
     site = makers.get(maker)
     if site is None or site.layer not in found.relus:
         return None

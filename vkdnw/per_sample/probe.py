@@ -6,7 +6,7 @@ that belongs to the other sample.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -30,7 +30,17 @@ class Probe:
     inputs: tuple[Tensor, ...]  # the leaves of the floating-point inputs
     logits: Tensor
     records: Records
-    bytes_per_sample: int  # kept between forward and backward, and by the gradients
+    activations: int  # bytes of one sample that are kept between forward and backward
+    kept: list[Tensor]  # the activations themselves
+
+    def released(self) -> Probe:
+        """The probe without values, once no gradient will be asked of it any more.
+
+        The graph stays for what it tells, and would hold two samples' activations all the while.
+        """
+        self.kept.clear()
+        records = {site: record.without_values() for site, record in self.records.items()}
+        return replace(self, inputs=(), records=records)
 
 
 def run_probe(problem: Problem, recorder: Recorder) -> Probe:
@@ -52,29 +62,29 @@ def _probe_in(layout: torch.memory_format, problem: Problem, recorder: Recorder)
     piece = problem.batch.chunk(slice(0, samples), layout)
     leaves: list[Tensor] = []
     piece = piece.with_leaves(leaves)
-    saved: dict[int, int] = {}
+    kept: list[Tensor] = []
 
-    def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        saved[storage.data_ptr()] = storage.nbytes()
-        return tensor.detach()  # an output kept by its own node would never be freed
+    def keep(tensor: Tensor) -> int:
+        kept.append(tensor.detach())  # an output kept by its own node would never be freed
+        return len(kept) - 1
 
     with (
         recorder.recording() as records,
-        torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda place: kept[place]),
     ):
         logits = pick_logits(piece.forward(problem.model), problem.output)
     check_logits(logits, samples)
     weights = {p.untyped_storage().data_ptr() for p in problem.parameters.values()}
-    activations = sum(size for pointer, size in saved.items() if pointer not in weights)
-    gradients = sum(record.output.nbytes for record in records.values())
+    storages = {s.data_ptr(): s.nbytes() for s in (tensor.untyped_storage() for tensor in kept)}
+    activations = sum(size for pointer, size in storages.items() if pointer not in weights)
     return Probe(
         samples,
         layout,
         tuple(leaves),
         logits,
         records,
-        bytes_per_sample=(activations + 2 * gradients) // samples + 1,
+        activations=activations // samples + 1,
+        kept=kept,
     )
 
 

@@ -26,6 +26,8 @@ from vkdnw.per_sample.problem import Problem
 from vkdnw.per_sample.watch import watched
 from vkdnw.rules import Rule, rule_for
 
+PASSING_MAPS = 4  # gradients of the largest layers that are alive at once on their way
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -139,9 +141,13 @@ def trace(problem: Problem) -> Trace:
     users = consumers(probe.logits)
     inlined = operations(users, problem.names, _uncalled(layers, ruled, problem))
     layers |= {found.name: _layer(found, problem) for found in inlined}
+    constants = {found.name: found.constants for found in inlined}
     read = records_of(inlined)
-    ruled |= read
     rows = sample_rows(probe, batched | read, users)
+    del batched
+    probe = replace(probe, records=probe.records | read).released()
+    ruled = {site: probe.records[site] for site in (*ruled, *read)}
+    del read
     with watched(problem.model) as seen:
         check_repeatable(problem, probe)
     calls = parameter_calls(layers, ruled, users)
@@ -149,8 +155,10 @@ def trace(problem: Problem) -> Trace:
     unfit |= {name for name, p in problem.parameters.items() if id(p) in seen.replaced}
     terms, fallback, unreached = _coverage(problem, calls, unfit, uses(users))
     in_double = probe.logits.dtype == torch.float64
-    records = probe.records | read
-    sizes = [record.output.nbytes // probe.samples for record in records.values()]
+    sizes = {site: record.output.nbytes // probe.samples for site, record in probe.records.items()}
+    calls_of_chosen = tuple(site for site in ruled if layers[site.layer].leaves)
+    largest_map = max(sizes.values(), default=1)
+    gradients = sum(sizes[site] for site in calls_of_chosen) + PASSING_MAPS * largest_map
     return Trace(
         chosen=problem.selection.names,
         classes=probe.logits.shape[1],
@@ -160,18 +168,18 @@ def trace(problem: Problem) -> Trace:
         layers=layers,
         relus=relus,
         pools=_pools(problem.modules),
-        calls=tuple(site for site in ruled if layers[site.layer].leaves),
-        operations={found.name: found.constants for found in inlined},
+        calls=calls_of_chosen,
+        operations=constants,
         rows=rows,
         terms=terms,
         concurrent=seen.concurrent,
         fallback=fallback,
         unreached=unreached,
-        largest_map=max(sizes, default=1),
-        mean_map=max(1, sum(sizes) // max(1, len(sizes))),
-        bytes_per_sample=probe.bytes_per_sample + 2 * sum(sizes[len(probe.records) :]),
+        largest_map=largest_map,
+        mean_map=max(1, sum(sizes.values()) // max(1, len(sizes))),
+        bytes_per_sample=probe.activations + gradients,
         logits=probe.logits.detach(),
-        records=records,
+        records=probe.records,
         users=users,
     )
 
