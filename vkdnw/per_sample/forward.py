@@ -21,7 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vkdnw.batch import Batch
 from vkdnw.checks import pick_logits
-from vkdnw.per_sample.capture import CallSite, Recorder, Records
+from vkdnw.per_sample.capture import CallSite, Record, Recorder, Records
 from vkdnw.per_sample.fused import fused
 from vkdnw.per_sample.fusion import Fusion
 from vkdnw.per_sample.lanes import Group, groups
@@ -63,14 +63,17 @@ def logit_derivatives(
     with torch.no_grad(), _differentiable_attention():
         with recorder.attached(), recorder.recording() as records:
             logits = _forward(problem, found, piece)
-        called = {site for site in found.calls if site.layer not in found.operations}
+        covered = {site for terms in found.terms.values() for site, _ in terms}
+        called = {site for site in covered if site.layer not in found.operations}
         if not called <= records.keys():
             raise ForwardRefused("the model calls other layers where no gradients are recorded")
+        inputs = {site: _input_alone(records[site]) for site in called}
+        records.clear()
         shape = (*logits.shape, len(selection))
         derivatives = torch.zeros(shape, dtype=found.dtype, device=logits.device)
         with fused(replace(found, pools={}), folds, recorder):  # which no tangent passes
             for group in groups(problem, found, selection, lanes):
-                tangents = _tangents_by_call(found, group, records, scales)
+                tangents = _tangents_by_call(found, group, inputs, scales)
                 columns, logits = _carried(problem, found, group, tangents, piece)
                 derivatives[:, :, group.columns.to(columns.device)] = columns.to(found.dtype)
     return derivatives, logits
@@ -85,6 +88,11 @@ def _forward(
         return pick_logits(copied.forward(problem.model), problem.output)
     returned = torch.func.functional_call(problem.model, moved, copied.args, copied.kwargs)
     return pick_logits(returned, problem.output)
+
+
+def _input_alone(record: Record) -> Record:
+    """The record of a call, with the sizes and the layout of its output and none of its values."""
+    return replace(record, output=record.output.detach().to("meta"))
 
 
 def _tangents_by_call(

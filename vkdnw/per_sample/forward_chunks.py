@@ -68,9 +68,9 @@ def sizes(problem: Problem, found: Trace, columns: int) -> tuple[int, int]:
     size, _ = chunk_size(problem, found)
     lane = min(found.bytes_per_sample, LIVE_MAPS * _widest(found))
     wanted = min(LANES, columns)
-    fitting = problem.max_memory // (found.bytes_per_sample + wanted * lane)
+    fitting = problem.max_memory // (found.bytes_per_sample + (wanted + 1) * lane)
     size = max(found.fewest, min(size, fitting))
-    lanes = (problem.max_memory // size - found.bytes_per_sample) // lane
+    lanes = (problem.max_memory // size - found.bytes_per_sample) // lane - 1  # less the values
     return size, max(1, min(wanted, lanes))
 
 

@@ -59,7 +59,7 @@ def first_tangents(
     shape = (len(slots), *output.shape)
     if channels_last:
         shape = (len(slots), output.shape[0], *output.shape[2:], output.shape[1])
-    maps = torch.zeros(shape, dtype=output.dtype, device=output.device)
+    maps = torch.zeros(shape, dtype=output.dtype, device=record.input.device)
     by_output = maps.movedim(-1, 2) if channels_last else maps  # [q, b * r, ...]
     canonical = layer.rule.gradient(layer.module, by_output.unflatten(1, (-1, rows)))
     assert canonical.untyped_storage().data_ptr() == maps.untyped_storage().data_ptr()
@@ -73,7 +73,7 @@ def first_tangents(
             factor = float(picks.scale[row]) * (1.0 if scale is None else float(scale[place]))
             _write(canonical[first + row, :, place], x, picks, row, factor)
         first += len(part.indices)
-    return FirstTangents(slots.to(output.device), maps, channels_last)
+    return FirstTangents(slots.to(maps.device), maps, channels_last)
 
 
 def _write(target: Tensor, x: Tensor, picks: Picks, row: int, factor: float) -> None:

@@ -1,0 +1,63 @@
+"""What a process that scores has resident stays within ``max_memory``, as the system counts it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+MEBIBYTE = 2**20
+SAMPLES = 4
+BUDGET = 48 * MEBIBYTE  # the probe of two samples takes 38 of them
+
+# The system's allocator keeps what is freed for later, up to several feature maps; here it is to
+# give them back, so that what is counted is in use.
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+
+# Twelve convolutions on maps of 0.5 MiB: 12 MiB a sample between forward and backward, 26 with the
+# gradients that are read.
+SCORES_A_NETWORK = """
+import sys
+import torch
+from torch import nn
+import vkdnw
+
+def resident(kind):
+    with open("/proc/self/status") as status:
+        (line,) = (line for line in status if line.startswith(kind))
+    return int(line.split()[1]) * 1024
+
+budget, samples, classes, mode = *map(int, sys.argv[1:4]), sys.argv[4]
+torch.set_num_threads(1)
+torch.manual_seed(0)
+layers = [[nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()] for _ in range(12)]
+head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, classes)]
+model = nn.Sequential(nn.Conv2d(3, 8, 1), *sum(layers, []), *head).eval()
+images = torch.randn(samples, 3, 128, 128)
+weights = vkdnw.weights.sampled(12)
+vkdnw.score(model, images[:2, :, :16, :16], mode=mode)  # what is loaded once is no part of a score
+with open("/proc/self/clear_refs", "w") as references:
+    references.write("5")  # the peak starts anew
+before = resident("VmRSS")
+vkdnw.score(model, images, weights=weights, max_memory=budget, mode=mode)
+print(resident("VmHWM") - before)
+"""
+
+
+def peak(budget: int, *arguments: object) -> int:
+    command = [sys.executable, "-c", SCORES_A_NETWORK, str(budget), *map(str, arguments)]
+    finished = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, **ALLOCATOR}
+    )
+    if "Permission denied: '/proc/self/clear_refs'" in finished.stderr:
+        pytest.skip("the system does not let a process reset its peak")
+    assert finished.returncode == 0, finished.stderr
+    return int(finished.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize(("classes", "mode"), [(4, "reverse"), (1000, "forward")])
+def test_a_score_stays_within_its_budget(classes: int, mode: str) -> None:
+    assert peak(BUDGET, SAMPLES, classes, mode) <= BUDGET
