@@ -118,7 +118,7 @@ def _carried(
     piece: Batch,
 ) -> tuple[Tensor, Tensor]:
     """What the tangents of a group have become at the logits, ``[b, C, q]``, and the logits."""
-    parameters = dict(problem.model.named_parameters())
+    parameters = problem.parameters
 
     def logits_of(coefficients: Tensor) -> tuple[Tensor, Tensor]:
         moved = {

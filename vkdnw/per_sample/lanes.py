@@ -48,7 +48,7 @@ class _Scalar:
 
 def groups(problem: Problem, found: Trace, selection: Selection, lanes: int) -> list[Group]:
     """All scalars that logits depend on, in the order of their first use."""
-    parameters = dict(problem.model.named_parameters())
+    parameters = problem.parameters
     room = problem.max_memory // 4
     scalars = sorted(_scalars(found, selection), key=lambda scalar: scalar.place)
     cut: list[list[_Scalar]] = []
