@@ -24,8 +24,10 @@ struct Norm {
   const float* x;  // the output itself
 };
 
-// Of one output for all samples of a piece. Wide convolutions fetch large weights for each piece.
-inline constexpr int64_t kPieceNumbers = 48 * 1024;
+// Of one output for all samples of a piece: level 2 also holds patches and products of Winograd's
+// algorithm, and may be shared by two threads. Wide convolutions fetch large weights for each
+// piece.
+inline constexpr int64_t kPieceNumbers = 16 * 1024;
 inline constexpr int64_t kNarrowChannels = 32;
 
 inline int64_t samples_per_piece(const batch_norm::Size& size) {

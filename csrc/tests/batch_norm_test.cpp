@@ -112,8 +112,8 @@ TEST_CASE("every number is normalised, whatever the number of pixels and channel
 }
 
 TEST_CASE("pieces of samples do not show in the gradient of a convolution") {
-  constexpr int64_t kSamples = 7;  // of 32 x 32 pixels, of which three fill a piece
-  constexpr int64_t kSide = 32;
+  constexpr int64_t kSamples = 7;  // of 16 x 16 pixels, of which four fill a piece
+  constexpr int64_t kSide = 16;
   constexpr int64_t kChannels = 16;
   const Size size{.samples = kSamples, .pixels = kSide * kSide, .channels = kChannels};
   const Table table(kChannels);
@@ -138,8 +138,8 @@ TEST_CASE("pieces of samples do not show in the gradient of a convolution") {
   conv1x1::input_gradient(conv, 0, kSamples * size.pixels);
   conv.target.data = found.data();
   const norm_conv::Norm norm{.size = size, .by = table.by, .grad = grad.data(), .x = x.data()};
-  REQUIRE(norm_conv::samples_per_piece(size) == 3);
+  REQUIRE(norm_conv::samples_per_piece(size) == 4);
   norm_conv::input_gradient(norm, conv, size.numbers(), 0, 1);
-  norm_conv::input_gradient(norm, conv, size.numbers(), 1, 3);
+  norm_conv::input_gradient(norm, conv, size.numbers(), 1, 2);
   CHECK(found == expected);
 }
