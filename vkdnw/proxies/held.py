@@ -41,7 +41,8 @@ def held(model: nn.Module, mode: Mode, init: Init, seed: int) -> Iterator[None]:
                 yield
         finally:
             for module, training in modes:
-                module.training = training
+                if module.training != training:  # assigning takes torch longer than asking
+                    module.training = training
             with torch.no_grad():
                 for parameter, value in zip(drawn, weights, strict=True):
                     parameter.copy_(value)
