@@ -98,7 +98,7 @@ def evaluate(
     from vkdnw.search.rankings.scores import columns_by_seed, load_evaluations, mean_columns
     from vkdnw.search.rankings.spread import over_seeds
 
-    evaluations = load_evaluations(run)
+    evaluations: Sequence[Evaluation] = load_evaluations(run)
     if not evaluations:
         raise typer.BadParameter(f"{run} has no scores yet", param_hint="RUN")
     evaluations = sampled(evaluations, sample, sample_seed)

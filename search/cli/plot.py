@@ -69,7 +69,7 @@ def plot(
 
     if suffix not in ("png", "svg", "pdf"):
         raise typer.BadParameter(f"{suffix!r} is not png, svg or pdf", param_hint="--format")
-    evaluations = load_evaluations(run)
+    evaluations: Sequence[Evaluation] = load_evaluations(run)
     if not evaluations:
         raise typer.BadParameter(f"{run} has no scores yet", param_hint="RUN")
     evaluations = sampled(evaluations, sample, sample_seed)
