@@ -17,10 +17,10 @@ from vkdnw import spectrum
 from vkdnw.batch import BatchLike
 from vkdnw.checks import Output
 from vkdnw.fisher_information import Convention, check_options, eigenvalues, fisher_matrix
-from vkdnw.per_sample.chunks import chunk_size
 from vkdnw.per_sample.jacobian import Way, differentiated, jacobian_chunks
 from vkdnw.per_sample.mode import Mode
 from vkdnw.per_sample.problem import Problem, prepared
+from vkdnw.per_sample.reverse_mode.chunks import chunk_size
 from vkdnw.weights import DEFAULT, Weights
 
 

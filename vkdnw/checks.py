@@ -2,7 +2,8 @@
 
 The Jacobian of one sample's logits is well defined only if samples do not mix, the model is
 deterministic, and every number is finite. Each check raises ValueError with the name of what was
-found and what to do about it; :mod:`vkdnw.per_sample.trace` adds the checks that need a forward.
+found and what to do about it; :mod:`vkdnw.per_sample.probing.trace` adds the checks that need a
+forward pass.
 """
 
 from __future__ import annotations

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from vkdnw import ops
-from vkdnw.per_sample.chunks import Chunk
 from vkdnw.per_sample.jacobian import Way, jacobian_chunks
 from vkdnw.per_sample.problem import Problem
+from vkdnw.per_sample.reverse_mode.chunks import Chunk
 from vkdnw.threads import several_threads
 from vkdnw.weights import Selection
 

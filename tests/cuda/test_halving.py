@@ -11,8 +11,8 @@ import torch
 import vkdnw
 from tests.library.cases.networks import residual_network
 from vkdnw import SmallerChunksWarning
-from vkdnw.per_sample import chunks
 from vkdnw.per_sample.halving import halving
+from vkdnw.per_sample.reverse_mode import chunks
 
 CPU = torch.device("cpu")
 
@@ -85,14 +85,14 @@ def test_the_failed_attempt_is_let_go_before_the_next() -> None:
 def test_a_call_goes_on_with_half(call, monkeypatch: pytest.MonkeyPatch) -> None:
     model, x = residual_network().double().eval(), torch.randn(8, 3, 8, 8).double()
     expected = call(model, x)
-    whole = chunks._chunk
+    whole = chunks.chunk_in_reverse
 
     def small_device(problem, found, plan, recorder, samples, *rest):
         if len(samples) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return whole(problem, found, plan, recorder, samples, *rest)
 
-    monkeypatch.setattr(chunks, "_chunk", small_device)
+    monkeypatch.setattr(chunks, "chunk_in_reverse", small_device)
     torch.set_num_threads(1)
     with pytest.warns(SmallerChunksWarning):
         found = call(model, x)

@@ -16,7 +16,7 @@ from tests.library.comparison import (
     expected_jacobian,
     jacobian_and_fallback,
 )
-from vkdnw.per_sample import reverse
+from vkdnw.per_sample.reverse_mode import chunk as reverse
 from vkdnw.weights import select
 
 pytestmark = [

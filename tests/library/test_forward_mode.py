@@ -22,7 +22,7 @@ from tests.library.comparison import (
 )
 from tests.library.test_golden import GOLDEN_CASES, OPTIONS, golden, relative
 from tests.shared import needs_golden
-from vkdnw.per_sample import forward
+from vkdnw.per_sample.forward_mode import chunk as forward
 from vkdnw.search import nb201
 from vkdnw.search.cli import app
 from vkdnw.search.cli.frame import run

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
 from vkdnw.per_sample.graph import consumers
-from vkdnw.per_sample.rowwise import entries
+from vkdnw.per_sample.probing.rowwise import entries
 
 WEIGHT = torch.randn(4, 4, 3, 3, generator=torch.Generator().manual_seed(0))
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 import vkdnw
 from tests import reference
 from vkdnw.backpropagation import Layer
-from vkdnw.per_sample import taps
-from vkdnw.per_sample.tape import Tape, compile_tape
+from vkdnw.per_sample.reverse_mode import taps
+from vkdnw.per_sample.reverse_mode.tape import Tape, compile_tape
 
 TOLERANCE = 1e-4
 """Of the Jacobian's norm, in float32: some layers of rounding. No ReLU of these networks is so near
@@ -346,5 +346,5 @@ def test_any_number_of_cotangents_at_a_time_gives_the_same_bits(
     model = build(CASES["cell and reduction"])
     batch = torch.randn(5, 3, 8, 8, generator=torch.Generator().manual_seed(1))
     together = vkdnw.jacobian(model, batch)
-    monkeypatch.setattr("vkdnw.per_sample.reverse._replayed_together", lambda *_: 1)
+    monkeypatch.setattr("vkdnw.per_sample.reverse_mode.chunk._replayed_together", lambda *_: 1)
     assert torch.equal(vkdnw.jacobian(model, batch), together)

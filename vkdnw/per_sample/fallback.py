@@ -14,8 +14,8 @@ from torch import Tensor
 
 from vkdnw.checks import check_logits, pick_logits
 from vkdnw.per_sample.plan import Plan
+from vkdnw.per_sample.probing.trace import Trace
 from vkdnw.per_sample.problem import Problem
-from vkdnw.per_sample.trace import Trace
 
 
 def add_fallback_columns(

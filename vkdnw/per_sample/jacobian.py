@@ -9,11 +9,11 @@ from typing import TypeVar
 from torch import Tensor
 
 from vkdnw.per_sample.capture import PathChanged
-from vkdnw.per_sample.chunks import Chunk, reverse_chunks
-from vkdnw.per_sample.forward_chunks import forward_chunks
+from vkdnw.per_sample.forward_mode.chunks import forward_chunks
 from vkdnw.per_sample.mode import Decision, ForwardRefused, Mode, check_mode, decide, in_reverse
+from vkdnw.per_sample.probing.trace import Trace, trace, without_rules
 from vkdnw.per_sample.problem import Problem
-from vkdnw.per_sample.trace import Trace, trace, without_rules
+from vkdnw.per_sample.reverse_mode.chunks import Chunk, reverse_chunks
 from vkdnw.weights import Selection
 
 T = TypeVar("T")

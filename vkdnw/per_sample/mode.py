@@ -14,8 +14,8 @@ from typing import Literal, get_args
 import torch
 from torch import nn
 
+from vkdnw.per_sample.probing.trace import Trace
 from vkdnw.per_sample.problem import Problem
-from vkdnw.per_sample.trace import Trace
 from vkdnw.weights import Selection
 
 Mode = Literal["auto", "reverse", "forward"]

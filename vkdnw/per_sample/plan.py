@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from vkdnw.host_copies import on_host
 from vkdnw.per_sample.capture import CallSite
-from vkdnw.per_sample.fusion import Fusion
-from vkdnw.per_sample.trace import Layer, Trace
+from vkdnw.per_sample.fusing.fusion import Fusion
+from vkdnw.per_sample.probing.trace import Layer, Trace
 from vkdnw.rules import Picks
 from vkdnw.weights import Selection
 

@@ -25,7 +25,7 @@ from vkdnw.normalisation import (
     norm_conv3x3_input_gradient,
     norm_strided_conv_input_gradient,
 )
-from vkdnw.per_sample.fusion import Gradient, native_gradient, strided_gradient
+from vkdnw.per_sample.fusing.fusion import Gradient, native_gradient, strided_gradient
 from vkdnw.proxies.native_layers.pending import PendingReLU
 from vkdnw.proxies.native_layers.relu import Rectified
 from vkdnw.proxies.native_layers.values import CHANNELS_LAST, Reading, made_by, note, suits

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from vkdnw.per_sample.fusion import pools_natively
+from vkdnw.per_sample.fusing.fusion import pools_natively
 from vkdnw.pooling import avg_pool3x3, avg_pool3x3_input_gradient
 from vkdnw.proxies.native_layers.values import CHANNELS_LAST
 

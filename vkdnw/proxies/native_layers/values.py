@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vkdnw.convolution import CHANNEL_MULTIPLE
-from vkdnw.per_sample.fusion import pools_natively
+from vkdnw.per_sample.fusing.fusion import pools_natively
 
 CHANNELS_LAST = torch.channels_last
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vkdnw.per_sample.capture import CallSite, Record
-from vkdnw.per_sample.trace import Trace
+from vkdnw.per_sample.probing.trace import Trace
 from vkdnw.rules import Picks
 
 

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from vkdnw.collector import paused
 from vkdnw.per_sample.capture import CallSite, Recorder, Records
 from vkdnw.per_sample.graph import Node, consumers, uses
-from vkdnw.per_sample.operations import Operation, operations, records_of
-from vkdnw.per_sample.probe import check_repeatable, fewest_samples, run_probe, sample_rows
+from vkdnw.per_sample.probing.operations import Operation, operations, records_of
+from vkdnw.per_sample.probing.probe import check_repeatable, fewest_samples, run_probe, sample_rows
+from vkdnw.per_sample.probing.watch import watched
 from vkdnw.per_sample.problem import Problem
-from vkdnw.per_sample.watch import watched
 from vkdnw.rules import Rule, rule_for
 
 PASSING_MAPS = 4  # gradients of the largest layers that are alive at once on their way

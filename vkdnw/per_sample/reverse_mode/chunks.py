@@ -20,14 +20,14 @@ from torch import Tensor
 from vkdnw.collector import paused
 from vkdnw.per_sample.capture import PathChanged, Recorder
 from vkdnw.per_sample.fallback import add_fallback_columns
-from vkdnw.per_sample.fused import fused
-from vkdnw.per_sample.fusion import Fusion, find_fusions
+from vkdnw.per_sample.fusing.fused import fused
+from vkdnw.per_sample.fusing.fusion import Fusion, find_fusions
 from vkdnw.per_sample.halving import halving
 from vkdnw.per_sample.plan import Plan, make_plan
+from vkdnw.per_sample.probing.trace import PASSING_MAPS, Trace
 from vkdnw.per_sample.problem import Problem
-from vkdnw.per_sample.reverse import chunk_jacobian
-from vkdnw.per_sample.together import AT_ONCE
-from vkdnw.per_sample.trace import PASSING_MAPS, Trace
+from vkdnw.per_sample.reverse_mode.chunk import chunk_jacobian
+from vkdnw.per_sample.reverse_mode.together import AT_ONCE
 from vkdnw.weights import Selection
 
 CACHE_BYTES = 2**20  # of the largest feature map of a chunk: several of them fit level 2
@@ -51,7 +51,7 @@ def reverse_chunks(
 
     Raises:
         PathChanged: the model takes other paths than in the probe; go on with
-            :func:`vkdnw.per_sample.trace.without_rules`.
+            :func:`vkdnw.per_sample.probing.trace.without_rules`.
         MemoryError: not even one sample fits the budget.
     """
     fusions = find_fusions(found)

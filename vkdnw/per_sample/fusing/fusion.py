@@ -25,7 +25,7 @@ from vkdnw.convolution import CHANNEL_MULTIPLE
 from vkdnw.host_copies import on_host
 from vkdnw.per_sample.capture import CallSite, Record
 from vkdnw.per_sample.graph import Node
-from vkdnw.per_sample.trace import Trace
+from vkdnw.per_sample.probing.trace import Trace
 from vkdnw.rules.batch_norm import normaliser
 
 Gradient = Literal["winograd", "pointwise", "strided"]

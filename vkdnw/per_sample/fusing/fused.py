@@ -28,8 +28,8 @@ from vkdnw.convolution import (
 )
 from vkdnw.host_copies import on_host
 from vkdnw.per_sample.capture import PathChanged, Recorder, Tap
-from vkdnw.per_sample.fusion import Fusion, Gradient, pools_natively
-from vkdnw.per_sample.trace import Trace
+from vkdnw.per_sample.fusing.fusion import Fusion, Gradient, pools_natively
+from vkdnw.per_sample.probing.trace import Trace
 from vkdnw.pooling import avg_pool3x3_input_gradient
 
 Forward = Callable[[Tensor], Tensor]

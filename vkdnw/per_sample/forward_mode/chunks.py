@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 from vkdnw.per_sample.capture import Recorder
-from vkdnw.per_sample.chunks import Chunk, chunk_in_reverse, chunk_size, even_ranges
-from vkdnw.per_sample.forward import check_agreement, logit_derivatives
-from vkdnw.per_sample.fusion import Fusion, find_folds
+from vkdnw.per_sample.forward_mode.chunk import check_agreement, logit_derivatives
+from vkdnw.per_sample.forward_mode.lanes import LANES
+from vkdnw.per_sample.fusing.fusion import Fusion, find_folds
 from vkdnw.per_sample.halving import halving
-from vkdnw.per_sample.lanes import LANES
 from vkdnw.per_sample.mode import ForwardRefused
 from vkdnw.per_sample.plan import Plan, make_plan
+from vkdnw.per_sample.probing.trace import Trace
 from vkdnw.per_sample.problem import Problem
-from vkdnw.per_sample.trace import Trace
+from vkdnw.per_sample.reverse_mode.chunks import Chunk, chunk_in_reverse, chunk_size, even_ranges
 from vkdnw.weights import Selection
 
 LIVE_MAPS = 6  # of the largest size that a tangent has in memory at once, its beginning included

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vkdnw.backpropagation import Layer
 from vkdnw.convolution import CHANNEL_MULTIPLE, relu_mask, winograd_weights
-from vkdnw.per_sample.fused import AveragePooling, NativeConvolution
+from vkdnw.per_sample.fusing.fused import AveragePooling, NativeConvolution
 from vkdnw.per_sample.graph import Node
 
 

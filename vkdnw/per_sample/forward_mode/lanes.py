@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vkdnw.per_sample.forward_mode.tangents import Moved
 from vkdnw.per_sample.mode import places
+from vkdnw.per_sample.probing.trace import Trace
 from vkdnw.per_sample.problem import Problem
-from vkdnw.per_sample.tangents import Moved
-from vkdnw.per_sample.trace import Trace
 from vkdnw.weights import Selection
 
 LANES = 16  # tangents side by side: more share the forward pass little better and need the cache

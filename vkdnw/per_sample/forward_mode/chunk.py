@@ -1,9 +1,10 @@
 """The Jacobian of one chunk of samples in forward mode: tangents of the chosen scalars.
 
-The logits' derivatives with respect to a scalar are what a tangent, begun at the output of the
-scalar's layer (:mod:`vkdnw.per_sample.tangents`) or at the parameter itself, has become at the
-logits. Torch carries the tangents (``torch.func.jacfwd``), a group of them through one forward
-pass. Every chunk is checked against one backward pass: autograd's two modes must tell the same.
+The logits' derivatives with respect to a scalar are what a tangent has become at the logits that
+began at the output of the scalar's layer (:mod:`vkdnw.per_sample.forward_mode.tangents`) or at the
+parameter itself. Torch carries the tangents (``torch.func.jacfwd``), a group of them through one
+forward pass. Every chunk is checked against one backward pass: autograd's two modes must tell the
+same.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from vkdnw.batch import Batch
 from vkdnw.checks import pick_logits
 from vkdnw.per_sample.capture import CallSite, Record, Recorder, Records
-from vkdnw.per_sample.fused import fused
-from vkdnw.per_sample.fusion import Fusion
-from vkdnw.per_sample.lanes import Group, groups
+from vkdnw.per_sample.forward_mode.lanes import Group, groups
+from vkdnw.per_sample.forward_mode.tangents import FirstTangents, first_tangents
+from vkdnw.per_sample.fusing.fused import fused
+from vkdnw.per_sample.fusing.fusion import Fusion
 from vkdnw.per_sample.mode import ForwardRefused
+from vkdnw.per_sample.probing.trace import Trace
 from vkdnw.per_sample.problem import Problem
-from vkdnw.per_sample.tangents import FirstTangents, first_tangents
-from vkdnw.per_sample.trace import Trace
 from vkdnw.weights import Selection
 
 _one_call = threading.Lock()  # levels of forward differentiation are global to the process

@@ -16,8 +16,8 @@ from torch.autograd.graph import GradientEdge
 from vkdnw.per_sample.capture import CallSite, Records
 from vkdnw.per_sample.graph import Node
 from vkdnw.per_sample.plan import Plan
-from vkdnw.per_sample.replay import Replay, make_replay
-from vkdnw.per_sample.tape import compile_tape
+from vkdnw.per_sample.reverse_mode.replay import Replay, make_replay
+from vkdnw.per_sample.reverse_mode.tape import compile_tape
 
 EdgeKey = tuple[int, int]  # of a gradient edge: its node's id and the output's number
 

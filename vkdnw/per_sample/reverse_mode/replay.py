@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vkdnw.backpropagation import backpropagate_
-from vkdnw.per_sample.backwards import padded_channels
 from vkdnw.per_sample.graph import Node
-from vkdnw.per_sample.tape import Tape
+from vkdnw.per_sample.reverse_mode.backwards import padded_channels
+from vkdnw.per_sample.reverse_mode.tape import Tape
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,13 @@ from vkdnw.per_sample.capture import (
     output_gradients,
 )
 from vkdnw.per_sample.graph import Node, consumers, uses
-from vkdnw.per_sample.operations import operations, records_of
-from vkdnw.per_sample.owners import check_owners, rows_may_move
 from vkdnw.per_sample.plan import DenseTerm, Entry, Plan
+from vkdnw.per_sample.probing.operations import operations, records_of
+from vkdnw.per_sample.probing.owners import check_owners, rows_may_move
+from vkdnw.per_sample.probing.trace import Trace, parameter_calls
 from vkdnw.per_sample.problem import Problem
-from vkdnw.per_sample.replay import Replay, seed
-from vkdnw.per_sample.taps import (
+from vkdnw.per_sample.reverse_mode.replay import Replay, seed
+from vkdnw.per_sample.reverse_mode.taps import (
     EdgeKey,
     Sources,
     edge_key,
@@ -37,8 +38,7 @@ from vkdnw.per_sample.taps import (
     find_sources,
     kept_channels,
 )
-from vkdnw.per_sample.together import CannotTogether, gradients_together
-from vkdnw.per_sample.trace import Trace, parameter_calls
+from vkdnw.per_sample.reverse_mode.together import CannotTogether, gradients_together
 
 
 def chunk_jacobian(

@@ -15,8 +15,8 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from vkdnw.checks import check_logits, pick_logits
 from vkdnw.per_sample.capture import CallSite, Record, Recorder, Records
 from vkdnw.per_sample.graph import Node
+from vkdnw.per_sample.probing.rowwise import entries
 from vkdnw.per_sample.problem import Problem
-from vkdnw.per_sample.rowwise import entries
 
 LAYOUTS = (torch.channels_last, torch.contiguous_format)
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from vkdnw.backpropagation import NONE, Layer
-from vkdnw.per_sample.backwards import Backward, backward_of, padded_channels
 from vkdnw.per_sample.graph import Node
+from vkdnw.per_sample.reverse_mode.backwards import Backward, backward_of, padded_channels
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Tangents of the chosen scalars, some of them side by side through the layers behind them."""

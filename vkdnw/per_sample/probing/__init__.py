@@ -1,0 +1,1 @@
+"""What a model does, found out on two samples and proved again for every chunk."""

@@ -1,0 +1,1 @@
+"""Backward passes: chunks of samples, one pass for some cotangents, on a tape where one fits."""
