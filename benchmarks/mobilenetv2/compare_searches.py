@@ -2,12 +2,14 @@
 
 An aggregate of ranks belongs to a set of networks, so those that two searches print of themselves
 cannot be compared. Here every network that any of the searches has scored is ranked among all of
-them, once, and each search is told by its best and by its ten best.
+them, once, and each search is told by its best and by its ten best. A search that scored more
+networks than another is cut to as many, its first ones.
 
     python benchmarks/mobilenetv2/compare_searches.py RUN RUN ...
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -24,6 +26,11 @@ FREE = ("strategy", "search_seed", "population", "tournament", "in_flight")
 def main(folders: list[Path]) -> None:
     searches = {folder: load(folder) for folder in folders}
     check_comparable(list(searches.values()))
+    shortest = min(len(search.table) for search in searches.values())
+    searches = {
+        folder: replace(search, table=search.table.iloc[:shortest])
+        for folder, search in searches.items()
+    }
     every = pd.concat([search.table[search.within_budget] for search in searches.values()])
     reference = every.drop_duplicates("architecture").set_index("architecture")
     scores = aggregate(reference, next(iter(searches.values())).ranked)
