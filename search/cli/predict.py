@@ -42,6 +42,7 @@ def predict(
     evaluations = load_evaluations(run)
     accuracies = load_accuracies(truth, dataset)
     names = known_names(model or list(MODELS), MODELS, "--model")
+    known = len({one.architecture for one in evaluations})
     found = []
     for name in names:
         try:
@@ -50,6 +51,12 @@ def predict(
             if model:
                 raise
             continue  # not asked for by name, and nothing on record to fit it to
+        if len(features) < known:
+            console.print_line(
+                console.stderr(),
+                f"{name}: {len(features):,} of {known:,} architectures have all its features, and "
+                "it is fitted and judged on these",
+            )
         found += [
             judge(name, features, accuracies[one], train=train, seeds=range(fits), top=top)
             for one in accuracies.columns

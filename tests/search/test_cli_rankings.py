@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +166,27 @@ def test_predict_judges_every_model_on_the_rest(vkdnw: Vkdnw, scores: Path, trut
     assert "vkdnw_m" in out
     assert "0.647" in out
     assert "graf_m" not in out
+
+
+def test_predict_says_how_many_it_is_fitted_to(
+    vkdnw: Vkdnw, scores: Path, truth: Path, tmp_path: Path
+) -> None:
+    """NASWOT is known of 25 of the 30 alone, so models that see it are fitted to these."""
+    part = tmp_path / "part.csv"
+    write(
+        part,
+        [
+            replace(e, values={**e.values, "naswot": 1.0}) if e.architecture in few else e
+            for few in [ARCHITECTURES[:25]]
+            for e in read(scores)
+        ],
+    )
+    code, out, err = vkdnw("predict", part, "--truth", truth, "--train", 20, "--fits", 1, "--json")
+    assert code == 0
+    assert "vkdnw_zcs_m: 25 of 30 architectures have all its features" in err
+    assert "graf_m: " not in err.replace("vkdnw_zcs_graf_m: ", "")
+    counts = {r["ranking"]: r["n"] for r in json.loads(out)["results"]}
+    assert (counts["vkdnw_m"], counts["vkdnw_zcs_m"]) == ([10], [5])
 
 
 def test_predict_says_what_it_lacks(vkdnw: Vkdnw, truth: Path, tmp_path: Path) -> None:
