@@ -50,7 +50,7 @@ def plot(
     costs: Annotated[
         Path | None,
         typer.Option(
-            help="Milliseconds per network, measured by `benchmarks/proxies.py --json`.",
+            help="What proxies cost, measured by `benchmarks/proxies.py --json`.",
             show_default="what the run took",
         ),
     ] = None,
@@ -63,6 +63,7 @@ def plot(
     neither. Needs matplotlib (`pip install 'vkdnw[plot]'`).
     """
     from vkdnw.search.plots.correlation import draw_correlations
+    from vkdnw.search.plots.cost import MILLISECONDS, RELATIVE
     from vkdnw.search.plots.figure import save
     from vkdnw.search.plots.ranks import draw_ranks
     from vkdnw.search.rankings.scores import load_evaluations, mean_columns
@@ -80,9 +81,11 @@ def plot(
     figures = {"correlation": draw_correlations(rankings)}
     for name in accuracies.columns:
         figures[f"ranks_{name}"] = draw_ranks(rankings, accuracies[name])
-    if costs is not None or run.is_dir():
-        times = _measured(costs) if costs is not None else _run_times(run, rankings, aggregates)
-        figures |= _cost_figures(rankings, times, accuracies)
+    if costs is not None:
+        figures |= _cost_figures(rankings, _measured(costs), RELATIVE, accuracies)
+    elif run.is_dir():
+        times = _run_times(run, rankings, aggregates)
+        figures |= _cost_figures(rankings, times, MILLISECONDS, accuracies)
     if run.is_dir():
         figures |= _spectra_figures(run, evaluations, accuracies)
     for name, figure in figures.items():
@@ -115,14 +118,17 @@ def _run_times(
 
 
 def _cost_figures(
-    rankings: Sequence["Ranking"], times: Mapping[str, float], accuracies: "pd.DataFrame"
+    rankings: Sequence["Ranking"],
+    costs: Mapping[str, float],
+    unit: str,
+    accuracies: "pd.DataFrame",
 ) -> dict[str, "Figure"]:
     from vkdnw.search.plots.cost import draw_cost
     from vkdnw.search.rankings.evaluate import evaluate
 
     compared = evaluate(rankings, accuracies, resamples=0)
     return {
-        f"cost_{name}": draw_cost([one for one in compared if one.dataset == name], times)
+        f"cost_{name}": draw_cost([one for one in compared if one.dataset == name], costs, unit)
         for name in accuracies.columns
     }
 

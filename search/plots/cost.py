@@ -14,18 +14,20 @@ if TYPE_CHECKING:
 
 COUNTS = ("layers", "flops", "parameters")
 """Follow from the architecture string, and take no time."""
+MILLISECONDS = "milliseconds per network"
+RELATIVE = "cost of a network, in those of VKDNW"
 METRICS = {"kendall": "Kendall tau-b", "spearman": "Spearman rho", "ndcg": "nDCG"}
 
 
 def read_costs(path: Path) -> dict[str, float]:
-    """Ranking -> milliseconds per network, of the JSON that `benchmarks/proxies.py` writes.
+    """Ranking -> its cost in times VKDNW's, of the JSON that `benchmarks/proxies.py` writes.
 
     Raises:
         ValueError: the file cannot be read, or is something else.
     """
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
-        times = {str(row["proxy"]): float(row["milliseconds"]) for row in rows}
+        times = {str(row["proxy"]): float(row["times vkdnw"]) for row in rows}
         if not times:
             raise ValueError("no rows")
     except (OSError, ValueError, TypeError, KeyError) as error:
@@ -35,21 +37,23 @@ def read_costs(path: Path) -> dict[str, float]:
     return times | dict.fromkeys(COUNTS, 0.0)
 
 
-def draw_cost(results: Sequence[Result], milliseconds: Mapping[str, float]) -> "Figure":
-    """Each metric of one data set against milliseconds per network, a point per ranking.
+def draw_cost(
+    results: Sequence[Result], costs: Mapping[str, float], unit: str = MILLISECONDS
+) -> "Figure":
+    """Each metric of one data set against the cost of a network, a point per ranking.
 
-    ``milliseconds`` holds the time of every ranking drawn; one that takes none (a count) is drawn
-    as a line across.
+    ``costs`` holds what every ranking drawn costs, in the unit that the axis names; one that costs
+    nothing (a count) is drawn as a line across.
     """
-    drawn = [result for result in results if result.ranking in milliseconds]
+    drawn = [result for result in results if result.ranking in costs]
     figure = new_figure(5 * len(METRICS), 4.5)
     for place, (metric, label) in enumerate(METRICS.items(), start=1):
         axes = figure.add_subplot(1, len(METRICS), place)
         for result in drawn:
-            _mark(axes, result.ranking, milliseconds[result.ranking], getattr(result, metric).value)
+            _mark(axes, result.ranking, costs[result.ranking], getattr(result, metric).value)
         axes.set_xscale("log")
-        axes.set_xlim(_limits([milliseconds[result.ranking] for result in drawn]))
-        axes.set_xlabel("milliseconds per network")
+        axes.set_xlim(_limits([costs[result.ranking] for result in drawn]))
+        axes.set_xlabel(unit)
         axes.set_ylabel(label)
     if drawn:
         figure.suptitle(f"Quality against cost on {drawn[0].dataset}")

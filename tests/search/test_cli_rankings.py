@@ -216,7 +216,7 @@ def test_plot_draws_what_a_table_tells(
     assert set(out.split()) == {str(folder / name) for name in names}
     assert "drawn from a run's folder" in err
     costs = tmp_path / "costs.json"
-    costs.write_text(json.dumps([{"proxy": "vkdnw_agg", "milliseconds": 900.0}]))
+    costs.write_text(json.dumps([{"proxy": "vkdnw_agg", "times vkdnw": 1.6}]))
     draw = ["plot", scores, "--truth", truth, "--out", folder, "--sample", 20, "--costs", costs]
     assert vkdnw(*draw, *chosen)[0] == 0
     assert (folder / "cost_cifar10.png").exists()
