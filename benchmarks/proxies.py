@@ -16,12 +16,11 @@ import json
 import os
 import random
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import torch
+from measure.in_turn import peak_memory, print_added_peak
 from torch import nn
 
 import vkdnw
@@ -85,11 +84,6 @@ def fastest(names: list[str], architecture: str, rounds: int) -> dict[str, float
     return {name: min(turn[name] for turn in turns) for name in names}
 
 
-def peak_bytes(name: str) -> int:
-    command = [sys.executable, __file__, "--child", name]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
 def print_peak(name: str) -> None:
     """Over what is held once the libraries are loaded: a small network has been scored before."""
     small = vkdnw.initialise(nb201.build(WIDEST, channels=16, cells=1, classes=CLASSES), seed=0)
@@ -99,16 +93,8 @@ def print_peak(name: str) -> None:
         for key, value in vars(read).items()
     }
     proxies.compute(SETS[name], small, Inputs(**few), seed=0)
-    model, before = network(WIDEST), high_water_mark()
-    proxies.compute(SETS[name], model, read, seed=0)
-    print(high_water_mark() - before)
-
-
-def high_water_mark() -> int:
-    """Peak resident bytes of this program."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) * 1024
+    model = network(WIDEST)
+    print_added_peak(lambda: None, lambda: proxies.compute(SETS[name], model, read, seed=0))
 
 
 def measure(names: list[str], networks: int, rounds: int) -> list[dict[str, object]]:
@@ -122,7 +108,7 @@ def measure(names: list[str], networks: int, rounds: int) -> list[dict[str, obje
             "proxy": name,
             "milliseconds": 1e3 * seconds[name],
             "times vkdnw": seconds[name] / seconds["vkdnw"],
-            "peak MiB": peak_bytes(name) / 2**20,
+            "peak MiB": peak_memory(__file__, name) / 2**20,
         }
         for name in names
     ]

@@ -17,8 +17,6 @@ the backward passes, may go below it.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import sys
 from collections.abc import Callable
@@ -29,13 +27,13 @@ from pathlib import Path
 import torch
 from measure.in_turn import (
     Cost,
+    compare_networks,
     compared,
     compared_memory,
     cost,
     costs,
     peak_memory,
     print_added_peak,
-    report,
 )
 from torch import Tensor, nn
 
@@ -178,22 +176,8 @@ def measure(name: str, rounds: int) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
-    parser.add_argument("--json", type=Path, help="write every figure here")
-    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.child:
-        print_peak(*options.child)
-        return
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, batch {BATCH}")
-    results = []
-    for name in options.networks:
-        results.append(measure(name, options.rounds))
-        report(name, results[-1])
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1) + "\n")
+    header = f"torch {torch.__version__}, {torch.get_num_threads()} threads, batch {BATCH}"
+    compare_networks(__doc__ or "", header, NETWORKS, 5, measure, print_peak)
 
 
 if __name__ == "__main__":

@@ -253,7 +253,7 @@ def _fake_mask(relu: Tensor) -> Tensor:
 
 
 def _fake_conv3x3(x: Tensor, transformed: Tensor, rectify: bool) -> Tensor:
-    return _fake_gradient(x, channels=transformed.shape[1])
+    return fake_kernels.channels_last(x, transformed.shape[1], *x.shape[2:])
 
 
 def _fake_weights(weight: Tensor) -> Tensor:
@@ -265,11 +265,11 @@ def _fake_forward_weights(weight: Tensor) -> Tensor:
 
 
 def _fake_3x3_gradient(grad: Tensor, transformed: Tensor, mask: Tensor | None) -> Tensor:
-    return _fake_gradient(grad, channels=transformed.shape[1])
+    return fake_kernels.channels_last(grad, transformed.shape[1], *grad.shape[2:])
 
 
 def _fake_1x1_gradient(grad: Tensor, weight: Tensor, mask: Tensor | None) -> Tensor:
-    return _fake_gradient(grad, channels=weight.shape[1])
+    return fake_kernels.channels_last(grad, weight.shape[1], *grad.shape[2:])
 
 
 def _fake_strided_gradient(
@@ -281,22 +281,7 @@ def _fake_strided_gradient(
     stride: int,
     padding: int,
 ) -> Tensor:
-    return torch.empty(
-        (grad.shape[0], weight.shape[3], height, width),
-        dtype=grad.dtype,
-        device=grad.device,
-        memory_format=torch.channels_last,
-    )
-
-
-def _fake_gradient(grad: Tensor, channels: int) -> Tensor:
-    samples, _, height, width = grad.shape
-    return torch.empty(
-        (samples, channels, height, width),
-        dtype=grad.dtype,
-        device=grad.device,
-        memory_format=torch.channels_last,
-    )
+    return fake_kernels.channels_last(grad, weight.shape[3], height, width)
 
 
 load = fake_kernels.loader(

@@ -10,8 +10,19 @@ import threading
 from collections.abc import Callable, Mapping
 
 import torch
+from torch import Tensor
 
 from vkdnw import native
+
+
+def channels_last(like: Tensor, channels: int, height: int, width: int) -> Tensor:
+    """A result [B, channels, height, width] of the B samples, dtype and device of ``like``."""
+    return torch.empty(
+        (like.shape[0], channels, height, width),
+        dtype=like.dtype,
+        device=like.device,
+        memory_format=torch.channels_last,
+    )
 
 
 def loader(fakes: Mapping[str, Callable[..., object]]) -> Callable[[], None]:

@@ -186,13 +186,6 @@ def norm_strided_conv_input_gradient(
     return result
 
 
-def _images(like: Tensor, channels: int, height: int, width: int) -> Tensor:
-    shape = (like.shape[0], channels, height, width)
-    return torch.empty(
-        shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last
-    )
-
-
 def _fake_statistics(x: Tensor, eps: float) -> Tensor:
     return x.new_empty((2, x.shape[1]), dtype=torch.float64)
 
@@ -204,7 +197,7 @@ def _fake_batch_norm(
     bias: Tensor | None,
     base: Tensor | None,
 ) -> Tensor:
-    return _images(x, *x.shape[1:])
+    return fake_kernels.channels_last(x, *x.shape[1:])
 
 
 def _fake_coefficients(
@@ -214,19 +207,19 @@ def _fake_coefficients(
 
 
 def _fake_gradient(grad: Tensor, x: Tensor, coefficients: Tensor) -> Tensor:
-    return _images(x, *x.shape[1:])
+    return fake_kernels.channels_last(x, *x.shape[1:])
 
 
 def _fake_3x3(
     grad: Tensor, x: Tensor, coefficients: Tensor, transformed: Tensor, mask: Tensor | None
 ) -> Tensor:
-    return _images(x, transformed.shape[1], *x.shape[2:])
+    return fake_kernels.channels_last(x, transformed.shape[1], *x.shape[2:])
 
 
 def _fake_1x1(
     grad: Tensor, x: Tensor, coefficients: Tensor, weight: Tensor, mask: Tensor | None
 ) -> Tensor:
-    return _images(x, weight.shape[1], *x.shape[2:])
+    return fake_kernels.channels_last(x, weight.shape[1], *x.shape[2:])
 
 
 def _fake_strided(
@@ -240,7 +233,7 @@ def _fake_strided(
     stride: int,
     padding: int,
 ) -> Tensor:
-    return _images(x, weight.shape[3], height, width)
+    return fake_kernels.channels_last(x, weight.shape[3], height, width)
 
 
 load = fake_kernels.loader(

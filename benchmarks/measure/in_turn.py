@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import subprocess
 import sys
 import time
+from argparse import SUPPRESS, ArgumentParser
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,15 +69,18 @@ def peak_memory(script: str, *arguments: str) -> int:
 def print_added_peak(before: Callable[[], object], call: Callable[[], object]) -> None:
     """What a child prints: bytes that a call needs over what the process held before."""
     before()
-    held = _high_water_mark()
+    held = resident("VmHWM")
     call()
-    print(_high_water_mark() - held)
+    print(resident("VmHWM") - held)
 
 
-def _high_water_mark() -> int:
-    """Peak resident bytes of this program; getrusage would count the parent's before exec."""
+def resident(kind: str) -> int:
+    """Resident bytes of this program: VmRSS now, VmHWM at the most.
+
+    getrusage would count the parent's before exec.
+    """
     status = Path("/proc/self/status").read_text(encoding="ascii")
-    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+    (line,) = (line for line in status.splitlines() if line.startswith(f"{kind}:"))
     return int(line.split()[1]) * 1024
 
 
@@ -85,3 +90,34 @@ def report(title: str, result: Mapping[str, object]) -> None:
     for key, value in result.items():
         if isinstance(value, float):
             print(f"  {key:38} {value:8.2g}" if "error" in key else f"  {key:38} {value:8.3f}")
+
+
+def compare_networks(
+    description: str,
+    header: str,
+    networks: Mapping[str, object],
+    rounds: int,
+    measure: Callable[[str, int], Mapping[str, object]],
+    print_peak: Callable[[str, str], None],
+) -> None:
+    """The command of a script that measures some networks, one after the other.
+
+    ``measure`` takes a network's name and the rounds; ``print_peak`` is what the script's children
+    do, for a network and a version.
+    """
+    parser = ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--networks", nargs="+", default=list(networks), choices=list(networks))
+    parser.add_argument("--json", type=Path, help="write every figure here")
+    parser.add_argument("--child", nargs=2, help=SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        print_peak(*options.child)
+        return
+    print(header)
+    results = []
+    for name in options.networks:
+        results.append(measure(name, options.rounds))
+        report(name, results[-1])
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1) + "\n")

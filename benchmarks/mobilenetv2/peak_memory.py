@@ -18,6 +18,9 @@ import torch
 import vkdnw
 from vkdnw.search import mobilenetv2
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from measure.in_turn import resident
+
 MEBIBYTE = 2**20
 RUNS = [  # classes, images, threads, MiB
     (10, 64, 1, 256),
@@ -33,13 +36,6 @@ def structure(flops: float = 450e6) -> str:
     generator = random.Random(0)
     samples = [mobilenetv2.sample(generator) for _ in range(400)]
     return min(samples, key=lambda sample: abs(mobilenetv2.cost(sample).flops - flops))
-
-
-def resident(kind: str) -> int:
-    """VmRSS, or VmHWM for the peak, in bytes."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    (line,) = (line for line in status.splitlines() if line.startswith(kind))
-    return int(line.split()[1]) * 1024
 
 
 def print_peak(classes: int, samples: int, threads: int, budget: int) -> None:

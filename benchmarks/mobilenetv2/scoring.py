@@ -11,8 +11,6 @@ float64. On a machine that others use, only CPU times on one thread (OMP_NUM_THR
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -28,12 +26,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import reference  # the slow obvious implementation that the tests compare with
 from measure.in_turn import (
+    compare_networks,
     compared,
     compared_memory,
     costs,
     peak_memory,
     print_added_peak,
-    report,
 )
 
 NETWORKS = {
@@ -117,22 +115,8 @@ def measure(name: str, rounds: int) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
-    parser.add_argument("--json", type=Path, help="write every figure here")
-    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.child:
-        print_peak(*options.child)
-        return
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, batch {BATCH}")
-    results = []
-    for name in options.networks:
-        results.append(measure(name, options.rounds))
-        report(name, results[-1])
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1) + "\n")
+    header = f"torch {torch.__version__}, {torch.get_num_threads()} threads, batch {BATCH}"
+    compare_networks(__doc__ or "", header, NETWORKS, 7, measure, print_peak)
 
 
 if __name__ == "__main__":
