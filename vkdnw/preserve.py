@@ -2,104 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 
+@dataclass(frozen=True)
+class Parts:
+    """A model's modules and parameters, each once, in its order: walking them takes a while."""
+
+    modules: list[nn.Module]
+    parameters: list[nn.Parameter]
+
+    @classmethod
+    def of(cls, model: nn.Module) -> Parts:
+        modules = list(model.modules())
+        held = (p for module in modules for p in module._parameters.values() if p is not None)
+        return cls(modules, list({id(parameter): parameter for parameter in held}.values()))
+
+
 @contextmanager
-def preserved(model: nn.Module) -> Iterator[None]:
+def preserved(model: nn.Module) -> Iterator[Parts]:
     """Restores buffers, ``requires_grad`` flags and the random state on the way out.
 
     Modes, gradients and hooks are never changed by this package, or undone where they are set.
     Weights are not copied, since nothing writes to them, except those of embeddings with
     ``max_norm``, whose forward rescales rows in place.
     """
-    modules, parameters = list(model.modules()), list(model.parameters())  # slow to walk
-    flags = [(parameter, parameter.requires_grad) for parameter in parameters]
-    buffers = [_Buffers(module) for module in modules]
+    parts = Parts.of(model)
+    flags = [(parameter, parameter.requires_grad) for parameter in parts.parameters]
+    registered = [_Registered(module) for module in parts.modules]
+    numbers = _numbers(registered)
     rescaled = [
         (module.weight, module.weight.detach().clone())
-        for module in modules
+        for module in parts.modules
         if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.max_norm is not None
     ]
-    devices = {parameter.device for parameter in parameters if parameter.is_cuda}
+    devices = {parameter.device for parameter in parts.parameters if parameter.is_cuda}
     with torch.random.fork_rng([device.index for device in devices], device_type="cuda"):
         try:
-            yield
+            yield parts
         finally:
             for parameter, flag in flags:
-                parameter.requires_grad_(flag)
-            intact = _intact_on_devices(buffers)
-            for held in buffers:
-                held.restore(intact)
+                if parameter.requires_grad != flag:
+                    parameter.requires_grad_(flag)
+            for buffers in registered:
+                buffers.restore()
             with torch.no_grad():
+                for alike in numbers:
+                    alike.restore()
                 for weight, value in rescaled:
                     weight.copy_(value)
 
 
-class _Buffers:
-    """A module's buffers: which tensors it holds under which names, and the values in them."""
+class _Registered:
+    """Which tensors a module holds as buffers, under which names."""
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
-        self._tensors = dict(module._buffers.items())
-        self._values = {
-            name: buffer.detach().clone()
-            for name, buffer in module._buffers.items()
-            if buffer is not None
-        }
+        self.tensors = dict(module._buffers.items())
         self._passing = set(module._non_persistent_buffers_set)
 
-    def pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every buffer that there was, and the values it had."""
-        for name, value in self._values.items():
-            buffer = self._tensors[name]
-            if buffer is not None:
-                yield buffer.detach(), value
-
-    def restore(self, intact: frozenset[torch.device]) -> None:
-        """Puts them back; buffers that were registered since are removed.
-
-        What lies on an ``intact`` device is known to hold its values still.
-        """
+    def restore(self) -> None:
+        """Puts the same tensors back; buffers that were registered since are removed."""
         held = self._module._buffers  # a dict, or the view of one that scripted modules have
-        for name in [name for name in held.keys() if name not in self._tensors]:  # noqa: SIM118
+        if not (self.tensors or held or self._module._non_persistent_buffers_set):
+            return
+        for name in [name for name in held.keys() if name not in self.tensors]:  # noqa: SIM118
             del held[name]
-        for name, buffer in self._tensors.items():
+        for name, buffer in self.tensors.items():
             if held[name] is not buffer:
                 held[name] = buffer
         if self._module._non_persistent_buffers_set != self._passing:
             self._module._non_persistent_buffers_set = set(self._passing)
-        with torch.no_grad():
-            for name, value in self._values.items():
-                buffer = self._tensors[name]
-                if buffer is None or buffer.device in intact:
-                    continue
-                if not _same(buffer, value):
-                    buffer.copy_(value)
 
 
-def _intact_on_devices(buffers: list[_Buffers]) -> frozenset[torch.device]:
-    """Devices but the CPU on which every buffer has its values still: each is waited for once."""
-    there: dict[torch.device, list[tuple[Tensor, Tensor]]] = {}
-    for buffer, value in (pair for held in buffers for pair in held.pairs()):
-        if buffer.device.type != "cpu":
-            there.setdefault(buffer.device, []).append((buffer, value))
-    return frozenset(device for device, pairs in there.items() if all_same(pairs))
+class Numbers:
+    """The numbers in tensors of one device and dtype, copied as one and compared as one.
+
+    A network of many small buffers then takes two operations, and a GPU is waited for once.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self._tensors = [tensor.detach() for tensor in tensors]
+        self._shapes = [tensor.shape for tensor in tensors]
+        self._copy = _joined(self._tensors)
+
+    def restore(self) -> None:
+        """Writes them back into those tensors that hold others, or NaN, now."""
+        if torch.equal(_joined(self._tensors), self._copy):
+            return
+        pieces = self._copy.split([shape.numel() for shape in self._shapes])
+        for tensor, shape, piece in zip(self._tensors, self._shapes, pieces, strict=True):
+            value = piece.view(shape)
+            if tensor.shape != shape or not torch.equal(tensor, value):
+                tensor.copy_(value)
 
 
-def all_same(pairs: list[tuple[Tensor, Tensor]]) -> bool:
-    """Whether all pairs hold the same numbers, asked once for each dtype."""
-    alike: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
-    for left, right in pairs:
-        lefts, rights = alike.setdefault(left.dtype, ([], []))
-        lefts.append(left.flatten())
-        rights.append(right.flatten())
-    return all(torch.equal(torch.cat(a), torch.cat(b)) for a, b in alike.values())
+def _numbers(registered: list[_Registered]) -> list[Numbers]:
+    """The numbers of all buffers."""
+    alike: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+    for buffers in registered:
+        for buffer in buffers.tensors.values():
+            if buffer is not None:
+                alike.setdefault((buffer.device, buffer.dtype), []).append(buffer)
+    return [Numbers(tensors) for tensors in alike.values()]
 
 
-def _same(left: Tensor, right: Tensor) -> bool:
-    return left.shape == right.shape and bool(torch.equal(left, right))
+def _joined(tensors: list[Tensor]) -> Tensor:
+    return torch.cat([tensor.flatten() for tensor in tensors])

@@ -14,7 +14,7 @@ from vkdnw import host_copies, memory, native
 from vkdnw.host_copies import constants_copied, on_host
 from vkdnw.native import NativeLibraryError
 from vkdnw.precision import float32_on
-from vkdnw.preserve import all_same
+from vkdnw.preserve import Numbers
 
 CUDA = torch.device("cuda", 0)
 OPS = ("jacobian_columns_", "fisher_accumulate_", "fisher_factor", "low_rank_spectrum")
@@ -132,17 +132,18 @@ def test_weights_whose_sum_overflows_are_fine() -> None:
 # ---- buffers ---------------------------------------------------------------------------------
 
 
-def test_buffers_are_compared_together() -> None:
-    pairs = [
-        (torch.ones(2, 3), torch.ones(2, 3)),
-        (torch.tensor(5), torch.tensor(5)),
-        (torch.zeros(0), torch.zeros(0)),
-    ]
-    assert all_same(pairs)
-    assert all_same([])
-    assert not all_same([*pairs, (torch.tensor(6), torch.tensor(7))])
-    assert not all_same([*pairs, (torch.ones(3), torch.ones(2))])
-    assert not all_same([*pairs, (torch.tensor([float("nan")]),) * 2])  # so it is put back
+def test_only_buffers_that_differ_are_put_back() -> None:
+    tensors = [torch.ones(2, 3), torch.zeros(0), torch.tensor(5.0), torch.tensor([torch.nan, 1.0])]
+    before = [tensor.clone() for tensor in tensors]
+    numbers = Numbers(tensors)
+    tensors[0][1, 2] = 7
+    versions = [tensor._version for tensor in tensors]
+    numbers.restore()
+    for tensor, value in zip(tensors, before, strict=True):
+        assert torch.equal(tensor.isnan(), value.isnan())
+        assert torch.equal(tensor.nan_to_num(), value.nan_to_num())
+    written = [tensor._version - seen for tensor, seen in zip(tensors, versions, strict=True)]
+    assert written == [1, 0, 0, 1]  # NaN equals nothing
 
 
 # ---- memory ----------------------------------------------------------------------------------

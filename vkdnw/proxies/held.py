@@ -25,27 +25,56 @@ def held(model: nn.Module, mode: Mode, init: Init, seed: int) -> Iterator[None]:
     they were. Inside, gradients are recorded, autocast is off, float32 on a GPU is not rounded to
     TF32, and the global random state (that of dropout) follows from the seed.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    parameters = list(model.parameters())
-    drawn = parameters if init != "none" else []
-    weights = [parameter.detach().clone() for parameter in drawn]
-    devices = {parameter.device.type for parameter in parameters} | {"cpu"}
-    with preserved(model), torch.inference_mode(False), torch.enable_grad():
-        torch.manual_seed(seed)
+    with preserved(model) as parts, torch.inference_mode(False), torch.enable_grad():
+        modes = [module.training for module in parts.modules]
+        drawn = parts.parameters if init != "none" else []
+        weights = [parameter.detach().clone() for parameter in drawn]
+        devices = {parameter.device.type for parameter in parts.parameters} | {"cpu"}
+        _seed(seed, devices)
         try:
             if init != "none":
                 vkdnw.initialisation.initialise(model, init, seed=seed)
             if mode != "none":
-                model.train(mode == "train")
-            with _without_autocast(sorted(devices)), _exact_float32(parameters):
+                _set_mode(model, parts.modules, mode == "train")
+            with _without_autocast(sorted(devices)), _exact_float32(parts.parameters):
                 yield
         finally:
-            for module, training in modes:
-                if module.training != training:  # assigning takes torch longer than asking
-                    module.training = training
+            for module, training in zip(parts.modules, modes, strict=True):
+                _set_training(module, training)
             with torch.no_grad():
                 for parameter, value in zip(drawn, weights, strict=True):
                     parameter.copy_(value)
+
+
+def _seed(seed: int, devices: set[str]) -> None:
+    """Seeds the generators of the CPU and of what else the model is on."""
+    if devices == {"cpu"}:
+        torch.default_generator.manual_seed(seed)  # what torch does for other devices takes longer
+    else:
+        torch.manual_seed(seed)
+
+
+def _set_mode(model: nn.Module, modules: list[nn.Module], training: bool) -> None:
+    """``model.train(training)``, which takes as long as a layer does on each small module."""
+    kinds = {type(module) for module in modules}
+    if any(kind.train is not nn.Module.train for kind in kinds) or any(
+        "train" in vars(module) for module in modules
+    ):
+        model.train(training)  # a class of the caller's may keep some modules in a mode
+        return
+    for module in modules:
+        _set_training(module, training)
+
+
+def _set_training(module: nn.Module, training: bool) -> None:
+    """Sets the mode of one module, where it differs."""
+    if module.training == training:
+        return
+    own = vars(module)
+    if "training" in own:
+        own["training"] = training  # past torch's __setattr__, which looks for tensors first
+    else:
+        module.training = training  # of a scripted module, or a property
 
 
 @contextmanager
