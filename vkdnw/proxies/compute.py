@@ -8,6 +8,7 @@ from itertools import groupby
 from torch import nn
 
 from vkdnw.checks import Output
+from vkdnw.collector import paused
 from vkdnw.proxies.held import Init, held
 from vkdnw.proxies.inputs import Inputs
 from vkdnw.proxies.proxy import Call, Convention, Proxy
@@ -79,11 +80,14 @@ def _groups(chosen: list[Proxy], inputs: Inputs) -> list[list[Proxy]]:
 
 def _compute_group(group: list[Proxy], call: Call, initialise: bool) -> dict[str, Value]:
     first = group[0]
+    if first.alone is not None and first.cost == "none":
+        return {first.name: first.alone(call)}  # nothing is run, so nothing can change
     init: Init = first.init if initialise else "none"
     with held(call.model, first.mode, init, call.seed):
         if first.alone is not None:
             return {first.name: first.alone(call)}
         observed = frozenset(name for each in group for name in each.observes)
         batch = call.inputs.read(first.input)
-        with train_pass(call.model, batch, observed, call.features, call.output) as shared:
+        run = train_pass(call.model, batch, observed, call.features, call.output)
+        with paused(), run as shared:
             return {each.name: each.reduce(shared, call) for each in group if each.reduce}

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
+from vkdnw.proxies.flop_count import forward_flops
 from vkdnw.proxies.proxy import Call, Proxy
 from vkdnw.proxies.value import Value
 
@@ -20,27 +18,11 @@ def multiply_adds(call: Call) -> Value:
     (``torch.utils.flop_counter``); normalisation, activations, pooling and biases do not.
     """
     sample = call.inputs.read("shape")[:1].detach().clone()
-    with torch.no_grad(), _Counter() as counter:
-        call.model(sample)
-    return Value(counter.total / 2)
-
-
-class _Counter(TorchDispatchMode):
-    """Sums torch's formulas over every operator; its own counter also tracks modules, slowly."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.total = 0
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        returned = func(*args, **kwargs)
-        formula: Callable[..., int] | None = flop_registry.get(func._overloadpacket)
-        if formula is not None:
-            self.total += formula(*args, **kwargs, out_val=returned)
-        return returned
+    state = torch.get_rng_state()
+    with suppress(Exception):  # also of a model that is at fault: its error is raised below
+        return Value(forward_flops(call.model, sample) / 2)
+    torch.set_rng_state(state)
+    return Value(forward_flops(call.model, sample, put_off=False) / 2)
 
 
 flops = Proxy(
