@@ -17,11 +17,13 @@ from torch import Tensor
 
 from vkdnw.convolution import conv3x3_input_gradient, rectify, winograd_weights
 from vkdnw.normalisation import (
-    batch_norm,
     batch_norm_coefficients,
+    batch_norm_factors,
     batch_norm_input_gradient,
     batch_norm_statistics,
+    channel_moments,
     norm_conv3x3_input_gradient,
+    normalised_sum,
 )
 
 NODES = ((16, 32), (32, 16), (64, 8))  # channels, height = width
@@ -57,8 +59,9 @@ class Layer:
         return parts[0]
 
     def forward(self, base: Tensor | None = None) -> Tensor:
-        statistics = batch_norm_statistics(self.x, EPS)
-        return batch_norm(self.x, statistics, self.weight, self.bias, base)
+        moments = channel_moments(self.x)
+        _, factors = batch_norm_factors(moments, EPS, self.weight, self.bias)
+        return normalised_sum([*([] if base is None else [(base, None)]), (self.x, factors)])[0]
 
     def coefficients(self) -> Tensor:
         return batch_norm_coefficients(self.grad, self.x, self.statistics, self.weight)[0]

@@ -1,4 +1,4 @@
-"""Data gradients of convolutions on the CPU, the backward of a ReLU in front included.
+"""Convolutions on the CPU and their data gradients, a ReLU in front included.
 
 The forward of the ReLU keeps one bit of each number, which is all that its backward needs::
 
@@ -118,27 +118,41 @@ def winograd_forward_weights(weight: Tensor) -> Tensor:
     return transformed
 
 
-def conv3x3(x: Tensor, transformed: Tensor, rectify: bool = False) -> Tensor:
+def conv3x3(x: Tensor, transformed: Tensor, rectify: bool = False) -> tuple[Tensor, Tensor]:
     """A 3x3 convolution of stride 1, padding 1 (zeros), dilation 1, one group and no bias.
 
     Rounds as :func:`conv3x3_input_gradient` does: a ReLU behind it may see another sign where the
     direct algorithm is within a few roundings of zero.
 
     Args:
-        x: [N, Ci, H, W] float32 channels_last.
+        x: [N, Ci, H, W] float32 channels_last, N at least 1.
         transformed: :func:`winograd_forward_weights` of the weight.
         rectify: whether the convolution is of torch.relu(x), which is not written down.
 
     Returns:
-        [N, Co, H, W] float32 channels_last.
+        The output, [N, Co, H, W] float32 channels_last, and its
+        :func:`vkdnw.normalisation.channel_moments`, taken on the way, [2, Co] float64.
 
     Raises:
         ValueError: sizes, dtypes, devices or layouts that are not as above.
         NativeLibraryError: the compiled library is missing or does not fit this machine.
     """
     load()
-    result: Tensor = torch.ops.vkdnw.conv3x3(x, transformed, rectify)
-    return result
+    result, moments = torch.ops.vkdnw.conv3x3(x, transformed, rectify)
+    return result, moments
+
+
+def conv1x1(x: Tensor, weight: Tensor, rectify: bool = False) -> tuple[Tensor, Tensor]:
+    """A 1x1 convolution of stride 1, no padding, one group and no bias.
+
+    Sums are taken in float32 over Ci upwards. The bits of the output do not depend on the number
+    of threads, nor on what else is in the batch. Arguments, results and errors as of
+    :func:`conv3x3`, with the weight [Co, Ci, 1, 1] as it is, float32 on the CPU with any strides;
+    Co and Ci multiples of 16.
+    """
+    load()
+    result, moments = torch.ops.vkdnw.conv1x1(x, weight, rectify)
+    return result, moments
 
 
 def conv3x3_input_gradient(grad: Tensor, transformed: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -252,8 +266,17 @@ def _fake_mask(relu: Tensor) -> Tensor:
     return relu.new_empty((samples, height, width, padded // 8), dtype=torch.uint8)
 
 
-def _fake_conv3x3(x: Tensor, transformed: Tensor, rectify: bool) -> Tensor:
-    return fake_kernels.channels_last(x, transformed.shape[1], *x.shape[2:])
+def _fake_conv3x3(x: Tensor, transformed: Tensor, rectify: bool) -> tuple[Tensor, Tensor]:
+    return _fake_convolution(x, transformed.shape[1])
+
+
+def _fake_conv1x1(x: Tensor, weight: Tensor, rectify: bool) -> tuple[Tensor, Tensor]:
+    return _fake_convolution(x, weight.shape[0])
+
+
+def _fake_convolution(x: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+    moments = x.new_empty((2, channels), dtype=torch.float64)
+    return fake_kernels.channels_last(x, channels, *x.shape[2:]), moments
 
 
 def _fake_weights(weight: Tensor) -> Tensor:
@@ -289,6 +312,7 @@ load = fake_kernels.loader(
         "vkdnw::rectify": _fake_rectify,
         "vkdnw::relu_mask": _fake_mask,
         "vkdnw::conv3x3": _fake_conv3x3,
+        "vkdnw::conv1x1": _fake_conv1x1,
         "vkdnw::winograd_weights": _fake_weights,
         "vkdnw::winograd_forward_weights": _fake_forward_weights,
         "vkdnw::conv3x3_input_gradient": _fake_3x3_gradient,

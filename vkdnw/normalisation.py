@@ -1,11 +1,13 @@
 """BatchNorm with the batch's own statistics on the CPU, its data gradient, and that of the
 convolution in front of it.
 
-Like the forward, the backward takes two steps: sums over all pixels, and
-what they make of each. The backward's second is applied on the way into a convolution's gradient::
+Like the forward, the backward takes two steps: sums over all pixels, and what they make of each.
+The forward's first is taken on the way out of a convolution, its second on the way into a sum; the
+backward's second is applied on the way into a convolution's gradient::
 
-    statistics = batch_norm_statistics(conv_x, eps)
-    y = batch_norm(conv_x, statistics, weight, bias)
+    conv_x, moments = conv3x3(x, transformed)
+    statistics, factors = batch_norm_factors(moments, eps, weight, bias)
+    y, mask = normalised_sum([(residual, None), (conv_x, factors)])
     coefficients, of_parameters = batch_norm_coefficients(grad_y, conv_x, statistics, weight)
     grad_x = norm_conv3x3_input_gradient(grad_y, conv_x, coefficients, transformed, mask)
 
@@ -25,14 +27,16 @@ from torch import Tensor
 
 from vkdnw import fake_kernels
 
+_AS_IT_IS = torch.empty(0, device="cpu")
+"""The factors of a summand that is not normalised."""
 
-def batch_norm_statistics(x: Tensor, eps: float) -> Tensor:
-    """Mean and 1 / sqrt(variance + eps) of each channel; variances divide by n.
+
+def channel_moments(x: Tensor) -> Tensor:
+    """Mean and variance of each channel; variances divide by n.
 
     Args:
         x: [B, C, H, W] float32 channels_last, C a multiple of 16, with at least two numbers in a
             channel.
-        eps: added to the variance.
 
     Returns:
         [2, C] float64.
@@ -42,38 +46,67 @@ def batch_norm_statistics(x: Tensor, eps: float) -> Tensor:
         NativeLibraryError: the compiled library is missing or does not fit this machine.
     """
     load()
-    statistics: Tensor = torch.ops.vkdnw.batch_norm_statistics(x, eps)
-    return statistics
+    moments: Tensor = torch.ops.vkdnw.channel_moments(x)
+    return moments
 
 
-def batch_norm(
-    x: Tensor,
-    statistics: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    base: Tensor | None = None,
-) -> Tensor:
-    """``weight * (x - mean) / sqrt(variance + eps) + bias``, by channel, added to a base if given.
+def batch_norm_statistics(x: Tensor, eps: float) -> Tensor:
+    """Mean and 1 / sqrt(variance + eps) of each channel, [2, C] float64.
 
-    The sum rounds as if the normalised map had been written down first, or once less.
+    Argument and errors as of :func:`channel_moments`.
+    """
+    return batch_norm_factors(channel_moments(x), eps, None, None)[0]
+
+
+def batch_norm_factors(
+    moments: Tensor, eps: float, weight: Tensor | None, bias: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The numbers that make ``weight * (x - mean) / sqrt(variance + eps) + bias`` of ``x``.
 
     Args:
-        x: [B, C, H, W] float32 channels_last, C a multiple of 16.
-        statistics: :func:`batch_norm_statistics` of it.
+        moments: :func:`channel_moments` of x.
+        eps: added to the variance.
         weight: [C] float32 contiguous; None for ones.
         bias: [C] float32 contiguous; None for zeros.
-        base: as x; None for zeros.
 
     Returns:
-        [B, C, H, W] float32 channels_last.
+        The statistics, [2, C] float64: mean and 1 / sqrt(variance + eps), and the factors, [3, C]
+        float32: weight / sqrt(variance + eps), mean and bias.
 
     Raises:
         ValueError: sizes, dtypes, devices or layouts that are not as above.
         NativeLibraryError: the compiled library is missing or does not fit this machine.
     """
     load()
-    result: Tensor = torch.ops.vkdnw.batch_norm(x, statistics, weight, bias, base)
-    return result
+    statistics, factors = torch.ops.vkdnw.batch_norm_factors(moments, eps, weight, bias)
+    return statistics, factors
+
+
+def normalised_sum(summands: Sequence[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor]:
+    """A sum of feature maps, taken from left to right, some of them normalised on the way.
+
+    It rounds as if each normalised map had been written down first, or once less.
+
+    Args:
+        summands: at least one; each a map, [B, C, H, W] float32 channels_last, C a multiple of 16,
+            and its :func:`batch_norm_factors`, or None for a map that is added as it is.
+
+    Returns:
+        The sum, [B, C, H, W] float32 channels_last, and the :func:`vkdnw.convolution.relu_mask` of
+        it, [B, H, W, C / 8] uint8.
+
+    Raises:
+        ValueError: sizes, dtypes, devices or layouts that are not as above.
+        NativeLibraryError: the compiled library is missing or does not fit this machine.
+    """
+    if not summands:  # no tensor, no device to dispatch by
+        raise ValueError("summands is empty; there is at least one map to add")
+    load()
+    total, mask = torch.ops.vkdnw.normalised_sum(
+        [x for x, _ in summands],
+        [_AS_IT_IS if factors is None else factors for _, factors in summands],
+    )
+    return total, mask
 
 
 def batch_norm_coefficients(
@@ -84,10 +117,10 @@ def batch_norm_coefficients(
         gradient of x = scale * grad + (slope * (x - mean) + shift)
 
     Args:
-        grad: [B, C, H, W] float32 channels_last, gradient of the result of :func:`batch_norm`.
-        x: what that was called with.
-        statistics: :func:`batch_norm_statistics` of it.
-        weight: what it was called with.
+        grad: [B, C, H, W] float32 channels_last, gradient of what BatchNorm returned.
+        x: what it read.
+        statistics: :func:`batch_norm_statistics` of that.
+        weight: as of :func:`batch_norm_factors`.
 
     Returns:
         The coefficients, [4, C] float32: scale, slope, mean and shift, and the gradients of weight
@@ -105,11 +138,11 @@ def batch_norm_coefficients(
 
 
 def batch_norm_input_gradient(grad: Tensor, x: Tensor, coefficients: Tensor) -> Tensor:
-    """Gradient with respect to ``x`` of :func:`batch_norm`, [B, C, H, W] float32 channels_last.
+    """Gradient with respect to what BatchNorm read, [B, C, H, W] float32 channels_last.
 
     Args:
-        grad: [B, C, H, W] float32 channels_last, gradient of the result.
-        x: what was normalised.
+        grad: [B, C, H, W] float32 channels_last, gradient of what it returned.
+        x: what it read.
         coefficients: :func:`batch_norm_coefficients` of both.
 
     Raises:
@@ -186,18 +219,20 @@ def norm_strided_conv_input_gradient(
     return result
 
 
-def _fake_statistics(x: Tensor, eps: float) -> Tensor:
+def _fake_moments(x: Tensor) -> Tensor:
     return x.new_empty((2, x.shape[1]), dtype=torch.float64)
 
 
-def _fake_batch_norm(
-    x: Tensor,
-    statistics: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    base: Tensor | None,
-) -> Tensor:
-    return fake_kernels.channels_last(x, *x.shape[1:])
+def _fake_factors(
+    moments: Tensor, eps: float, weight: Tensor | None, bias: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(moments), moments.new_empty((3, moments.shape[1]), dtype=torch.float32)
+
+
+def _fake_sum(maps: list[Tensor], factors: list[Tensor]) -> tuple[Tensor, Tensor]:
+    samples, channels, height, width = maps[0].shape
+    mask = maps[0].new_empty((samples, height, width, channels // 8), dtype=torch.uint8)
+    return fake_kernels.channels_last(maps[0], *maps[0].shape[1:]), mask
 
 
 def _fake_coefficients(
@@ -238,8 +273,9 @@ def _fake_strided(
 
 load = fake_kernels.loader(
     {
-        "vkdnw::batch_norm_statistics": _fake_statistics,
-        "vkdnw::batch_norm": _fake_batch_norm,
+        "vkdnw::channel_moments": _fake_moments,
+        "vkdnw::batch_norm_factors": _fake_factors,
+        "vkdnw::normalised_sum": _fake_sum,
         "vkdnw::batch_norm_coefficients": _fake_coefficients,
         "vkdnw::batch_norm_input_gradient": _fake_gradient,
         "vkdnw::norm_conv3x3_input_gradient": _fake_3x3,

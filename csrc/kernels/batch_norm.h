@@ -36,6 +36,11 @@ struct Size {
 };
 
 // Of one channel.
+struct Moments {
+  double mean;
+  double variance;  // of the numbers themselves: over n
+};
+
 struct Statistics {
   double mean;
   double inverse_deviation;  // 1 / sqrt(variance + eps)
@@ -99,11 +104,15 @@ inline void add_samples(const Size& size, double* sums) {
 }
 
 // From the sums of x - origin and its square.
-inline Statistics statistics(double origin, double sum, double squares, double count, double eps) {
+inline Moments moments(double origin, double sum, double squares, double count) {
   const double centred = sum / count;
   const double variance = squares / count - centred * centred;
   // Rounding makes it negative; a NaN must stay one.
-  return {origin + centred, 1 / std::sqrt((variance < 0 ? 0 : variance) + eps)};
+  return {origin + centred, variance < 0 ? 0 : variance};
+}
+
+inline Statistics statistics(const Moments& of_x, double eps) {
+  return {of_x.mean, 1 / std::sqrt(of_x.variance + eps)};
 }
 
 // Of one channel: the coefficients of the gradient of x, and the gradient of the weight.

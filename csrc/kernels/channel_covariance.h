@@ -16,6 +16,7 @@
 #include "kernels/aligned_buffer.h"
 #include "kernels/factor_sweep.h"
 #include "kernels/gram_update.h"
+#include "kernels/simd.h"
 
 namespace vkdnw::channel_covariance {
 
@@ -50,27 +51,30 @@ struct Sums {
 // One panel of rows [first, first + count), behind the last channel zeros.
 inline void pack_panel(const Rows& rows, int64_t first, int64_t count, int64_t channel,
                        double* panel, double* sums) {
+  constexpr int64_t kLanes = kVectorSize<double>;
   const int64_t width = std::min(kPanel<double>, rows.channels - channel);
-  double origin[kPanel<double>] = {};
-  double sum[kPanel<double>] = {};
-  std::copy_n(rows.data + channel, width, origin);
-  std::fill_n(panel, width == kPanel<double> ? 0 : count * kPanel<double>, 0.0);
+  float padded[kPanel<double>] = {};
+  std::copy_n(rows.data + channel, width, padded);
+  Simd<double, kNativeBytes> origin[kVectorsPerPanel];
+  Simd<double, kNativeBytes> sum[kVectorsPerPanel] = {};
+  for (int64_t v = 0; v < kVectorsPerPanel; ++v) {
+    origin[v] = load_converted<double, kNativeBytes>(padded + v * kLanes);
+  }
   const float* row = rows.data + first * rows.channels + channel;
   for (int64_t r = 0; r < count; ++r, row += rows.channels, panel += kPanel<double>) {
-    if (width == kPanel<double>) {  // of a length that the compiler knows
-      for (int64_t c = 0; c < kPanel<double>; ++c) {
-        panel[c] = row[c] - origin[c];
-        sum[c] += panel[c];
-      }
-    } else {
-      for (int64_t c = 0; c < width; ++c) {
-        panel[c] = row[c] - origin[c];
-        sum[c] += panel[c];
-      }
+    const float* numbers = row;
+    if (width < kPanel<double>) {
+      std::copy_n(row, width, padded);
+      numbers = padded;
+    }
+    for (int64_t v = 0; v < kVectorsPerPanel; ++v) {
+      const auto centred = load_converted<double, kNativeBytes>(numbers + v * kLanes) - origin[v];
+      sum[v] += centred;
+      store_simd<kNativeBytes>(panel + v * kLanes, centred);
     }
   }
   for (int64_t c = 0; c < width; ++c) {
-    sums[channel + c] += sum[c];
+    sums[channel + c] += sum[c / kLanes][c % kLanes];
   }
 }
 

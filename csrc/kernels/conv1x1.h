@@ -1,13 +1,15 @@
-// Data gradients of 1x1 convolutions (stride 1, no padding, no groups) of one input on NHWC
-// float32, with the backward of the ReLU in front of them folded in: sums of row products.
+// 1x1 convolutions (stride 1, no padding, no groups) on NHWC float32, with the ReLU in front of
+// them folded in, and the data gradients of those of one input: sums of row products.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <vector>
 
+#include "kernels/aligned_buffer.h"
 #include "kernels/gradient_target.h"
 #include "kernels/row_products.h"
+#include "kernels/simd.h"
 
 namespace vkdnw::conv1x1 {
 
@@ -49,5 +51,64 @@ inline void input_gradient(const InputGradient& problem, int64_t first, int64_t 
     first += count;
   }
 }
+
+// The convolution of some images, or of their ReLU. Channel counts are multiples of
+// row_products::kChannelBlock.
+struct Convolution {
+  int64_t samples;
+  int64_t pixels;  // of one sample
+  int64_t input_channels;
+  int64_t channels;
+  const float* x;        // [samples, pixels, input channels]
+  const float* weights;  // [input channels, channels]
+  bool rectify;
+  float* result;  // [samples, pixels, channels]
+};
+
+// As torch has it: -0.0 and NaN stay what they are. The count is a multiple of the vector's.
+inline void rectify(const float* x, int64_t count, float* target) {
+  using Vector = row_products::Channels;
+  for (int64_t i = 0; i < count; i += row_products::kChannelBlock) {
+    const Vector value = load_simd<kNativeBytes>(x + i);
+    store_simd<kNativeBytes>(target + i, value < 0 ? Vector{} : value);
+  }
+}
+
+class ConvolutionWorker {
+ public:
+  explicit ConvolutionWorker(const Convolution& problem)
+      : problem_(problem),
+        rectified_(problem.rectify ? row_products::kTileRows * problem.input_channels : 0) {}
+
+  // Computes samples [first, last), as many pixels at a time as stay in level 1 with their ReLU.
+  void run(int64_t first, int64_t last) {
+    const int64_t end = last * problem_.pixels;
+    for (int64_t row = first * problem_.pixels; row < end; row += row_products::kTileRows) {
+      multiply(row, std::min(row_products::kTileRows, end - row));
+    }
+  }
+
+ private:
+  void multiply(int64_t first, int64_t count) {
+    const float* x = problem_.x + first * problem_.input_channels;
+    if (problem_.rectify) {
+      rectify(x, count * problem_.input_channels, rectified_.data());
+      x = rectified_.data();
+    }
+    const row_products::Source source{
+        .channels = problem_.input_channels, .grad = x, .weights = problem_.weights};
+    row_products::multiply({.sources = &source,
+                            .source_count = 1,
+                            .channels = problem_.channels,
+                            .result = problem_.result + first * problem_.channels,
+                            .row_stride = problem_.channels,
+                            .mask = nullptr,
+                            .add = false},
+                           count);
+  }
+
+  const Convolution& problem_;
+  AlignedBuffer<float> rectified_;
+};
 
 }  // namespace vkdnw::conv1x1

@@ -7,19 +7,16 @@
 #include "ops/conv_input_gradient.h"
 
 namespace vkdnw {
-namespace {
 
 using torch::stable::Tensor;
 
-void require_transformed(const Tensor& transformed) {
+void require_winograd_weights(const Tensor& transformed) {
   require_float_on_cpu("transformed", transformed, 3, "[36, Ci, Co]", kConvGradientOtherwise);
   require(transformed.size(0) == winograd::kPositions &&
               transformed.size(1) % kChannelMultiple == 0 &&
               transformed.size(2) % kChannelMultiple == 0 && transformed.is_contiguous(),
           "transformed is not what winograd_weights returns; pass its result unchanged");
 }
-
-}  // namespace
 
 void check_winograd_weights(const Tensor& weight) {
   require_conv_weight(weight, 3, "[Co, Ci, 3, 3]");
@@ -28,7 +25,7 @@ void check_winograd_weights(const Tensor& weight) {
 winograd::InputGradient checked_input_gradient(const Tensor& grad, const Tensor& transformed,
                                                const std::optional<Tensor>& mask) {
   require_output_gradient(grad);
-  require_transformed(transformed);
+  require_winograd_weights(transformed);
   require(grad.size(1) == transformed.size(2), "grad has ", grad.size(1),
           " channels and transformed is for ", transformed.size(2),
           "; transform the weights of the layer whose output this is the gradient of");
@@ -48,21 +45,9 @@ winograd::InputGradient checked_input_gradient(const Tensor& grad, const Tensor&
           .target = mask_target(mask)};
 }
 
-winograd::InputGradient checked_convolution(const Tensor& x, const Tensor& transformed) {
-  require_channels_last("x", x, "[N, Ci, H, W]", "torch.nn.functional.conv2d");
-  require(x.size(2) > 0 && x.size(3) > 0, "x has images of ", x.size(2), " x ", x.size(3),
-          " pixels; there must be at least one");
-  require_transformed(transformed);
-  require(x.size(1) == transformed.size(2), "x has ", x.size(1),
-          " channels and transformed is for ", transformed.size(2),
-          "; pass winograd_forward_weights of the layer that reads x");
-  return checked_input_gradient(x, transformed, std::nullopt);
-}
-
 STABLE_TORCH_LIBRARY_FRAGMENT(vkdnw, m) {
   m.def("winograd_weights(Tensor weight) -> Tensor");
   m.def("winograd_forward_weights(Tensor weight) -> Tensor");
-  m.def("conv3x3(Tensor x, Tensor transformed, bool rectify) -> Tensor");
   m.def("conv3x3_input_gradient(Tensor grad, Tensor transformed, Tensor? mask) -> Tensor");
 }
 

@@ -14,14 +14,13 @@ namespace vkdnw {
 // with channel counts that are multiples of kChannelMultiple.
 void check_winograd_weights(const torch::stable::Tensor& weight);
 
+// The same unless it is of the form that winograd_weights returns.
+void require_winograd_weights(const torch::stable::Tensor& transformed);
+
 // The same for sizes, dtypes, devices and layouts that do not fit one another. The result's memory
 // is still to be given.
 winograd::InputGradient checked_input_gradient(const torch::stable::Tensor& grad,
                                                const torch::stable::Tensor& transformed,
                                                const std::optional<torch::stable::Tensor>& mask);
-
-// The convolution of x itself, which is the gradient of another; see winograd_forward_weights.
-winograd::InputGradient checked_convolution(const torch::stable::Tensor& x,
-                                            const torch::stable::Tensor& transformed);
 
 }  // namespace vkdnw

@@ -80,10 +80,18 @@ TEST_CASE("samples are added to the first") {
 }
 
 TEST_CASE("statistics of what does not vary, and of a NaN") {
-  const batch_norm::Statistics flat = batch_norm::statistics(5, 0, -1e-30, 10, 0.25);
+  const batch_norm::Moments flat = batch_norm::moments(5, 0, -1e-30, 10);
   CHECK(flat.mean == 5);
-  CHECK(flat.inverse_deviation == 2);
-  CHECK(std::isnan(batch_norm::statistics(5, NAN, NAN, 10, 0.25).inverse_deviation));
+  CHECK(flat.variance == 0);
+  CHECK(batch_norm::statistics(flat, 0.25).inverse_deviation == 2);
+  const batch_norm::Moments undefined = batch_norm::moments(5, NAN, NAN, 10);
+  CHECK(std::isnan(batch_norm::statistics(undefined, 0.25).inverse_deviation));
+}
+
+TEST_CASE("moments are those of the numbers, whatever the origin") {
+  const batch_norm::Moments found = batch_norm::moments(3, -2 + 0 + 2 + 4, 4 + 0 + 4 + 16, 4);
+  CHECK(found.mean == 4);  // of 1, 3, 5, 7
+  CHECK(found.variance == 5);
 }
 
 TEST_CASE("every number is normalised, whatever the number of pixels and channels") {

@@ -9,6 +9,8 @@
 
 #include "tests/packed_mask.h"
 
+using vkdnw::conv1x1::Convolution;
+using vkdnw::conv1x1::ConvolutionWorker;
 using vkdnw::conv1x1::input_gradient;
 using vkdnw::conv1x1::InputGradient;
 using vkdnw::row_products::kChannelBlock;
@@ -162,4 +164,41 @@ TEST_CASE("sums the gradients of several convolutions, and adds them to what is 
     CHECK(std::fabs(result[i] - expected) <=
           1e-5f * (2 + std::fabs(left[i]) + std::fabs(right[i])));
   }
+}
+
+TEST_CASE("a convolution is the sum over its input's channels, for any split of the samples") {
+  for (const bool rectify : {false, true}) {
+    CAPTURE(rectify);
+    Example example = random_example(5 * 70, 2, 3, 70);  // more than a tile of rows, and no whole
+    const std::vector<float> x = example.grad;
+    std::vector<float> result(example.pixels * example.channels, std::nanf(""));
+    const Convolution problem{.samples = 5,
+                              .pixels = 70,
+                              .input_channels = example.grad_channels,
+                              .channels = example.channels,
+                              .x = x.data(),
+                              .weights = example.weight.data(),
+                              .rectify = rectify,
+                              .result = result.data()};
+    ConvolutionWorker worker(problem);
+    worker.run(3, 5);
+    worker.run(0, 3);
+    for (float& number : example.grad) {
+      number = rectify && number < 0 ? 0 : number;
+    }
+    CHECK(result == gradient(example, false));
+  }
+}
+
+TEST_CASE("ReLU keeps what is not below zero") {
+  std::vector<float> x(kChannelBlock, -1);
+  x[0] = -0.0f;
+  x[1] = std::nanf("");
+  x[2] = 3;
+  std::vector<float> found(x.size());
+  vkdnw::conv1x1::rectify(x.data(), kChannelBlock, found.data());
+  CHECK(std::signbit(found[0]));
+  CHECK(std::isnan(found[1]));
+  CHECK(found[2] == 3);
+  CHECK(found[3] == 0);
 }

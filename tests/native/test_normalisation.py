@@ -14,18 +14,21 @@ from vkdnw.convolution import (
     conv1x1_input_gradient,
     conv3x3_input_gradient,
     rectify,
+    relu_mask,
     strided_conv_input_gradient,
     winograd_weights,
 )
 from vkdnw.normalisation import (
-    batch_norm,
     batch_norm_coefficients,
+    batch_norm_factors,
     batch_norm_input_gradient,
     batch_norm_statistics,
+    channel_moments,
     load,
     norm_conv1x1_input_gradient,
     norm_conv3x3_input_gradient,
     norm_strided_conv_input_gradient,
+    normalised_sum,
 )
 
 EPS = 1e-5
@@ -51,8 +54,11 @@ class Case(NamedTuple):
     def statistics(self) -> Tensor:
         return batch_norm_statistics(self.x, EPS)
 
-    def normalised(self, base: Tensor | None = None) -> Tensor:
-        return batch_norm(self.x, self.statistics(), self.weight, self.bias, base)
+    def factors(self) -> Tensor:
+        return batch_norm_factors(channel_moments(self.x), EPS, self.weight, self.bias)[1]
+
+    def normalised(self) -> Tensor:
+        return normalised_sum([(self.x, self.factors())])[0]
 
     def coefficients(self) -> Tensor:
         return batch_norm_coefficients(self.grad, self.x, self.statistics(), self.weight)[0]
@@ -117,10 +123,13 @@ def test_gradients_agree_with_float64(shape: tuple[int, ...]) -> None:
 def test_without_parameters() -> None:
     case = make_case((3, 16, 4, 5))
     ones, zeros = torch.ones(16), torch.zeros(16)
-    statistics = case.statistics()
-    assert torch.equal(
-        batch_norm(case.x, statistics, None, None), batch_norm(case.x, statistics, ones, zeros)
-    )
+    moments, statistics = channel_moments(case.x), case.statistics()
+    for found, expected in zip(
+        batch_norm_factors(moments, EPS, None, None),
+        batch_norm_factors(moments, EPS, ones, zeros),
+        strict=True,
+    ):
+        assert torch.equal(found, expected)
     for found, expected in zip(
         batch_norm_coefficients(case.grad, case.x, statistics, None),
         batch_norm_coefficients(case.grad, case.x, statistics, ones),
@@ -145,9 +154,23 @@ def test_what_is_constant_has_no_variance() -> None:
 
 
 @each_shape
-def test_a_base_is_added_to_what_is_normalised(shape: tuple[int, ...]) -> None:
+def test_a_sum_is_that_of_its_parts_from_left_to_right(shape: tuple[int, ...]) -> None:
+    """To the bit, wherever maps are added as they are, with the mask of the ReLU that reads it."""
     case = make_case(shape)
-    assert torch.equal(case.normalised(base=case.grad), case.grad + case.normalised())
+    norm, plain = (case.x, case.factors()), (case.grad, None)
+    x, y = case.normalised(), case.grad
+    for summands, expected in (
+        ([plain, norm], y + x),
+        ([norm, plain, norm], (x + y) + x),
+        ([plain, plain, norm], (y + y) + x),
+        ([norm, norm, plain], (x + x) + y),
+        ([plain], y),
+        ([plain, plain], y + y),
+    ):
+        total, mask = normalised_sum(summands)
+        assert total.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(total, expected)
+        assert torch.equal(mask, relu_mask(expected))
 
 
 def test_what_is_not_finite_reaches_its_channel() -> None:
@@ -198,6 +221,7 @@ def test_any_thread_count_gives_the_same_bits() -> None:
         return [
             case.statistics(),
             case.normalised(),
+            normalised_sum([(case.grad, None), (case.x, case.factors())])[1],
             coefficients,
             norm_conv3x3_input_gradient(case.grad, case.x, coefficients, transformed),
         ]
@@ -221,8 +245,9 @@ def test_opcheck() -> None:
     norm = case.grad, case.x, case.coefficients()
     kernel = torch.randn(3, 3, 16, 32)
     for op, arguments in {
-        ops.batch_norm_statistics: (case.x, EPS),
-        ops.batch_norm: (case.x, statistics, case.weight, None, case.grad),
+        ops.channel_moments: (case.x,),
+        ops.batch_norm_factors: (channel_moments(case.x), EPS, case.weight, None),
+        ops.normalised_sum: ([case.grad, case.x], [torch.empty(0), case.factors()]),
         ops.batch_norm_coefficients: (case.grad, case.x, statistics, case.weight),
         ops.batch_norm_input_gradient: norm,
         ops.norm_conv3x3_input_gradient: (*norm, winograd_weights(torch.randn(16, 32, 3, 3)), None),
@@ -267,3 +292,18 @@ def test_refuses_coefficients_of_other_layers() -> None:
     case = make_case((2, 16, 4, 5))
     with pytest.raises(ValueError, match="coefficients is not what batch_norm_coefficients"):
         batch_norm_input_gradient(case.grad, case.x, case.coefficients()[:2])
+
+
+def test_refuses_sums_of_what_does_not_fit() -> None:
+    case = make_case((2, 16, 4, 5))
+    for summands, message in (
+        ([], "summands is empty; there is at least one map to add"),
+        ([(case.x, None), (case.x[:1], None)], r"maps has size 1 and maps\[0\] 2 in dimension 0"),
+        ([(case.x.contiguous(), None)], "x is not channels_last"),
+        ([(case.x, case.factors()[:2])], "factors is not what batch_norm_factors returns for 16"),
+        ([(case.x, case.factors().double())], "factors is not what batch_norm_factors returns"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            normalised_sum(summands)
+    with pytest.raises(ValueError, match="moments is not what channel_moments returns"):
+        batch_norm_factors(channel_moments(case.x).float(), EPS, None, None)

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ops/batch_norm.h"
+#include "ops/cpu/moments.h"
 
 namespace vkdnw {
 namespace {
@@ -60,52 +61,33 @@ std::vector<double> sums(const Size& size, const float* a, const float* x, const
   return by_sample;
 }
 
-Tensor batch_norm_statistics(const Tensor& x, double eps) {
+Tensor channel_moments(const Tensor& x) {
   const Size size = checked_norm_size(x);
   const float* origin = floats(x);  // its first pixel
   const std::vector<double> sum = sums<true>(size, floats(x), floats(x), origin);
-  Tensor table;
-  double* by_channel = empty_table<double>(table, x, ScalarType::Double, 2);
-  for (int64_t c = 0; c < size.channels; ++c) {
-    const Statistics found =
-        batch_norm::statistics(origin[c], sum[c], sum[size.channels + c], size.count(), eps);
-    by_channel[c] = found.mean;
-    by_channel[size.channels + c] = found.inverse_deviation;
-  }
-  return table;
+  return moments_table(size, origin, sum.data(), x);
 }
 
-Tensor batch_norm_forward(const Tensor& x, const Tensor& statistics,
-                          const std::optional<Tensor>& weight, const std::optional<Tensor>& bias,
-                          const std::optional<Tensor>& base) {
-  const Size size = base ? checked_norm_pair("base", *base, x) : checked_norm_size(x);
-  const int64_t channels = size.channels;
-  const double* by_channel = checked_statistics(statistics, channels);
+std::tuple<Tensor, Tensor> batch_norm_factors(const Tensor& moments, double eps,
+                                              const std::optional<Tensor>& weight,
+                                              const std::optional<Tensor>& bias) {
+  const int64_t channels = moments.dim() == 2 ? moments.size(1) : 0;
+  const double* moment = checked_moments(moments, channels);
   const float* weights = checked_by_channel("weight", weight, channels);
   const float* biases = checked_by_channel("bias", bias, channels);
-  std::vector<float> factors(3 * channels);
+  Tensor statistics;
+  double* statistic = empty_table<double>(statistics, moments, ScalarType::Double, 2);
+  Tensor factors;
+  float* factor = empty_table<float>(factors, moments, ScalarType::Float, 3);
   for (int64_t c = 0; c < channels; ++c) {
-    factors[c] = static_cast<float>((weights ? weights[c] : 1) * by_channel[channels + c]);
-    factors[channels + c] = static_cast<float>(by_channel[c]);
-    factors[2 * channels + c] = biases ? biases[c] : 0;
+    const Statistics found = batch_norm::statistics({moment[c], moment[channels + c]}, eps);
+    statistic[c] = found.mean;
+    statistic[channels + c] = found.inverse_deviation;
+    factor[c] = static_cast<float>((weights ? weights[c] : 1) * found.inverse_deviation);
+    factor[channels + c] = static_cast<float>(found.mean);
+    factor[2 * channels + c] = biases ? biases[c] : 0;
   }
-  const Coefficients by{.scale = factors.data(),
-                        .slope = nullptr,
-                        .mean = factors.data() + channels,
-                        .shift = factors.data() + 2 * channels};
-  Tensor result = images_like(x);
-  float* target = static_cast<float*>(result.mutable_data_ptr());
-  for_each_sample(size, [&](int64_t sample) {
-    const int64_t first = sample * size.numbers();
-    const float* source = floats(x) + first;
-    if (base.has_value()) {
-      batch_norm::normalise<true>(by, size.pixels, channels, source, floats(*base) + first,
-                                  target + first);
-    } else {
-      batch_norm::normalise<false>(by, size.pixels, channels, source, nullptr, target + first);
-    }
-  });
-  return result;
+  return {statistics, factors};
 }
 
 std::tuple<Tensor, Tensor> batch_norm_coefficients(const Tensor& grad, const Tensor& x,
@@ -151,8 +133,8 @@ Tensor batch_norm_input_gradient(const Tensor& grad, const Tensor& x, const Tens
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(vkdnw, CPU, m) {
-  m.impl("batch_norm_statistics", TORCH_BOX(&batch_norm_statistics));
-  m.impl("batch_norm", TORCH_BOX(&batch_norm_forward));
+  m.impl("channel_moments", TORCH_BOX(&channel_moments));
+  m.impl("batch_norm_factors", TORCH_BOX(&batch_norm_factors));
   m.impl("batch_norm_coefficients", TORCH_BOX(&batch_norm_coefficients));
   m.impl("batch_norm_input_gradient", TORCH_BOX(&batch_norm_input_gradient));
 }

@@ -36,10 +36,12 @@ Tensor winograd_forward_weights(const Tensor& weight) {
   return transformed_weights(weight, winograd::transform_forward_weights, 0, 1);
 }
 
-Tensor compute(winograd::InputGradient problem, const Tensor& like) {
+Tensor conv3x3_input_gradient(const Tensor& grad, const Tensor& transformed,
+                              const std::optional<Tensor>& mask) {
+  winograd::InputGradient problem = checked_input_gradient(grad, transformed, mask);
   const std::array<int64_t, 4> shape{problem.samples, problem.channels, problem.height,
                                      problem.width};
-  Tensor result = torch::stable::empty(shape, ScalarType::Float, std::nullopt, like.device(),
+  Tensor result = torch::stable::empty(shape, ScalarType::Float, std::nullopt, grad.device(),
                                        std::nullopt, MemoryFormat::ChannelsLast);
   problem.target.data = static_cast<float*>(result.mutable_data_ptr());
   const int64_t work_per_tile = winograd::kPositions * problem.depth() * problem.channels;
@@ -50,23 +52,11 @@ Tensor compute(winograd::InputGradient problem, const Tensor& like) {
   return result;
 }
 
-Tensor conv3x3_input_gradient(const Tensor& grad, const Tensor& transformed,
-                              const std::optional<Tensor>& mask) {
-  return compute(checked_input_gradient(grad, transformed, mask), grad);
-}
-
-Tensor conv3x3(const Tensor& x, const Tensor& transformed, bool rectify) {
-  winograd::InputGradient problem = checked_convolution(x, transformed);
-  problem.sources[0].rectify = rectify;
-  return compute(problem, x);
-}
-
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(vkdnw, CPU, m) {
   m.impl("winograd_weights", TORCH_BOX(&winograd_weights));
   m.impl("winograd_forward_weights", TORCH_BOX(&winograd_forward_weights));
-  m.impl("conv3x3", TORCH_BOX(&conv3x3));
   m.impl("conv3x3_input_gradient", TORCH_BOX(&conv3x3_input_gradient));
 }
 

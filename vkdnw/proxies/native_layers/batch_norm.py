@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from vkdnw.normalisation import (
-    batch_norm,
     batch_norm_coefficients,
+    batch_norm_factors,
     batch_norm_input_gradient,
-    batch_norm_statistics,
+    channel_moments,
 )
 from vkdnw.proxies.native_layers.convolution import Convolved
-from vkdnw.proxies.native_layers.pending import PendingNorm
-from vkdnw.proxies.native_layers.values import CHANNELS_LAST, Reading, made_by, suits
+from vkdnw.proxies.native_layers.pending import Pending, Reading, Summand, SumRecipe
+from vkdnw.proxies.native_layers.values import CHANNELS_LAST, made_by, suits
 from vkdnw.proxies.native_layers.weight_gradients import WeightGradients
 
 
@@ -36,7 +36,7 @@ def native_batch_norm(
             return nn.BatchNorm2d.forward(norm, input)
         call = made_by(input, Convolved)
         conv = None if call is None else call.layer.conv
-        output: PendingNorm = _BatchNorm.apply(  # type: ignore[no-untyped-call]
+        output: Pending = _BatchNorm.apply(  # type: ignore[no-untyped-call]
             input if call is None else call.read,
             norm.weight,
             norm.bias,
@@ -72,13 +72,11 @@ class _BatchNorm(torch.autograd.Function):
     ) -> Tensor:
         weight = None if weight is None else weight.detach().contiguous()
         bias = None if bias is None else bias.detach().contiguous()
-        statistics = batch_norm_statistics(reading.numbers(), eps)
-
-        def normalised(x: Tensor, base: Tensor | None = None) -> Tensor:
-            return batch_norm(x, statistics, weight, bias, base)
-
-        output: PendingNorm = PendingNorm.of(reading, normalised)
-        output.added_to = normalised
+        moments = None if call is None else call.moments
+        if moments is None:
+            moments = channel_moments(reading.numbers())
+        statistics, factors = batch_norm_factors(moments, eps, weight, bias)
+        output: Pending = Pending.of(reading.tensor, SumRecipe((Summand(reading, factors),)))
         ctx.reading, ctx.statistics, ctx.weight = reading, statistics, weight
         ctx.call, ctx.size, ctx.weights = call, read.shape, weights
         return output

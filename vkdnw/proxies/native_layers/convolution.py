@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from vkdnw.convolution import (
+    conv1x1,
     conv1x1_input_gradient,
     conv3x3,
     conv3x3_input_gradient,
@@ -26,10 +28,13 @@ from vkdnw.normalisation import (
     norm_strided_conv_input_gradient,
 )
 from vkdnw.per_sample.fusing.fusion import Gradient, native_gradient, strided_gradient
-from vkdnw.proxies.native_layers.pending import PendingReLU
+from vkdnw.proxies.native_layers.pending import Reading, rectified_from
 from vkdnw.proxies.native_layers.relu import Rectified
-from vkdnw.proxies.native_layers.values import CHANNELS_LAST, Reading, made_by, note, suits
+from vkdnw.proxies.native_layers.values import CHANNELS_LAST, made_by, note, suits
 from vkdnw.proxies.native_layers.weight_gradients import WeightGradients
+
+Forward = Callable[[Tensor], tuple[Tensor, Tensor | None]]
+"""From the input as it came to the output and, of a native one, its channels' moments."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +43,15 @@ class NativeConvolution:
 
     conv: nn.Conv2d
     kind: Gradient
-    weight: Tensor  # as the native gradient has it
-    forward: Callable[[Tensor], Tensor]  # of the input as it came
+    forward: Forward
+
+    @cached_property
+    def weight(self) -> Tensor:
+        """The weight as the native gradient has it."""
+        weight = self.conv.weight.detach()
+        if self.kind == "winograd":
+            return winograd_weights(weight)
+        return weight if self.kind == "pointwise" else weight.permute(2, 3, 0, 1).contiguous()
 
     @property
     def padding(self) -> int:
@@ -86,7 +98,7 @@ class NativeConvolution:
         return of_weight, of_bias
 
 
-@dataclass(frozen=True)
+@dataclass
 class Convolved:
     """One call of a native convolution."""
 
@@ -94,6 +106,7 @@ class Convolved:
     read: Tensor  # what the graph says that it read: a ReLU's own input
     reading: Reading  # what it did read
     mask: Tensor | None  # of that ReLU
+    moments: Tensor | None = None  # of the output's channels, once it has run
 
 
 def native_convolution(conv: nn.Conv2d, weights: WeightGradients) -> Callable[[Tensor], Tensor]:
@@ -106,9 +119,7 @@ def native_convolution(conv: nn.Conv2d, weights: WeightGradients) -> Callable[[T
             plain: Tensor = conv._conv_forward(input, conv.weight, conv.bias)
             return plain
         if not layer:
-            layer.append(
-                NativeConvolution(conv, kind, _native_weight(conv, kind), _forward(conv, kind))
-            )
+            layer.append(NativeConvolution(conv, kind, _forward(conv, kind)))
         relu = made_by(input, Rectified)
         read, mask = (input, None) if relu is None else (relu.input, relu.mask)
         call = Convolved(layer[0], read, Reading.of(input), mask)
@@ -127,23 +138,19 @@ def _kind(conv: nn.Conv2d, input: Tensor) -> Gradient | None:
     )
 
 
-def _native_weight(conv: nn.Conv2d, kind: Gradient) -> Tensor:
+def _forward(conv: nn.Conv2d, kind: Gradient) -> Forward:
     weight = conv.weight.detach()
-    if kind == "winograd":
-        return winograd_weights(weight)
-    return weight if kind == "pointwise" else weight.permute(2, 3, 0, 1).contiguous()
+    if kind == "strided" or conv.bias is not None:
+        return lambda x: (conv._conv_forward(x.detach(), weight, conv.bias), None)
+    native, native_weight = (
+        (conv1x1, weight) if kind == "pointwise" else (conv3x3, winograd_forward_weights(weight))
+    )
 
-
-def _forward(conv: nn.Conv2d, kind: Gradient) -> Callable[[Tensor], Tensor]:
-    weight, bias = conv.weight.detach(), conv.bias
-    if kind != "winograd" or bias is not None:
-        return lambda x: conv._conv_forward(x.detach(), weight, bias)
-    transformed = winograd_forward_weights(weight)
-
-    def forward(input: Tensor) -> Tensor:
-        if isinstance(input, PendingReLU) and not input.recipe.is_made:
-            return conv3x3(input.recipe.source(), transformed, rectify=True)
-        return conv3x3(input.detach(), transformed)
+    def forward(input: Tensor) -> tuple[Tensor, Tensor | None]:
+        rectified = rectified_from(input)
+        if rectified is None:
+            return native(input.detach(), native_weight)
+        return native(rectified, native_weight, rectify=True)
 
     return forward
 
@@ -161,7 +168,8 @@ class _Convolution(torch.autograd.Function):
         weights: WeightGradients,
     ) -> Tensor:
         ctx.call, ctx.size, ctx.weights = call, read.shape, weights
-        return call.layer.forward(call.reading.tensor)
+        output, call.moments = call.layer.forward(call.reading.tensor)
+        return output
 
     @staticmethod
     @once_differentiable

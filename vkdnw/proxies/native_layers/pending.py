@@ -1,30 +1,54 @@
 """Feature maps that are written down only if someone looks at them.
 
-What BatchNorm returns is mostly added to another map, and what ReLU returns is mostly read by a
+What BatchNorm returns is mostly added to other maps, and what ReLU returns is mostly read by a
 convolution; both can be computed on the way, from what they are made of. So the native layers
-return tensors without memory that remember how they are made. Whatever torch does with one, from
-Python or from C++, sees its numbers, which are computed then, to the same bits; there is no memory
-to read behind torch's back. Autograd sees tensors like any other.
+return tensors without memory that remember how they are made, and a sum of them is another one.
+Whatever torch does with one, from Python or from C++, sees its numbers, which are computed then, to
+the same bits; there is no memory to read behind torch's back. Autograd sees tensors like any other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-from vkdnw.proxies.native_layers.values import Reading
+from vkdnw.normalisation import normalised_sum
+from vkdnw.proxies.native_layers.values import OverwrittenError
 
 
-class Recipe:
-    """How to make a tensor of another one, outside the graph, and the tensor once it is made."""
+@dataclass(frozen=True)
+class Reading:
+    """A tensor that a layer reads, and how often it had been written to."""
 
-    def __init__(self, reading: Reading, make: Callable[[Tensor], Tensor]) -> None:
-        self._reading = reading
-        self._make = make
+    tensor: Tensor
+    version: int
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> Reading:
+        return cls(tensor, tensor._version)
+
+    def numbers(self) -> Tensor:
+        """The tensor outside the graph. Raises OverwrittenError."""
+        if self.tensor._version != self.version:
+            raise OverwrittenError(
+                "a feature map was overwritten in place after a layer had read it, so its gradient "
+                "is lost; use an out-of-place operation"
+            )
+        if isinstance(self.tensor, Pending):
+            return self.tensor.recipe.value()
+        return self.tensor.detach()
+
+
+class Recipe(ABC):
+    """How to make a tensor outside the graph, and the tensor once it is made."""
+
+    def __init__(self) -> None:
         self._value: Tensor | None = None
         self.shared = False  # while a tensor is detached that stays pending
 
@@ -32,27 +56,31 @@ class Recipe:
     def is_made(self) -> bool:
         return self._value is not None
 
-    def source(self) -> Tensor:
-        """What it is made of. Raises OverwrittenError."""
-        return self._reading.numbers()
-
     def value(self) -> Tensor:
         """The tensor, the same one on every call. Raises OverwrittenError."""
         if self._value is None:
-            self._value = self._make(self.source())
+            self._value = self._make()
         return self._value
+
+    @abstractmethod
+    def _make(self) -> Tensor:
+        """Computes it."""
 
 
 class Pending(Tensor):
-    """A tensor of the shape and layout of another one, made from it by a recipe on demand."""
+    """A tensor of the shape and layout of another one, made by a recipe on demand."""
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
     recipe: Recipe
 
     @classmethod
-    def of(cls, reading: Reading, make: Callable[[Tensor], Tensor]) -> Any:
-        """What is made of something that was read."""
-        return cls._like(reading.tensor, Recipe(reading, make))
+    def of(cls, like: Tensor, recipe: Recipe) -> Any:
+        """What the recipe makes, of which only the numbers differ from another tensor."""
+        pending = torch.Tensor._make_wrapper_subclass(
+            cls, like.shape, strides=like.stride(), dtype=like.dtype, device=like.device
+        )
+        pending.recipe = recipe
+        return pending
 
     def detached(self) -> Tensor:
         """This tensor outside the graph, still pending; changes of either count for both."""
@@ -61,14 +89,6 @@ class Pending(Tensor):
             return self.detach()
         finally:
             self.recipe.shared = False
-
-    @classmethod
-    def _like(cls, like: Tensor, recipe: Recipe) -> Any:
-        pending = torch.Tensor._make_wrapper_subclass(
-            cls, like.shape, strides=like.stride(), dtype=like.dtype, device=like.device
-        )
-        pending.recipe = recipe
-        return pending
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
@@ -81,40 +101,87 @@ class Pending(Tensor):
         if func is torch.ops.aten.add.Tensor and len(args) == 2 and not kwargs:
             return _sum(*args)
         if func is torch.ops.aten.detach.default and args[0].recipe.shared:
-            return Pending._like(args[0], args[0].recipe)
-        known, named = tree_map_only(Pending, _value, (args, dict(kwargs or {})))
-        return func(*known, **named)
+            return Pending.of(args[0], args[0].recipe)
+        named = {name: _known(each) for name, each in (kwargs or {}).items()}
+        return func(*map(_known, args), **named)
 
 
-class PendingReLU(Pending):
+def _known(argument: Any) -> Any:
+    """An argument with numbers in the place of what is pending."""
+    if isinstance(argument, Pending):
+        return argument.recipe.value()
+    if isinstance(argument, Tensor | int | float | None):  # most are, and a tree takes its time
+        return argument
+    return tree_map_only(Pending, lambda pending: pending.recipe.value(), argument)
+
+
+# ---- ReLU ------------------------------------------------------------------------------------
+
+
+class ReLURecipe(Recipe):
     """The ReLU of a feature map."""
 
+    def __init__(self, read: Reading) -> None:
+        super().__init__()
+        self.read = read
 
-class PendingNorm(Pending):
-    """What BatchNorm makes of a feature map."""
-
-    added_to: Callable[[Tensor, Tensor], Tensor]
-    """From the feature map and another one: the sum of what it becomes and the other."""
+    def _make(self) -> Tensor:
+        return torch.relu(self.read.numbers())
 
 
-def _value(pending: Pending) -> Tensor:
-    return pending.recipe.value()
+def rectified_from(x: Tensor) -> Tensor | None:
+    """What a ReLU is pending of, outside the graph; None for any other tensor."""
+    recipe = x.recipe if isinstance(x, Pending) else None
+    return recipe.read.numbers() if isinstance(recipe, ReLURecipe) and not recipe.is_made else None
+
+
+# ---- sums ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Summand:
+    """A feature map that is added, once BatchNorm has been applied to it."""
+
+    read: Reading
+    factors: Tensor | None  # of BatchNorm; None for the map as it is
+
+
+class SumRecipe(Recipe):
+    """A sum of feature maps, from left to right."""
+
+    def __init__(self, summands: tuple[Summand, ...]) -> None:
+        super().__init__()
+        self.summands = summands  # none once it is made
+        self.relu_mask: Tensor | None = None  # of the sum as it was made
+
+    def _make(self) -> Tensor:
+        maps = [(summand.read.numbers(), summand.factors) for summand in self.summands]
+        total, self.relu_mask = normalised_sum(maps)
+        self.summands = ()
+        return total
 
 
 def _sum(first: Any, second: Any) -> Any:
-    """A sum, with a BatchNorm's result in one pass; sums round alike in either order."""
-    base, norm = (second, first) if isinstance(first, PendingNorm) else (first, second)
-    if isinstance(base, Pending):
-        base = _value(base)
-    if not isinstance(norm, PendingNorm) or norm.recipe.is_made or not _is_alike(base, norm):
-        return torch.add(base, _value(norm) if isinstance(norm, Pending) else norm)
-    return norm.added_to(norm.recipe.source(), base)
+    """A sum, pending where that of a part is; sums of two round alike in either order."""
+    left, right = _summands(first), _summands(second)
+    if len(left) < len(right):
+        first, second, left, right = second, first, right, left
+    if not left or not _are_alike(first, second):
+        return torch.add(_known(first), _known(second))
+    last = right if len(right) == 1 else (Summand(Reading.of(second), None),)
+    return Pending.of(first, SumRecipe((*left, *last)))
 
 
-def _is_alike(base: Any, norm: Tensor) -> bool:
+def _summands(value: Any) -> tuple[Summand, ...]:
+    """Those of a pending sum; none of anything else."""
+    recipe = value.recipe if isinstance(value, Pending) else None
+    return recipe.summands if isinstance(recipe, SumRecipe) else ()
+
+
+def _are_alike(first: Tensor, second: Any) -> bool:
     return (
-        isinstance(base, Tensor)
-        and base.shape == norm.shape
-        and base.stride() == norm.stride()
-        and (base.dtype, base.device) == (norm.dtype, norm.device)
+        isinstance(second, Tensor)
+        and first.shape == second.shape
+        and first.stride() == second.stride()
+        and (first.dtype, first.device) == (second.dtype, second.device)
     )

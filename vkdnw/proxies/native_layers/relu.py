@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from vkdnw.convolution import relu_mask
-from vkdnw.proxies.native_layers.pending import PendingReLU
-from vkdnw.proxies.native_layers.values import Reading, note, suits
+from vkdnw.proxies.native_layers.pending import Pending, Reading, ReLURecipe, SumRecipe
+from vkdnw.proxies.native_layers.values import note, suits
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def native_relu(on_relu: Callable[[Tensor], None], pending: bool) -> Callable[[T
             return F.relu(input)  # the observer of torch's own operators sees this one
         mask = _mask(input)
         kept: list[Reading] = []  # of the output; the output itself would be kept by itself
-        output: PendingReLU = _Rectification.apply(input, Reading.of(input), kept)  # type: ignore[no-untyped-call]
+        output: Pending = _Rectification.apply(input, Reading.of(input), kept)  # type: ignore[no-untyped-call]
         kept.append(Reading.of(output.detached()))
         if not pending:
             output.recipe.value()
@@ -52,9 +52,19 @@ def _mask(input: Tensor) -> Tensor:
     """The mask, kept with the input: parallel branches of a cell rectify the same."""
     kept: tuple[int, Tensor] | None = getattr(input, "_vkdnw_mask", None)
     if kept is None or kept[0] != input._version:
-        kept = input._version, relu_mask(input.detach())
+        mask = _mask_of_sum(input)
+        kept = input._version, relu_mask(input.detach()) if mask is None else mask
         input._vkdnw_mask = kept  # type: ignore[attr-defined]
     return kept[1]
+
+
+def _mask_of_sum(input: Tensor) -> Tensor | None:
+    """The mask that is made with a sum, if the input is one that was not written to since."""
+    recipe = input.recipe if isinstance(input, Pending) else None
+    if not isinstance(recipe, SumRecipe) or input._version > 0:
+        return None
+    recipe.value()
+    return recipe.relu_mask
 
 
 class _Rectification(torch.autograd.Function):
@@ -63,7 +73,7 @@ class _Rectification(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, input: Tensor, reading: Reading, kept: list[Reading]) -> Tensor:
         ctx.kept = kept
-        output: PendingReLU = PendingReLU.of(reading, torch.relu)
+        output: Pending = Pending.of(input, ReLURecipe(reading))
         return output
 
     @staticmethod

@@ -25,27 +25,6 @@ class OverwrittenError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Reading:
-    """A tensor that a layer reads, and how often it had been written to."""
-
-    tensor: Tensor
-    version: int
-
-    @classmethod
-    def of(cls, tensor: Tensor) -> Reading:
-        return cls(tensor, tensor._version)
-
-    def numbers(self) -> Tensor:
-        """The tensor outside the graph. Raises OverwrittenError."""
-        if self.tensor._version != self.version:
-            raise OverwrittenError(
-                "a feature map was overwritten in place after a layer had read it, so its gradient "
-                "is lost; use an out-of-place operation"
-            )
-        return self.tensor.detach()
-
-
-@dataclass(frozen=True)
 class _Note:
     """How a native layer made a tensor."""
 

@@ -1,0 +1,15 @@
+// The table of moments that several ops return.
+#pragma once
+
+#include <torch/csrc/stable/tensor.h>
+
+#include "kernels/batch_norm.h"
+
+namespace vkdnw {
+
+// [2, C] float64: means and variances of the channels of `like`, from the sums over all samples of
+// what is left of an origin, and its squares. `origin` and `sums` have a number a channel, and two.
+torch::stable::Tensor moments_table(const batch_norm::Size& size, const float* origin,
+                                    const double* sums, const torch::stable::Tensor& like);
+
+}  // namespace vkdnw

@@ -1,0 +1,34 @@
+#include "ops/normalised_sum.h"
+
+#include <torch/csrc/stable/library.h>
+
+#include "ops/batch_norm.h"
+#include "ops/check.h"
+
+namespace vkdnw {
+
+using torch::stable::Tensor;
+
+normalised_sum::Sum checked_sum(const std::vector<Tensor>& maps,
+                                const std::vector<Tensor>& factors) {
+  require(!maps.empty() && maps.size() == factors.size(), "maps has ", maps.size(),
+          " tensors and factors ", factors.size(), "; there is one of each for every summand");
+  const batch_norm::Size size = checked_map_size(maps[0]);
+  normalised_sum::Sum sum{.pixels = size.samples * size.pixels,
+                          .channels = size.channels,
+                          .summands = {},
+                          .result = nullptr,
+                          .mask = nullptr};
+  for (std::size_t i = 0; i < maps.size(); ++i) {
+    require_alike("a tensor of maps", maps[i], "maps[0]", maps[0]);
+    sum.summands.push_back({.x = static_cast<const float*>(maps[i].const_data_ptr()),
+                            .by = checked_factors(factors[i], size.channels)});
+  }
+  return sum;
+}
+
+STABLE_TORCH_LIBRARY_FRAGMENT(vkdnw, m) {
+  m.def("normalised_sum(Tensor[] maps, Tensor[] factors) -> (Tensor, Tensor)");
+}
+
+}  // namespace vkdnw
