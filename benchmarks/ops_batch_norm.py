@@ -17,6 +17,7 @@ from torch import Tensor
 
 from vkdnw.convolution import conv3x3_input_gradient, rectify, winograd_weights
 from vkdnw.normalisation import (
+    Summand,
     batch_norm_coefficients,
     batch_norm_factors,
     batch_norm_input_gradient,
@@ -61,7 +62,8 @@ class Layer:
     def forward(self, base: Tensor | None = None) -> Tensor:
         moments = channel_moments(self.x)
         _, factors = batch_norm_factors(moments, EPS, self.weight, self.bias)
-        return normalised_sum([*([] if base is None else [(base, None)]), (self.x, factors)])[0]
+        bases = [] if base is None else [Summand(base)]
+        return normalised_sum([*bases, Summand(self.x, factors)])[0]
 
     def coefficients(self) -> Tensor:
         return batch_norm_coefficients(self.grad, self.x, self.statistics, self.weight)[0]

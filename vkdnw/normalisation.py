@@ -7,7 +7,7 @@ backward's second is applied on the way into a convolution's gradient::
 
     conv_x, moments = conv3x3(x, transformed)
     statistics, factors = batch_norm_factors(moments, eps, weight, bias)
-    y, mask = normalised_sum([(residual, None), (conv_x, factors)])
+    y, mask = normalised_sum([Summand(residual), Summand(conv_x, factors)])
     coefficients, of_parameters = batch_norm_coefficients(grad_y, conv_x, statistics, weight)
     grad_x = norm_conv3x3_input_gradient(grad_y, conv_x, coefficients, transformed, mask)
 
@@ -21,6 +21,7 @@ Source: Ioffe and Szegedy, "Batch Normalization", ICML 2015.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -82,14 +83,21 @@ def batch_norm_factors(
     return statistics, factors
 
 
-def normalised_sum(summands: Sequence[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor]:
-    """A sum of feature maps, taken from left to right, some of them normalised on the way.
+class Summand(NamedTuple):
+    """A feature map of a sum, and what is made of it before it is added."""
 
-    It rounds as if each normalised map had been written down first, or once less.
+    x: Tensor  # [B, C, H, W] float32 channels_last, C a multiple of 16
+    factors: Tensor | None = None  # batch_norm_factors, to normalise it
+    pooled: bool = False  # by vkdnw.pooling.avg_pool3x3; not together with factors
+
+
+def normalised_sum(summands: Sequence[Summand]) -> tuple[Tensor, Tensor]:
+    """A sum of feature maps, taken from left to right, some normalised or pooled on the way.
+
+    It rounds as if what is made of each map had been written down first.
 
     Args:
-        summands: at least one; each a map, [B, C, H, W] float32 channels_last, C a multiple of 16,
-            and its :func:`batch_norm_factors`, or None for a map that is added as it is.
+        summands: at least one; their maps are of one size.
 
     Returns:
         The sum, [B, C, H, W] float32 channels_last, and the :func:`vkdnw.convolution.relu_mask` of
@@ -103,8 +111,9 @@ def normalised_sum(summands: Sequence[tuple[Tensor, Tensor | None]]) -> tuple[Te
         raise ValueError("summands is empty; there is at least one map to add")
     load()
     total, mask = torch.ops.vkdnw.normalised_sum(
-        [x for x, _ in summands],
-        [_AS_IT_IS if factors is None else factors for _, factors in summands],
+        [summand.x for summand in summands],
+        [_AS_IT_IS if summand.factors is None else summand.factors for summand in summands],
+        [place for place, summand in enumerate(summands) if summand.pooled],
     )
     return total, mask
 
@@ -229,7 +238,9 @@ def _fake_factors(
     return torch.empty_like(moments), moments.new_empty((3, moments.shape[1]), dtype=torch.float32)
 
 
-def _fake_sum(maps: list[Tensor], factors: list[Tensor]) -> tuple[Tensor, Tensor]:
+def _fake_sum(
+    maps: list[Tensor], factors: list[Tensor], pooled: list[int]
+) -> tuple[Tensor, Tensor]:
     samples, channels, height, width = maps[0].shape
     mask = maps[0].new_empty((samples, height, width, channels // 8), dtype=torch.uint8)
     return fake_kernels.channels_last(maps[0], *maps[0].shape[1:]), mask

@@ -24,57 +24,83 @@ std::vector<float> random_numbers(int64_t count, unsigned seed) {
   return numbers;
 }
 
-// What a summand is by itself.
-std::vector<float> alone(const Summand& summand, int64_t pixels, int64_t channels) {
-  std::vector<float> result(summand.x, summand.x + pixels * channels);
-  if (summand.by.scale != nullptr) {
-    batch_norm::normalise<false>(summand.by, pixels, channels, summand.x, nullptr, result.data());
-  }
-  return result;
-}
+constexpr int64_t kSamples = 3;
+constexpr int64_t kHeight = 10;
+constexpr int64_t kWidth = 9;  // of which nine rows fill a chunk
+constexpr int64_t kChannels = 48;
+constexpr int64_t kNumbers = kSamples * kHeight * kWidth * kChannels;
 
 constexpr batch_norm::Coefficients kAsItIs{
     .scale = nullptr, .slope = nullptr, .mean = nullptr, .shift = nullptr};
 
+// What a summand is by itself.
+std::vector<float> alone(const Summand& summand) {
+  std::vector<float> result(summand.x, summand.x + kNumbers);
+  if (summand.pooled) {
+    avg_pool::input_gradient({.samples = kSamples,
+                              .height = kHeight,
+                              .width = kWidth,
+                              .channels = kChannels,
+                              .grad = summand.x,
+                              .result = result.data(),
+                              .add = false,
+                              .mean = true},
+                             0, kSamples * kHeight);
+  } else if (summand.by.scale != nullptr) {
+    batch_norm::normalise<false>(summand.by, kNumbers / kChannels, kChannels, summand.x, nullptr,
+                                 result.data());
+  }
+  return result;
+}
+
+std::vector<float> from_left_to_right(const std::vector<Summand>& summands) {
+  std::vector<float> sum = alone(summands[0]);
+  for (std::size_t i = 1; i < summands.size(); ++i) {
+    const std::vector<float> next = alone(summands[i]);
+    for (std::size_t j = 0; j < sum.size(); ++j) {
+      sum[j] += next[j];
+    }
+  }
+  return sum;
+}
+
 }  // namespace
 
-TEST_CASE("sums from left to right, with the mask of the result, for any split of the pixels") {
-  constexpr int64_t kChannels = 48;
-  constexpr int64_t kPixels = 200;  // more than two chunks of 4,096 numbers
+TEST_CASE("sums from left to right, with the mask of the result, for any split of the rows") {
   const std::vector<float> table = random_numbers(3 * kChannels, 1);
   const batch_norm::Coefficients norm{.scale = table.data(),
                                       .slope = nullptr,
                                       .mean = table.data() + kChannels,
                                       .shift = table.data() + 2 * kChannels};
-  const std::vector<float> a = random_numbers(kPixels * kChannels, 2);
-  const std::vector<float> b = random_numbers(kPixels * kChannels, 3);
-  const std::vector<float> c = random_numbers(kPixels * kChannels, 4);
-  const Summand plain{a.data(), kAsItIs};
-  const Summand other{b.data(), kAsItIs};
-  const Summand normed{b.data(), norm};
-  const Summand last{c.data(), norm};
+  const std::vector<float> a = random_numbers(kNumbers, 2);
+  const std::vector<float> b = random_numbers(kNumbers, 3);
+  const std::vector<float> c = random_numbers(kNumbers, 4);
+  const Summand plain{.x = a.data(), .by = kAsItIs, .pooled = false};
+  const Summand other{.x = b.data(), .by = kAsItIs, .pooled = false};
+  const Summand normed{.x = b.data(), .by = norm, .pooled = false};
+  const Summand last{.x = c.data(), .by = norm, .pooled = false};
+  const Summand pooled{.x = c.data(), .by = kAsItIs, .pooled = true};
   for (const std::vector<Summand>& summands : {std::vector<Summand>{plain},
                                                {normed},
+                                               {pooled},
                                                {plain, normed},
                                                {normed, plain, last},
                                                {plain, other, last},
-                                               {normed, last, normed}}) {
-    std::vector<float> expected = alone(summands[0], kPixels, kChannels);
-    for (std::size_t i = 1; i < summands.size(); ++i) {
-      const std::vector<float> next = alone(summands[i], kPixels, kChannels);
-      for (std::size_t j = 0; j < expected.size(); ++j) {
-        expected[j] += next[j];
-      }
-    }
-    std::vector<float> result(expected.size(), NAN);
-    std::vector<uint8_t> mask(expected.size() / 8);
-    const normalised_sum::Sum problem{.pixels = kPixels,
+                                               {pooled, normed, plain},
+                                               {normed, pooled, pooled}}) {
+    const std::vector<float> expected = from_left_to_right(summands);
+    std::vector<float> result(kNumbers, NAN);
+    std::vector<uint8_t> mask(kNumbers / 8);
+    const normalised_sum::Sum problem{.samples = kSamples,
+                                      .height = kHeight,
+                                      .width = kWidth,
                                       .channels = kChannels,
                                       .summands = summands,
                                       .result = result.data(),
                                       .mask = mask.data()};
-    normalised_sum::add_pixels(problem, 97, kPixels);
-    normalised_sum::add_pixels(problem, 0, 97);
+    normalised_sum::SumWorker worker(problem);
+    worker.run(13, problem.rows());
+    worker.run(0, 13);
     CHECK(result == expected);
     CHECK(mask == tests::packed_mask(expected));
   }

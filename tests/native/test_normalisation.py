@@ -19,6 +19,7 @@ from vkdnw.convolution import (
     winograd_weights,
 )
 from vkdnw.normalisation import (
+    Summand,
     batch_norm_coefficients,
     batch_norm_factors,
     batch_norm_input_gradient,
@@ -30,6 +31,7 @@ from vkdnw.normalisation import (
     norm_strided_conv_input_gradient,
     normalised_sum,
 )
+from vkdnw.pooling import avg_pool3x3
 
 EPS = 1e-5
 ROUNDINGS = 32 * torch.finfo(torch.float32).eps
@@ -58,7 +60,7 @@ class Case(NamedTuple):
         return batch_norm_factors(channel_moments(self.x), EPS, self.weight, self.bias)[1]
 
     def normalised(self) -> Tensor:
-        return normalised_sum([(self.x, self.factors())])[0]
+        return normalised_sum([Summand(self.x, self.factors())])[0]
 
     def coefficients(self) -> Tensor:
         return batch_norm_coefficients(self.grad, self.x, self.statistics(), self.weight)[0]
@@ -157,8 +159,9 @@ def test_what_is_constant_has_no_variance() -> None:
 def test_a_sum_is_that_of_its_parts_from_left_to_right(shape: tuple[int, ...]) -> None:
     """To the bit, wherever maps are added as they are, with the mask of the ReLU that reads it."""
     case = make_case(shape)
-    norm, plain = (case.x, case.factors()), (case.grad, None)
-    x, y = case.normalised(), case.grad
+    norm, plain = Summand(case.x, case.factors()), Summand(case.grad)
+    pooled = Summand(case.grad, pooled=True)
+    x, y, z = case.normalised(), case.grad, avg_pool3x3(case.grad)
     for summands, expected in (
         ([plain, norm], y + x),
         ([norm, plain, norm], (x + y) + x),
@@ -166,6 +169,9 @@ def test_a_sum_is_that_of_its_parts_from_left_to_right(shape: tuple[int, ...]) -
         ([norm, norm, plain], (x + x) + y),
         ([plain], y),
         ([plain, plain], y + y),
+        ([pooled], z),
+        ([norm, pooled, plain], (x + z) + y),
+        ([pooled, plain, pooled], (z + y) + z),
     ):
         total, mask = normalised_sum(summands)
         assert total.is_contiguous(memory_format=torch.channels_last)
@@ -221,7 +227,7 @@ def test_any_thread_count_gives_the_same_bits() -> None:
         return [
             case.statistics(),
             case.normalised(),
-            normalised_sum([(case.grad, None), (case.x, case.factors())])[1],
+            normalised_sum([Summand(case.grad, pooled=True), Summand(case.x, case.factors())])[1],
             coefficients,
             norm_conv3x3_input_gradient(case.grad, case.x, coefficients, transformed),
         ]
@@ -247,7 +253,7 @@ def test_opcheck() -> None:
     for op, arguments in {
         ops.channel_moments: (case.x,),
         ops.batch_norm_factors: (channel_moments(case.x), EPS, case.weight, None),
-        ops.normalised_sum: ([case.grad, case.x], [torch.empty(0), case.factors()]),
+        ops.normalised_sum: ([case.grad, case.x], [torch.empty(0), case.factors()], [0]),
         ops.batch_norm_coefficients: (case.grad, case.x, statistics, case.weight),
         ops.batch_norm_input_gradient: norm,
         ops.norm_conv3x3_input_gradient: (*norm, winograd_weights(torch.randn(16, 32, 3, 3)), None),
@@ -298,10 +304,18 @@ def test_refuses_sums_of_what_does_not_fit() -> None:
     case = make_case((2, 16, 4, 5))
     for summands, message in (
         ([], "summands is empty; there is at least one map to add"),
-        ([(case.x, None), (case.x[:1], None)], r"maps has size 1 and maps\[0\] 2 in dimension 0"),
-        ([(case.x.contiguous(), None)], "x is not channels_last"),
-        ([(case.x, case.factors()[:2])], "factors is not what batch_norm_factors returns for 16"),
-        ([(case.x, case.factors().double())], "factors is not what batch_norm_factors returns"),
+        ([Summand(case.x), Summand(case.x[:1])], r"maps has size 1 and maps\[0\] 2 in dimension 0"),
+        ([Summand(case.x.contiguous())], "x is not channels_last"),
+        ([Summand(case.x[:, :, :0])], r"maps\[0\] has no pixels"),
+        (
+            [Summand(case.x, case.factors()[:2])],
+            "factors is not what batch_norm_factors",
+        ),
+        (
+            [Summand(case.x, case.factors().double())],
+            "factors is not what batch_norm_factors",
+        ),
+        ([Summand(case.x, case.factors(), True)], "map 0 is pooled and has factors; a map is"),
     ):
         with pytest.raises(ValueError, match=message):
             normalised_sum(summands)

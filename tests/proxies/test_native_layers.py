@@ -78,6 +78,10 @@ READERS: dict[str, Callable[[Tensor], Tensor]] = {
 LAYERS: dict[str, Callable[[], nn.Module]] = {
     "BatchNorm": lambda: nn.BatchNorm2d(16),
     "ReLU": nn.ReLU,
+    "pooling": lambda: nn.AvgPool2d(3, 1, 1, count_include_pad=False),
+    "pooling a ReLU": lambda: nn.Sequential(
+        nn.ReLU(), nn.AvgPool2d(3, 1, 1, count_include_pad=False)
+    ),
     "both": lambda: nn.Sequential(nn.BatchNorm2d(16), nn.ReLU()),
     "other way": lambda: nn.Sequential(nn.ReLU(), nn.BatchNorm2d(16)),
     "behind a convolution": lambda: nn.Sequential(

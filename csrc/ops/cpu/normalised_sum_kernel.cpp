@@ -18,8 +18,9 @@ using torch::stable::Tensor;
 constexpr int64_t kNumbersPerThread = 64 * 1024;
 
 std::tuple<Tensor, Tensor> normalised_sum_of(const std::vector<Tensor>& maps,
-                                             const std::vector<Tensor>& factors) {
-  normalised_sum::Sum problem = checked_sum(maps, factors);
+                                             const std::vector<Tensor>& factors,
+                                             const std::vector<int64_t>& pooled) {
+  normalised_sum::Sum problem = checked_sum(maps, factors, pooled);
   const Tensor& like = maps[0];
   Tensor result = torch::stable::empty(like.sizes(), ScalarType::Float, std::nullopt, like.device(),
                                        std::nullopt, MemoryFormat::ChannelsLast);
@@ -30,8 +31,8 @@ std::tuple<Tensor, Tensor> normalised_sum_of(const std::vector<Tensor>& maps,
   problem.result = static_cast<float*>(result.mutable_data_ptr());
   problem.mask = static_cast<uint8_t*>(mask.mutable_data_ptr());
   torch::stable::parallel_for(
-      0, problem.pixels, kNumbersPerThread / problem.channels + 1,
-      [&](int64_t first, int64_t last) { normalised_sum::add_pixels(problem, first, last); });
+      0, problem.rows(), kNumbersPerThread / problem.row_numbers() + 1,
+      [&](int64_t first, int64_t last) { normalised_sum::SumWorker(problem).run(first, last); });
   return {result, mask};
 }
 

@@ -18,7 +18,7 @@ from vkdnw.normalisation import (
     channel_moments,
 )
 from vkdnw.proxies.native_layers.convolution import Convolved
-from vkdnw.proxies.native_layers.pending import Pending, Reading, Summand, SumRecipe
+from vkdnw.proxies.native_layers.pending import Pending, Reading, SumRecipe, Term
 from vkdnw.proxies.native_layers.values import CHANNELS_LAST, made_by, suits
 from vkdnw.proxies.native_layers.weight_gradients import WeightGradients
 
@@ -76,7 +76,7 @@ class _BatchNorm(torch.autograd.Function):
         if moments is None:
             moments = channel_moments(reading.numbers())
         statistics, factors = batch_norm_factors(moments, eps, weight, bias)
-        output: Pending = Pending.of(reading.tensor, SumRecipe((Summand(reading, factors),)))
+        output: Pending = Pending.of(reading.tensor, SumRecipe(Term(reading, factors)))
         ctx.reading, ctx.statistics, ctx.weight = reading, statistics, weight
         ctx.call, ctx.size, ctx.weights = call, read.shape, weights
         return output

@@ -1,10 +1,10 @@
 """Feature maps that are written down only if someone looks at them.
 
-What BatchNorm returns is mostly added to other maps, and what ReLU returns is mostly read by a
-convolution; both can be computed on the way, from what they are made of. So the native layers
-return tensors without memory that remember how they are made, and a sum of them is another one.
-Whatever torch does with one, from Python or from C++, sees its numbers, which are computed then, to
-the same bits; there is no memory to read behind torch's back. Autograd sees tensors like any other.
+What BatchNorm and pooling return is mostly added to other maps, and what ReLU returns is mostly
+read by a convolution; all of it can be computed on the way. So the native layers return tensors
+without memory that remember how they are made, and a sum of them is another one. Whatever torch
+does with one, from Python or from C++, sees its numbers, which are computed then, to the same bits;
+there is no memory to read behind torch's back. Autograd sees tensors like any other.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-from vkdnw.normalisation import normalised_sum
+from vkdnw.normalisation import Summand, normalised_sum
 from vkdnw.proxies.native_layers.values import OverwrittenError
 
 
@@ -139,43 +139,45 @@ def rectified_from(x: Tensor) -> Tensor | None:
 
 
 @dataclass(frozen=True)
-class Summand:
-    """A feature map that is added, once BatchNorm has been applied to it."""
+class Term:
+    """A feature map that is added, once it is normalised or pooled: a summand to be."""
 
     read: Reading
-    factors: Tensor | None  # of BatchNorm; None for the map as it is
+    factors: Tensor | None = None
+    pooled: bool = False
 
 
 class SumRecipe(Recipe):
     """A sum of feature maps, from left to right."""
 
-    def __init__(self, summands: tuple[Summand, ...]) -> None:
+    def __init__(self, *terms: Term) -> None:
         super().__init__()
-        self.summands = summands  # none once it is made
+        self.terms = terms  # none once it is made
         self.relu_mask: Tensor | None = None  # of the sum as it was made
 
     def _make(self) -> Tensor:
-        maps = [(summand.read.numbers(), summand.factors) for summand in self.summands]
-        total, self.relu_mask = normalised_sum(maps)
-        self.summands = ()
+        total, self.relu_mask = normalised_sum(
+            [Summand(term.read.numbers(), term.factors, term.pooled) for term in self.terms]
+        )
+        self.terms = ()
         return total
 
 
 def _sum(first: Any, second: Any) -> Any:
     """A sum, pending where that of a part is; sums of two round alike in either order."""
-    left, right = _summands(first), _summands(second)
+    left, right = _terms(first), _terms(second)
     if len(left) < len(right):
         first, second, left, right = second, first, right, left
     if not left or not _are_alike(first, second):
         return torch.add(_known(first), _known(second))
-    last = right if len(right) == 1 else (Summand(Reading.of(second), None),)
-    return Pending.of(first, SumRecipe((*left, *last)))
+    last = right if len(right) == 1 else (Term(Reading.of(second)),)
+    return Pending.of(first, SumRecipe(*left, *last))
 
 
-def _summands(value: Any) -> tuple[Summand, ...]:
+def _terms(value: Any) -> tuple[Term, ...]:
     """Those of a pending sum; none of anything else."""
     recipe = value.recipe if isinstance(value, Pending) else None
-    return recipe.summands if isinstance(recipe, SumRecipe) else ()
+    return recipe.terms if isinstance(recipe, SumRecipe) else ()
 
 
 def _are_alike(first: Tensor, second: Any) -> bool:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,7 +14,8 @@ from torch.autograd.function import once_differentiable
 
 from vkdnw.per_sample.fusing.fusion import pools_natively
 from vkdnw.pooling import avg_pool3x3, avg_pool3x3_input_gradient
-from vkdnw.proxies.native_layers.values import CHANNELS_LAST
+from vkdnw.proxies.native_layers.pending import Pending, Reading, SumRecipe, Term
+from vkdnw.proxies.native_layers.values import CHANNELS_LAST, suits
 
 
 def is_cell_pooling(pool: nn.AvgPool2d) -> bool:
@@ -27,22 +29,31 @@ def is_cell_pooling(pool: nn.AvgPool2d) -> bool:
     )
 
 
-def native_pooling(input: Tensor) -> Tensor:
-    """The forward of that pooling."""
-    if pools_natively(input):
-        pooled: Tensor = _AveragePooling.apply(input)  # type: ignore[no-untyped-call]
+def native_pooling(pending: bool) -> Callable[[Tensor], Tensor]:
+    """The forward of that pooling, whose result is computed now or stays pending."""
+
+    def forward(input: Tensor) -> Tensor:
+        if not pools_natively(input):
+            return F.avg_pool2d(input, 3, 1, 1, count_include_pad=False)
+        wait = pending and suits(input)
+        pooled: Tensor = _AveragePooling.apply(input, wait)  # type: ignore[no-untyped-call]
         return pooled
-    return F.avg_pool2d(input, 3, 1, 1, count_include_pad=False)
+
+    return forward
 
 
 class _AveragePooling(torch.autograd.Function):
     """3x3 average pooling of stride 1 that leaves the padding out of the count."""
 
     @staticmethod
-    def forward(ctx: Any, input: Tensor) -> Tensor:
-        return avg_pool3x3(input)
+    def forward(ctx: Any, input: Tensor, pending: bool) -> Tensor:
+        if not pending:
+            return avg_pool3x3(input)
+        pooled: Tensor = Pending.of(input, SumRecipe(Term(Reading.of(input), pooled=True)))
+        return pooled
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return avg_pool3x3_input_gradient(gradients[0].contiguous(memory_format=CHANNELS_LAST))
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        gradient = gradients[0].contiguous(memory_format=CHANNELS_LAST)
+        return avg_pool3x3_input_gradient(gradient), None

@@ -53,7 +53,7 @@ def _replacement(
     if type(module) is nn.ReLU and not module.inplace:
         return native_relu(on_relu, pending)
     if type(module) is nn.AvgPool2d and is_cell_pooling(module):
-        return native_pooling
+        return native_pooling(pending)
     if type(module) is nn.Conv2d and "weight" in module._parameters:
         return native_convolution(module, weights)
     if type(module) is nn.BatchNorm2d and _has_plain_parameters(module):
