@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -34,8 +34,8 @@ def preserved(model: nn.Module) -> Iterator[Parts]:
     """
     parts = Parts.of(model)
     flags = [(parameter, parameter.requires_grad) for parameter in parts.parameters]
-    registered = [_Registered(module) for module in parts.modules]
-    numbers = _numbers(registered)
+    registered = {module: _Registered.of(module) for module in parts.modules if module._buffers}
+    numbers = _numbers(registered.values())
     rescaled = [
         (module.weight, module.weight.detach().clone())
         for module in parts.modules
@@ -49,8 +49,9 @@ def preserved(model: nn.Module) -> Iterator[Parts]:
             for parameter, flag in flags:
                 if parameter.requires_grad != flag:
                     parameter.requires_grad_(flag)
-            for buffers in registered:
-                buffers.restore()
+            for module in parts.modules:
+                if module._buffers or module in registered:
+                    registered.get(module, NOTHING).restore(module)
             with torch.no_grad():
                 for alike in numbers:
                     alike.restore()
@@ -58,26 +59,30 @@ def preserved(model: nn.Module) -> Iterator[Parts]:
                     weight.copy_(value)
 
 
+@dataclass(frozen=True)
 class _Registered:
     """Which tensors a module holds as buffers, under which names."""
 
-    def __init__(self, module: nn.Module) -> None:
-        self._module = module
-        self.tensors = dict(module._buffers.items())
-        self._passing = set(module._non_persistent_buffers_set)
+    tensors: dict[str, Tensor | None]
+    passing: frozenset[str]  # names of those that are not saved with the model
 
-    def restore(self) -> None:
+    @classmethod
+    def of(cls, module: nn.Module) -> _Registered:
+        return cls(dict(module._buffers.items()), frozenset(module._non_persistent_buffers_set))
+
+    def restore(self, module: nn.Module) -> None:
         """Puts the same tensors back; buffers that were registered since are removed."""
-        held = self._module._buffers  # a dict, or the view of one that scripted modules have
-        if not (self.tensors or held or self._module._non_persistent_buffers_set):
-            return
+        held = module._buffers  # a dict, or the view of one that scripted modules have
         for name in [name for name in held.keys() if name not in self.tensors]:  # noqa: SIM118
             del held[name]
         for name, buffer in self.tensors.items():
             if held[name] is not buffer:
                 held[name] = buffer
-        if self._module._non_persistent_buffers_set != self._passing:
-            self._module._non_persistent_buffers_set = set(self._passing)
+        if module._non_persistent_buffers_set != self.passing:
+            module._non_persistent_buffers_set = set(self.passing)
+
+
+NOTHING = _Registered({}, frozenset())
 
 
 class Numbers:
@@ -102,7 +107,7 @@ class Numbers:
                 tensor.copy_(value)
 
 
-def _numbers(registered: list[_Registered]) -> list[Numbers]:
+def _numbers(registered: Iterable[_Registered]) -> list[Numbers]:
     """The numbers of all buffers."""
     alike: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
     for buffers in registered:

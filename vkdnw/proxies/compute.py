@@ -86,8 +86,13 @@ def _compute_group(group: list[Proxy], call: Call, initialise: bool) -> dict[str
     with held(call.model, first.mode, init, call.seed):
         if first.alone is not None:
             return {first.name: first.alone(call)}
-        observed = frozenset(name for each in group for name in each.observes)
-        batch = call.inputs.read(first.input)
-        run = train_pass(call.model, batch, observed, call.features, call.output)
-        with paused(), run as shared:
-            return {each.name: each.reduce(shared, call) for each in group if each.reduce}
+        with paused():  # until the pass is gone, and its thousands of small objects
+            return _reduced(group, call)
+
+
+def _reduced(group: list[Proxy], call: Call) -> dict[str, Value]:
+    """The values of proxies that share a pass."""
+    observed = frozenset(name for each in group for name in each.observes)
+    batch = call.inputs.read(group[0].input)
+    with train_pass(call.model, batch, observed, call.features, call.output) as shared:
+        return {each.name: each.reduce(shared, call) for each in group if each.reduce}

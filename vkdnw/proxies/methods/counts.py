@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import torch
 
+from vkdnw.collector import paused
 from vkdnw.proxies.flop_count import forward_flops
 from vkdnw.proxies.proxy import Call, Proxy
 from vkdnw.proxies.value import Value
@@ -19,10 +20,11 @@ def multiply_adds(call: Call) -> Value:
     """
     sample = call.inputs.read("shape")[:1].detach().clone()
     state = torch.get_rng_state()
-    with suppress(Exception):  # also of a model that is at fault: its error is raised below
-        return Value(forward_flops(call.model, sample) / 2)
-    torch.set_rng_state(state)
-    return Value(forward_flops(call.model, sample, put_off=False) / 2)
+    with paused():
+        with suppress(Exception):  # also of a model that is at fault: its error is raised below
+            return Value(forward_flops(call.model, sample) / 2)
+        torch.set_rng_state(state)
+        return Value(forward_flops(call.model, sample, put_off=False) / 2)
 
 
 flops = Proxy(
