@@ -117,6 +117,11 @@ def has_a_gradient(conv: nn.Conv2d, x: Tensor) -> bool:
     return bool((leaf.grad != 0).any())
 
 
+def infers(conv: nn.Conv2d, x: Tensor) -> bool:
+    with torch.inference_mode():
+        return bool(conv(x).sum() != 0)
+
+
 ACTS: dict[str, Callable[[nn.Conv2d, Tensor], Tensor | float | bool]] = {
     "nothing is looked at": lambda conv, x: True,
     "a sum is positive": lambda conv, x: conv(x).square().sum() > 0,
@@ -125,6 +130,7 @@ ACTS: dict[str, Callable[[nn.Conv2d, Tensor], Tensor | float | bool]] = {
     "memory": lambda conv, x: float(conv(x).numpy().std()) > 0,
     "of a list": lambda conv, x: torch.cat([x, conv(x)], 1).std() > 0,
     "a gradient": has_a_gradient,
+    "in inference mode": infers,
     "what was read is overwritten": overwrites_what_was_read,
     "what was returned is overwritten": overwrites_what_was_returned,
     "statistics are overwritten": normalises_by_the_batch,

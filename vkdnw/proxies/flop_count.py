@@ -153,6 +153,11 @@ class _Counter(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
+        if torch.is_inference_mode_enabled():  # where operators come in one piece
+            with self:
+                returned = func.decompose(*args, **(kwargs or {}))
+            if returned is not NotImplemented:
+                return returned
         if self._put_off and func in PUT_OFF and not kwargs:
             described = _described(func, args)
             if described is not None:
