@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vkdnw.backpropagation import Layer, backpropagate_
+from vkdnw.backpropagation import NONE, Layer, backpropagate_
 from vkdnw.convolution import conv3x3_input_gradient, rectify, winograd_weights
 
 STAGES = ((16, 32), (32, 16), (64, 8))  # channels, height = width
@@ -65,7 +65,7 @@ def tape(channels: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
     last = CELLS * (NODES - 1)
     values = torch.tensor([[channels, size, size]]).repeat(last + 1, 1)
     terms = [
-        (int(Layer.CONV3X3), last - target, last - source, number, source, 1, 0)
+        (int(Layer.CONV3X3), last - target, last - source, number, source, 1, 0, NONE)
         for number, (source, target) in enumerate(edges())
     ]
     plane = size * size

@@ -8,8 +8,11 @@
 //
 //   gradient[destination] = sum of layer^T gradient[source]
 //
-// Everything is linear, NHWC and float32. A reading copies one channel of a gradient, which is all
-// that the derivative with respect to a single weight needs.
+// Everything is linear, NHWC and float32. Behind a layer there may be a BatchNorm by the batch's
+// own statistics, which the gradient passes first; through its sums samples depend on each other,
+// and on nothing else. A reading copies one channel of a gradient, which is all that the derivative
+// with respect to a single weight needs; a product sums up the outer products of a gradient's
+// pixels with a seed's.
 #pragma once
 
 #include <array>
@@ -41,6 +44,15 @@ struct Value {
   bool operator==(const Value&) const = default;
 };
 
+// BatchNorm by the batch's own statistics, see kernels/batch_norm.h.
+struct Norm {
+  const float* x;            // what it read: [samples, pixels, channels]
+  const double* statistics;  // [2, channels]: mean and inverse deviation
+  const float* weight;       // [channels], or null for ones
+};
+
+inline constexpr int64_t kNone = -1;
+
 struct Term {
   Layer layer;
   int64_t source;
@@ -49,8 +61,11 @@ struct Term {
   const uint8_t* mask;    // of a ReLU in front: [mask_samples, pixels, channels / 8]; or null
   int64_t kernel_height;  // of kStridedConv and kDepthwiseConv
   int64_t kernel_width;
-  int64_t stride;   // of these and kMeanPool
-  int64_t padding;  // of kStridedConv and kDepthwiseConv
+  int64_t stride;        // of these and kMeanPool
+  int64_t padding;       // of kStridedConv and kDepthwiseConv
+  int64_t norm = kNone;  // of Tape::norms, behind the layer
+
+  bool is_normed() const { return norm != kNone; }
 };
 
 // The axes of a convolution with a stride: the gradient comes from its output.
@@ -67,13 +82,29 @@ struct Reading {
   int64_t sample_stride;
 };
 
+// See kernels/map_products.h: the gradient is the wide map, the seed the narrow one.
+struct Product {
+  int64_t value;
+  int64_t seed;
+  double* sums;  // over all samples, and behind them whether the gradient is the seed
+};
+
+// The known gradient of one of the first values.
+struct Seed {
+  const float* numbers;  // [samples, height, width, channels]; or null:
+  const uint8_t*
+      signs;  // +1 where a bit is set and else -1, packed like a mask of kernels/relu_mask.h
+};
+
 struct Tape {
   int64_t samples;
   int64_t mask_samples;  // sample n has the masks of sample n % mask_samples
   std::vector<Value> values;
-  std::vector<const float*> seeds;  // of the first values: [samples, height, width, channels]
-  std::vector<Term> terms;          // by ascending destination, and source < destination
-  std::vector<Reading> readings;    // by ascending value
+  std::vector<Seed> seeds;
+  std::vector<Norm> norms;
+  std::vector<Term> terms;        // by ascending destination, and source < destination
+  std::vector<Reading> readings;  // by ascending value, not of signs
+  std::vector<Product> products;
 };
 
 }  // namespace vkdnw::tape

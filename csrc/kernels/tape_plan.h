@@ -4,7 +4,8 @@
 // Small maps are cheap to keep, and large weights dear to fetch, so pieces grow where maps shrink:
 // the tape is cut into segments of steps whose maps have one height and width. Gradients that are
 // needed in one segment only live in scratch memory of one piece, the others in memory for all
-// samples.
+// samples. What a BatchNorm sends back is known when its sums are, so a segment also ends before a
+// value whose terms pass one, if the gradient that they pass it with is computed there.
 #pragma once
 
 #include <algorithm>
@@ -28,9 +29,12 @@ struct Step {
 struct Segment {
   int64_t first;  // step
   int64_t last;
-  int64_t piece;    // samples taken together
-  int64_t scratch;  // numbers a sample, of gradients that no other segment reads
-  int64_t patches;  // numbers a piece, of transformed patches that several steps read
+  int64_t piece;               // samples taken together
+  int64_t scratch;             // numbers a sample, of gradients that no other segment reads
+  int64_t patches;             // numbers a piece, of transformed patches that several steps read
+  int64_t normed;              // numbers a sample, of what BatchNorms send to the layers of a step
+  std::vector<int64_t> signs;  // by seed: numbers a sample, from the start of the scratch memory,
+                               // at which signs are written down if they are read; or kNone
 };
 
 // Where a gradient lies while the tape runs.
@@ -46,6 +50,11 @@ struct Plan {
   std::vector<Step> steps;
   std::vector<Segment> segments;
   std::vector<Home> homes;  // by value; those of seeds say nothing but the patches
+  // By segment: seeds that a later segment passes to BatchNorms first, and whose sums are taken
+  // here, close to those of other gradients at the same place; those of the first segment's seeds
+  // are taken before it.
+  std::vector<std::vector<int64_t>> summed_seeds;
+  std::vector<int64_t> first_seeds;
 };
 
 // Of one feature map for all samples of a piece: about five of them and some patches fill a cache
@@ -98,8 +107,10 @@ class Planner {
     make_steps();
     make_segments();
     find_uses();
+    place_sums_of_seeds();
     for (int64_t segment = 0; segment < static_cast<int64_t>(plan_.segments.size()); ++segment) {
       lay_out(segment);
+      lay_out_signs(segment);
     }
     return plan_;
   }
@@ -162,9 +173,14 @@ class Planner {
   void make_segments() {
     const std::vector<int64_t> piece = pieces();
     for (int64_t i = 0; i < static_cast<int64_t>(plan_.steps.size()); ++i) {
-      if (plan_.segments.empty() || !same_size(plan_.segments.back().first, i)) {
-        plan_.segments.push_back(
-            {.first = i, .last = i, .piece = piece[destination(i)], .scratch = 0, .patches = 0});
+      if (plan_.segments.empty() || !same_size(plan_.segments.back().first, i) || awaits_sums(i)) {
+        plan_.segments.push_back({.first = i,
+                                  .last = i,
+                                  .piece = piece[destination(i)],
+                                  .scratch = 0,
+                                  .patches = 0,
+                                  .normed = 0,
+                                  .signs = {}});
       }
       Segment& segment = plan_.segments.back();
       segment.last = i + 1;
@@ -178,13 +194,47 @@ class Planner {
     }
   }
 
+  // Whether a step begins a value that takes sums over gradients of the segment at hand.
+  bool awaits_sums(int64_t step) const {
+    if (plan_.steps[step].add) {
+      return false;
+    }
+    const int64_t seeds = static_cast<int64_t>(tape_.seeds.size());
+    const int64_t segment = static_cast<int64_t>(plan_.segments.size()) - 1;
+    const auto awaits = [&](const Term& term) {
+      return term.is_normed() && term.source >= seeds &&
+             plan_.homes[term.source].first_segment == segment;
+    };
+    const auto first = tape_.terms.begin() + plan_.steps[step].first;
+    const auto last = std::find_if(first, tape_.terms.end(), [&](const Term& term) {
+      return term.destination != first->destination;
+    });
+    return std::any_of(first, last, awaits);
+  }
+
+  void place_sums_of_seeds() {
+    std::vector<bool> placed(tape_.seeds.size(), false);
+    plan_.summed_seeds.resize(plan_.segments.size());
+    for (std::size_t i = 0; i < plan_.segments.size(); ++i) {
+      const int64_t last = plan_.steps[plan_.segments[i].last - 1].last;
+      for (int64_t t = plan_.steps[plan_.segments[i].first].first; t < last; ++t) {
+        const Term& term = tape_.terms[t];
+        if (term.is_normed() && term.source < static_cast<int64_t>(placed.size()) &&
+            !placed[term.source]) {
+          (i == 0 ? plan_.first_seeds : plan_.summed_seeds[i - 1]).push_back(term.source);
+          placed[term.source] = true;
+        }
+      }
+    }
+  }
+
   void find_uses() {
     for (const Segment& segment : plan_.segments) {
       for (int64_t i = segment.first; i < segment.last; ++i) {
         for (int64_t term = plan_.steps[i].first; term < plan_.steps[i].last; ++term) {
           Uses& uses = uses_[tape_.terms[term].source];
           uses.last = i;
-          if (tape_.terms[term].layer == Layer::kConv3x3) {
+          if (shares_patches(tape_.terms[term])) {
             uses.one_segment =
                 uses.conv3x3 == 0 || (uses.one_segment && uses.last_conv3x3 >= segment.first);
             uses.last_conv3x3 = i;
@@ -206,6 +256,7 @@ class Planner {
         home.in_scratch = home.last_segment == number;
         home.offset = home.in_scratch ? gradients.take(tape_.values[destination(i)].numbers()) : 0;
       }
+      segment.normed = std::max(segment.normed, normed_numbers(step));
       for (int64_t term = step.first; term < step.last; ++term) {
         take_patches(tape_.terms[term], segment.piece, patches);
       }
@@ -220,12 +271,54 @@ class Planner {
     segment.patches = patches.size();
   }
 
+  // Behind the gradients.
+  void lay_out_signs(int64_t number) {
+    Segment& segment = plan_.segments[number];
+    segment.signs.assign(tape_.seeds.size(), kNone);
+    const auto read = [&](int64_t value) {
+      if (value < static_cast<int64_t>(tape_.seeds.size()) && tape_.seeds[value].signs != nullptr &&
+          segment.signs[value] == kNone) {
+        segment.signs[value] = segment.scratch;
+        segment.scratch += tape_.values[value].numbers();
+      }
+    };
+    const int64_t first = plan_.steps[segment.first].first;
+    const int64_t last = plan_.steps[segment.last - 1].last;
+    for (int64_t term = first; term < last; ++term) {
+      read(tape_.terms[term].source);
+    }
+    for (const int64_t seed : plan_.summed_seeds[number]) {
+      read(seed);
+    }
+    for (const Product& product : tape_.products) {
+      if (product.value >= tape_.terms[first].destination &&
+          product.value <= tape_.terms[last - 1].destination) {
+        read(product.seed);
+      }
+    }
+  }
+
+  // Of what is sent to the layers of a step.
+  int64_t normed_numbers(const Step& step) const {
+    int64_t numbers = 0;
+    for (int64_t term = step.first; term < step.last; ++term) {
+      numbers +=
+          tape_.terms[term].is_normed() ? tape_.values[tape_.terms[term].source].numbers() : 0;
+    }
+    return numbers;
+  }
+
+  // Whether a term transforms the gradient of its source as it is.
+  static bool shares_patches(const Term& term) {
+    return term.layer == Layer::kConv3x3 && !term.is_normed();
+  }
+
   // At the first of several steps that transform one gradient.
   void take_patches(const Term& term, int64_t piece, Arena& patches) {
     const Uses& uses = uses_[term.source];
     const Value& value = tape_.values[term.source];
     Home& home = plan_.homes[term.source];
-    if (term.layer == Layer::kConv3x3 && home.patches < 0 && uses.conv3x3 > 1 && uses.one_segment &&
+    if (shares_patches(term) && home.patches < 0 && uses.conv3x3 > 1 && uses.one_segment &&
         value.channels <= kNarrowChannels) {
       home.patches = patches.take(shared_patches_size(value, piece));
     }

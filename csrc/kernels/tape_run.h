@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "kernels/aligned_buffer.h"
@@ -12,9 +14,12 @@
 #include "kernels/depthwise_conv.h"
 #include "kernels/mean_pool.h"
 #include "kernels/scaled_copy.h"
+#include "kernels/signs.h"
 #include "kernels/strided_conv.h"
 #include "kernels/tape.h"
+#include "kernels/tape_norms.h"
 #include "kernels/tape_plan.h"
+#include "kernels/tape_products.h"
 #include "kernels/winograd3x3.h"
 
 namespace vkdnw::tape {
@@ -29,16 +34,15 @@ class Gradients {
     for (std::size_t value = tape_.seeds.size(); value < memory_.size(); ++value) {
       const Home& home = plan_.homes[value];
       if (!home.in_scratch && home.first_segment == segment) {
-        memory_[value] =
-            std::make_unique<AlignedBuffer<float>>(tape_.samples * tape_.values[value].numbers());
+        memory_[value] = take(tape_.samples * tape_.values[value].numbers());
       }
     }
   }
 
   void end(int64_t segment) {
     for (std::size_t value = tape_.seeds.size(); value < memory_.size(); ++value) {
-      if (plan_.homes[value].last_segment == segment) {
-        memory_[value].reset();
+      if (memory_[value] != nullptr && plan_.homes[value].last_segment == segment) {
+        free_[tape_.samples * tape_.values[value].numbers()].push_back(std::move(memory_[value]));
       }
     }
   }
@@ -46,9 +50,23 @@ class Gradients {
   float* data(int64_t value) const { return memory_[value]->data(); }
 
  private:
+  using Memory = std::unique_ptr<AlignedBuffer<float>>;
+
+  // Memory that was written to before is in the page table, and its end perhaps in a cache.
+  Memory take(int64_t count) {
+    std::vector<Memory>& known = free_[count];
+    if (known.empty()) {
+      return std::make_unique<AlignedBuffer<float>>(count);
+    }
+    Memory memory = std::move(known.back());
+    known.pop_back();
+    return memory;
+  }
+
   const Tape& tape_;
   const Plan& plan_;
-  std::vector<std::unique_ptr<AlignedBuffer<float>>> memory_;
+  std::vector<Memory> memory_;                   // by value
+  std::map<int64_t, std::vector<Memory>> free_;  // by count of numbers
 };
 
 // Copies the planes that are read of a value, for samples [first, first + count). `gradient` is
@@ -74,27 +92,40 @@ inline void read_planes(const Tape& tape, int64_t value, const float* gradient, 
 // Computes the gradients of one segment.
 class SegmentWorker {
  public:
-  SegmentWorker(const Tape& tape, const Plan& plan, const Segment& segment,
-                const Gradients& gradients)
+  SegmentWorker(const Tape& tape, const Plan& plan, int64_t segment, const Gradients& gradients,
+                Norms& norms, Products& products)
       : tape_(tape),
         plan_(plan),
-        segment_(segment),
+        segment_(plan.segments[segment]),
+        summed_seeds_(plan.summed_seeds[segment]),
         gradients_(gradients),
-        scratch_(segment.piece * segment.scratch),
-        patches_(segment.patches),
-        transformed_(tape.values.size()) {}
+        norms_(norms),
+        products_(products),
+        scratch_(segment_.piece * segment_.scratch),
+        patches_(segment_.patches),
+        normed_(segment_.piece * segment_.normed),
+        transformed_(tape.values.size()),
+        written_(tape.seeds.size()) {}
 
   void run(int64_t piece) {
     first_ = piece * segment_.piece;
     count_ = std::min(segment_.piece, tape_.samples - first_);
     std::fill(transformed_.begin(), transformed_.end(), false);
+    std::fill(written_.begin(), written_.end(), false);
     for (int64_t i = segment_.first; i < segment_.last; ++i) {
       const Step& step = plan_.steps[i];
       compute(step);
       if (step.complete) {
         const int64_t destination = tape_.terms[step.first].destination;
         read_planes(tape_, destination, gradient(destination), first_, count_);
+        norms_.sum(destination, gradient(destination), first_, count_);
+        products_.multiply(
+            destination, gradient(destination), [this](int64_t seed) { return gradient(seed); },
+            first_, count_);
       }
+    }
+    for (const int64_t seed : summed_seeds_) {
+      norms_.sum(seed, gradient(seed), first_, count_);
     }
   }
 
@@ -124,11 +155,40 @@ class SegmentWorker {
   float* gradient(int64_t value) {
     const int64_t numbers = tape_.values[value].numbers();
     if (value < static_cast<int64_t>(tape_.seeds.size())) {
-      return const_cast<float*>(tape_.seeds[value]) + first_ * numbers;
+      return tape_.seeds[value].signs == nullptr
+                 ? const_cast<float*>(tape_.seeds[value].numbers) + first_ * numbers
+                 : signs(value);
     }
     const Home& home = plan_.homes[value];
     return home.in_scratch ? scratch_.data() + segment_.piece * home.offset
                            : gradients_.data(value) + first_ * numbers;
+  }
+
+  // A seed's, written down once a piece.
+  float* signs(int64_t seed) {
+    const int64_t numbers = tape_.values[seed].numbers();
+    float* room = scratch_.data() + segment_.piece * segment_.signs[seed];
+    if (!written_[seed]) {
+      write_signs(tape_.seeds[seed].signs + first_ * numbers / 8, count_ * numbers, room);
+      written_[seed] = true;
+    }
+    return room;
+  }
+
+  // What reaches the layer of a term: the gradient of its source, from the BatchNorm if there is
+  // one. The terms of a step have memory of their own for that.
+  const float* arriving(const Step& step, int64_t index) {
+    const Term& term = tape_.terms[index];
+    if (!term.is_normed()) {
+      return gradient(term.source);
+    }
+    float* room = normed_.data();
+    for (int64_t before = step.first; before < index; ++before) {
+      const Term& other = tape_.terms[before];
+      room += other.is_normed() ? segment_.piece * tape_.values[other.source].numbers() : 0;
+    }
+    norms_.apply(index, gradient(term.source), first_, count_, room);
+    return room;
   }
 
   GradientTarget target(const Step& step) {
@@ -148,7 +208,7 @@ class SegmentWorker {
     scaled_copy({.samples = count_,
                  .numbers = destination_of(step).numbers(),
                  .factor = factor,
-                 .source = gradient(tape_.terms[step.first].source),
+                 .source = arriving(step, step.first),
                  .target = target(step)});
   }
 
@@ -163,14 +223,14 @@ class SegmentWorker {
     bool shared = false;
     for (int64_t i = step.first; i < step.last; ++i) {
       const Term& term = tape_.terms[i];
-      const int64_t patches = plan_.homes[term.source].patches;
+      const int64_t patches = term.is_normed() ? kNone : plan_.homes[term.source].patches;
       problem.sources.push_back({.channels = tape_.values[term.source].channels,
-                                 .grad = gradient(term.source),
+                                 .grad = arriving(step, i),
                                  .weights = term.weights,
                                  .patches = patches < 0 ? nullptr : patches_.data() + patches,
-                                 .transformed = transformed_[term.source] != 0});
+                                 .transformed = patches >= 0 && transformed_[term.source] != 0});
       shared = shared || patches >= 0;
-      transformed_[term.source] = patches >= 0;
+      transformed_[term.source] |= patches >= 0;
     }
     const int64_t tiles = shared ? winograd::kMostTiles : winograd::tiles_per_block(problem);
     winograd::InputGradientWorker(problem, tiles).run(0, problem.tiles());
@@ -186,7 +246,7 @@ class SegmentWorker {
     for (int64_t i = step.first; i < step.last; ++i) {
       const Term& term = tape_.terms[i];
       problem.sources.push_back({.channels = tape_.values[term.source].channels,
-                                 .grad = gradient(term.source),
+                                 .grad = arriving(step, i),
                                  .weights = term.weights});
     }
     conv1x1::input_gradient(problem, 0, count_ * value.pixels());
@@ -202,7 +262,7 @@ class SegmentWorker {
                                               .columns = columns,
                                               .grad_channels = from.channels,
                                               .channels = to.channels,
-                                              .grad = gradient(term.source),
+                                              .grad = arriving(step, step.first),
                                               .weights = term.weights,
                                               .target = target(step)};
     strided_conv::InputGradientWorker(problem).run(0, count_);
@@ -216,7 +276,7 @@ class SegmentWorker {
                                                 .rows = rows,
                                                 .columns = columns,
                                                 .channels = to.channels,
-                                                .grad = gradient(term.source),
+                                                .grad = arriving(step, step.first),
                                                 .weights = term.weights,
                                                 .target = target(step)};
     depthwise_conv::InputGradientWorker(problem).run(0, count_);
@@ -228,7 +288,7 @@ class SegmentWorker {
                                           .height = value.height,
                                           .width = value.width,
                                           .channels = value.channels,
-                                          .grad = gradient(tape_.terms[step.first].source),
+                                          .grad = arriving(step, step.first),
                                           .result = gradient(tape_.terms[step.first].destination),
                                           .add = step.add};
     avg_pool::input_gradient(problem, 0, problem.rows());
@@ -245,7 +305,7 @@ class SegmentWorker {
                                            .grad_height = from.height,
                                            .grad_width = from.width,
                                            .size = term.stride,
-                                           .grad = gradient(term.source),
+                                           .grad = arriving(step, step.first),
                                            .result = gradient(term.destination),
                                            .add = step.add};
     mean_pool::input_gradient(problem);
@@ -254,35 +314,64 @@ class SegmentWorker {
   const Tape& tape_;
   const Plan& plan_;
   const Segment& segment_;
+  const std::vector<int64_t>& summed_seeds_;
   const Gradients& gradients_;
+  Norms& norms_;
+  Products& products_;
   AlignedBuffer<float> scratch_;
   AlignedBuffer<float> patches_;
+  AlignedBuffer<float> normed_;
   std::vector<uint8_t> transformed_;  // values whose patches are there
+  std::vector<uint8_t> written_;      // seeds whose signs are
   int64_t first_ = 0;                 // sample of the piece
   int64_t count_ = 0;
 };
+
+// Takes the sums of seeds that the first segment passes to BatchNorms.
+template <typename ForEach>
+void sum_first_seeds(const Tape& tape, const Plan& plan, Norms& norms, const ForEach& for_each) {
+  for_each(tape.samples, [&](int64_t first, int64_t last) {
+    for (const int64_t value : plan.first_seeds) {
+      const Seed& seed = tape.seeds[value];
+      const int64_t numbers = tape.values[value].numbers();
+      AlignedBuffer<float> written(seed.signs == nullptr ? 0 : numbers);
+      for (int64_t sample = first; sample < last; ++sample) {
+        if (seed.signs != nullptr) {
+          write_signs(seed.signs + sample * numbers / 8, numbers, written.data());
+        }
+        norms.sum(value, seed.signs == nullptr ? seed.numbers + sample * numbers : written.data(),
+                  sample, 1);
+      }
+    }
+  });
+}
 
 // Runs the whole tape. `for_each(count, work)` calls work(first, last) on parts of [0, count), on
 // as many threads as it likes: no number depends on it.
 template <typename ForEach>
 void run(const Tape& tape, const ForEach& for_each) {
   const Plan plan = Planner(tape).plan();
+  Norms norms(tape);
+  Products products(tape);
   for (std::size_t seed = 0; seed < tape.seeds.size(); ++seed) {
-    read_planes(tape, static_cast<int64_t>(seed), tape.seeds[seed], 0, tape.samples);
+    read_planes(tape, static_cast<int64_t>(seed), tape.seeds[seed].numbers, 0, tape.samples);
   }
+  sum_first_seeds(tape, plan, norms, for_each);
   Gradients gradients(tape, plan);
   for (std::size_t i = 0; i < plan.segments.size(); ++i) {
     const Segment& segment = plan.segments[i];
     gradients.begin(static_cast<int64_t>(i));
+    norms.finish(plan.steps[segment.first].first, plan.steps[segment.last - 1].last);
     const int64_t pieces = (tape.samples + segment.piece - 1) / segment.piece;
     for_each(pieces, [&](int64_t first, int64_t last) {
-      SegmentWorker worker(tape, plan, segment, gradients);
+      SegmentWorker worker(tape, plan, static_cast<int64_t>(i), gradients, norms, products);
       for (int64_t piece = first; piece < last; ++piece) {
         worker.run(piece);
       }
     });
     gradients.end(static_cast<int64_t>(i));
   }
+  products.finish();
 }
 
 }  // namespace vkdnw::tape

@@ -3,7 +3,9 @@
 #include <torch/csrc/stable/library.h>
 
 #include "kernels/row_products.h"
+#include "kernels/tape_products.h"
 #include "kernels/winograd3x3.h"
+#include "ops/batch_norm.h"
 #include "ops/channels_last.h"
 #include "ops/check.h"
 #include "ops/conv_input_gradient.h"
@@ -37,6 +39,21 @@ void add_values(const BackpropagateArguments& arguments, Tape& tape) {
   }
 }
 
+void require_packed(std::size_t number, const Tensor& seed) {
+  require(seed.dim() == 4 && seed.is_cpu() && seed.is_contiguous() && seed.size(3) % 2 == 0,
+          "seeds[", number,
+          "] must be a contiguous CPU tensor [N, H, W, C / 8] of signs, with C a ",
+          "multiple of 16");
+}
+
+// Of numbers [N, C, H, W], or signs [N, H, W, C / 8].
+Value size_of_seed(const Tensor& seed) {
+  if (seed.scalar_type() == ScalarType::Byte) {
+    return {.channels = 8 * seed.size(3), .height = seed.size(1), .width = seed.size(2)};
+  }
+  return {.channels = seed.size(1), .height = seed.size(2), .width = seed.size(3)};
+}
+
 void add_seeds(const BackpropagateArguments& arguments, Tape& tape) {
   require(!arguments.seeds.empty(), "seeds is empty; at least one gradient must be known");
   require(arguments.seeds.size() <= tape.values.size(), "seeds has ", arguments.seeds.size(),
@@ -44,12 +61,14 @@ void add_seeds(const BackpropagateArguments& arguments, Tape& tape) {
   tape.samples = arguments.seeds[0].dim() == 4 ? arguments.seeds[0].size(0) : 0;
   for (std::size_t i = 0; i < arguments.seeds.size(); ++i) {
     const Tensor& seed = arguments.seeds[i];
-    require_channels_last("a tensor of seeds", seed, "[N, C, H, W]", kOtherwise);
-    require(Value{seed.size(1), seed.size(2), seed.size(3)} == tape.values[i] &&
-                seed.size(0) == tape.samples,
-            "seeds[", i, "] does not have ", tape.samples, " samples of the size of values[", i,
-            "]");
-    tape.seeds.push_back(static_cast<const float*>(seed.const_data_ptr()));
+    const bool packed = seed.scalar_type() == ScalarType::Byte;
+    packed ? require_packed(i, seed)
+           : require_channels_last("a tensor of seeds", seed, "[N, C, H, W]", kOtherwise);
+    require(size_of_seed(seed) == tape.values[i] && seed.size(0) == tape.samples, "seeds[", i,
+            "] does not have ", tape.samples, " samples of the size of values[", i, "]");
+    const void* data = seed.const_data_ptr();
+    tape.seeds.push_back({.numbers = packed ? nullptr : static_cast<const float*>(data),
+                          .signs = packed ? static_cast<const uint8_t*>(data) : nullptr});
   }
 }
 
@@ -66,6 +85,24 @@ void check_masks(const BackpropagateArguments& arguments, Tape& tape) {
   require(tape.mask_samples > 0 && tape.samples % tape.mask_samples == 0, "masks have ",
           tape.mask_samples, " samples and seeds ", tape.samples,
           "; the latter must be a multiple of the former");
+}
+
+void add_norms(const BackpropagateArguments& arguments, Tape& tape) {
+  const std::size_t count = arguments.norm_inputs.size();
+  require(arguments.norm_statistics.size() == count && arguments.norm_weights.size() == count,
+          "norm_inputs has ", count, " tensors, norm_statistics ", arguments.norm_statistics.size(),
+          " and norm_weights ", arguments.norm_weights.size(), "; they belong together");
+  for (std::size_t i = 0; i < count; ++i) {
+    const Tensor& x = arguments.norm_inputs[i];
+    const batch_norm::Size size = checked_norm_size(x);
+    require(size.samples == tape.samples, "norm_inputs[", i, "] has ", size.samples,
+            " samples and seeds ", tape.samples, "; BatchNorm's gradient takes all of them");
+    tape.norms.push_back(
+        {.x = static_cast<const float*>(x.const_data_ptr()),
+         .statistics = checked_statistics(arguments.norm_statistics[i], size.channels),
+         .weight = checked_by_channel("a tensor of norm_weights", arguments.norm_weights[i],
+                                      size.channels)});
+  }
 }
 
 bool is_convolution(Layer layer) {
@@ -190,6 +227,17 @@ const uint8_t* checked_mask(const BackpropagateArguments& arguments, const Place
   return static_cast<const uint8_t*>(mask.const_data_ptr());
 }
 
+void check_norm(const BackpropagateArguments& arguments, const Place& place, int64_t index) {
+  if (index == tape::kNone) {
+    return;
+  }
+  require(index >= 0 && index < static_cast<int64_t>(arguments.norm_inputs.size()), "terms[",
+          place.row, "] names norm ", index, " of ", arguments.norm_inputs.size());
+  const Tensor& x = arguments.norm_inputs[index];
+  require(Value{x.size(1), x.size(2), x.size(3)} == place.from, "terms[", place.row,
+          "] has a norm of another size than its source");
+}
+
 Term checked_term(const BackpropagateArguments& arguments, const Tape& tape, int64_t number,
                   const int64_t* row) {
   const int64_t values = static_cast<int64_t>(tape.values.size());
@@ -203,7 +251,8 @@ Term checked_term(const BackpropagateArguments& arguments, const Tape& tape, int
             .kernel_height = 0,
             .kernel_width = 0,
             .stride = row[5],
-            .padding = row[6]};
+            .padding = row[6],
+            .norm = row[7]};
   require(term.destination < values && (term.destination == previous + 1 ||
                                         (term.destination == previous && !tape.terms.empty())),
           "terms[", number, "] leads to value ", term.destination, " after ", previous,
@@ -219,12 +268,13 @@ Term checked_term(const BackpropagateArguments& arguments, const Tape& tape, int
   term.weights =
       weights == nullptr ? nullptr : static_cast<const float*>(weights->const_data_ptr());
   term.mask = checked_mask(arguments, place, row[4], term);
+  check_norm(arguments, place, term.norm);
   return term;
 }
 
 void add_terms(const BackpropagateArguments& arguments, Tape& tape) {
-  const int64_t* row = checked_table("terms", arguments.terms, 7);
-  for (int64_t i = 0; i < arguments.terms.size(0); ++i, row += 7) {
+  const int64_t* row = checked_table("terms", arguments.terms, 8);
+  for (int64_t i = 0; i < arguments.terms.size(0); ++i, row += 8) {
     tape.terms.push_back(checked_term(arguments, tape, i, row));
   }
   const std::size_t computed = tape.terms.empty()
@@ -244,6 +294,9 @@ void add_readings(const BackpropagateArguments& arguments, Tape& tape) {
     const int64_t previous = tape.readings.empty() ? 0 : tape.readings.back().value;
     require(row[0] >= previous && row[0] < static_cast<int64_t>(tape.values.size()), "readings[", i,
             "] names value ", row[0], " of ", tape.values.size(), " after ", previous);
+    require(
+        row[0] >= static_cast<int64_t>(tape.seeds.size()) || tape.seeds[row[0]].signs == nullptr,
+        "readings[", i, "] reads seed ", row[0], ", which are signs");
     const Value& value = tape.values[row[0]];
     require(row[1] >= 0 && row[1] < value.channels, "readings[", i, "] names channel ", row[1],
             " of ", value.channels);
@@ -256,23 +309,60 @@ void add_readings(const BackpropagateArguments& arguments, Tape& tape) {
   }
 }
 
+void require_product(int64_t row, const Value& wide, const Value& narrow) {
+  const int64_t times = wide.height / narrow.height;
+  require(times > 0 && wide.height == times * narrow.height && wide.width == times * narrow.width,
+          "products[", row, "] multiplies ", wide.height, " x ", wide.width, " pixels with ",
+          narrow.height, " x ", narrow.width,
+          "; the former must be the latter's sides times one whole number");
+  require(wide.channels % map_products::kChannelMultiple == 0 &&
+              narrow.channels % map_products::kChannelMultiple == 0,
+          "products[", row, "] multiplies ", wide.channels, " channels with ", narrow.channels,
+          "; both must be multiples of ", map_products::kChannelMultiple);
+}
+
+void add_products(const BackpropagateArguments& arguments, Tape& tape) {
+  const Tensor& matrices = arguments.matrices;
+  require(matrices.dim() == 1 && matrices.is_cpu() && matrices.is_contiguous() &&
+              matrices.scalar_type() == ScalarType::Double,
+          "matrices must be a flat float64 CPU tensor");
+  double* data = static_cast<double*>(matrices.mutable_data_ptr());
+  const int64_t* row = checked_table("products", arguments.products, 3);
+  for (int64_t i = 0; i < arguments.products.size(0); ++i, row += 3) {
+    const int64_t seeds = static_cast<int64_t>(tape.seeds.size());
+    require(row[0] >= seeds && row[0] < static_cast<int64_t>(tape.values.size()) && row[1] >= 0 &&
+                row[1] < seeds,
+            "products[", i, "] multiplies value ", row[0], " with seed ", row[1],
+            "; seeds are the ", "values below ", seeds, " of ", tape.values.size(),
+            ", and have no terms");
+    require_product(i, tape.values[row[0]], tape.values[row[1]]);
+    const tape::Product product{.value = row[0], .seed = row[1], .sums = data + row[2]};
+    const int64_t size = tape::maps_of(tape, product, nullptr, nullptr).size() + 1;
+    require(row[2] >= 0 && row[2] + size <= matrices.numel(), "products[", i,
+            "] leaves matrices, which has ", matrices.numel(), " numbers");
+    tape.products.push_back(product);
+  }
+}
+
 }  // namespace
 
 Tape checked_tape(const BackpropagateArguments& arguments) {
-  Tape tape{
-      .samples = 0, .mask_samples = 1, .values = {}, .seeds = {}, .terms = {}, .readings = {}};
+  Tape tape{};
   add_values(arguments, tape);
   add_seeds(arguments, tape);
   check_masks(arguments, tape);
+  add_norms(arguments, tape);
   add_terms(arguments, tape);
   add_readings(arguments, tape);
+  add_products(arguments, tape);
   return tape;
 }
 
 STABLE_TORCH_LIBRARY_FRAGMENT(vkdnw, m) {
   m.def(
       "backpropagate_(Tensor(a!) planes, Tensor[] seeds, Tensor[] weights, Tensor[] masks, "
-      "Tensor values, Tensor terms, Tensor readings) -> ()");
+      "Tensor[] norm_inputs, Tensor[] norm_statistics, Tensor[] norm_weights, Tensor values, "
+      "Tensor terms, Tensor readings, Tensor(b!) matrices, Tensor products) -> ()");
 }
 
 }  // namespace vkdnw

@@ -10,13 +10,18 @@
 namespace vkdnw {
 
 struct BackpropagateArguments {
-  const torch::stable::Tensor& planes;                // flat
-  const std::vector<torch::stable::Tensor>& seeds;    // each [N, C, H, W] channels_last
-  const std::vector<torch::stable::Tensor>& weights;  // as the layers of the terms need them
-  const std::vector<torch::stable::Tensor>& masks;    // each [M, H, W, C / 8] uint8
-  const torch::stable::Tensor& values;                // [V, 3] int64
-  const torch::stable::Tensor& terms;                 // [T, 7] int64
-  const torch::stable::Tensor& readings;              // [R, 4] int64
+  const torch::stable::Tensor& planes;                    // flat
+  const std::vector<torch::stable::Tensor>& seeds;        // each [N, C, H, W] channels_last
+  const std::vector<torch::stable::Tensor>& weights;      // as the layers of the terms need them
+  const std::vector<torch::stable::Tensor>& masks;        // each [M, H, W, C / 8] uint8
+  const std::vector<torch::stable::Tensor>& norm_inputs;  // each [N, C, H, W] channels_last
+  const std::vector<torch::stable::Tensor>& norm_statistics;  // each [2, C] float64
+  const std::vector<torch::stable::Tensor>& norm_weights;     // each [C]
+  const torch::stable::Tensor& values;                        // [V, 3] int64
+  const torch::stable::Tensor& terms;                         // [T, 8] int64
+  const torch::stable::Tensor& readings;                      // [R, 4] int64
+  const torch::stable::Tensor& matrices;                      // flat
+  const torch::stable::Tensor& products;                      // [Q, 3] int64
 };
 
 // Throws std::invalid_argument, naming the argument, unless all sizes, dtypes, devices and numbers

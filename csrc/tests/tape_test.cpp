@@ -35,7 +35,7 @@ class Example {
     tape_.mask_samples = 1;
     for (const Value& value : seeds) {
       tape_.values.push_back(value);
-      tape_.seeds.push_back(keep(samples * value.numbers()));
+      tape_.seeds.push_back({.numbers = keep(samples * value.numbers()), .signs = nullptr});
     }
   }
 
@@ -43,6 +43,24 @@ class Example {
     tape_.values.push_back(value);
     return static_cast<int64_t>(tape_.values.size()) - 1;
   }
+
+  void add_sign_seed(const Value& value) {
+    tape_.values.push_back(value);
+    masks_.push_back(
+        vkdnw::tests::packed_mask(random_numbers(tape_.samples * value.numbers(), rng_)));
+    tape_.seeds.push_back({.numbers = nullptr, .signs = masks_.back().data()});
+  }
+
+  // Of arbitrary numbers, whose statistics are arbitrary as well.
+  int64_t add_norm(const Value& value) {
+    doubles_.push_back(std::make_shared<std::vector<double>>(2 * value.channels, 0.5));
+    tape_.norms.push_back({.x = keep(tape_.samples * value.numbers()),
+                           .statistics = doubles_.back()->data(),
+                           .weight = keep(value.channels)});
+    return static_cast<int64_t>(tape_.norms.size()) - 1;
+  }
+
+  void set_norm(int64_t norm) { tape_.terms.back().norm = norm; }
 
   void add_term(Layer layer, int64_t source, int64_t destination, const uint8_t* mask = nullptr) {
     const Value& from = tape_.values[source];
@@ -83,6 +101,10 @@ class Example {
       planes.emplace_back(tape.samples * value.numbers(), std::nanf(""));
     }
     for (std::size_t i = 0; i < tape.values.size(); ++i) {
+      if (i < tape.seeds.size() && tape.seeds[i].signs != nullptr) {
+        planes[i].assign(planes[i].size(), 0);  // they cannot be read
+        continue;
+      }
       for (int64_t channel = 0; channel < tape.values[i].channels; ++channel) {
         tape.readings.push_back({.value = static_cast<int64_t>(i),
                                  .channel = channel,
@@ -103,7 +125,7 @@ class Example {
     Example one = *this;
     one.tape_.samples = 1;
     for (std::size_t i = 0; i < one.tape_.seeds.size(); ++i) {
-      one.tape_.seeds[i] += n * tape_.values[i].numbers();
+      one.tape_.seeds[i].numbers += n * tape_.values[i].numbers();
     }
     return one;
   }
@@ -119,6 +141,7 @@ class Example {
   std::mt19937 rng_;
   Tape tape_{};
   std::vector<std::shared_ptr<std::vector<float>>> numbers_;
+  std::vector<std::shared_ptr<std::vector<double>>> doubles_;
   std::vector<std::vector<uint8_t>> masks_;
 };
 
@@ -254,4 +277,47 @@ TEST_CASE("gradients that other segments read are kept for all samples") {
         plan.homes[term.source].last_segment > plan.homes[term.source].first_segment;
     CHECK((seed || plan.homes[term.source].in_scratch != crosses));
   }
+}
+
+namespace {
+
+// Three layers of convolutions behind norms, from numbers and from signs side by side.
+Example normed_layers(int64_t samples) {
+  const Value value{.channels = 16, .height = 20, .width = 20};
+  Example example(samples, {value});
+  example.add_sign_seed(value);
+  for (int64_t layer = 0; layer < 3; ++layer) {
+    const int64_t norm = example.add_norm(value);
+    for (int64_t side = 0; side < 2; ++side) {
+      const int64_t destination = example.add_value(value);
+      example.add_term(Layer::kConv3x3, destination - 2, destination);
+      example.set_norm(norm);
+    }
+  }
+  return example;
+}
+
+}  // namespace
+
+TEST_CASE("norms: any number of threads has the same bits, which depend on the whole batch") {
+  Example example = normed_layers(30);
+  const auto expected = example.run();
+  CHECK(example.run(3) == expected);
+  const auto alone = example.sample(0).run();
+  for (std::size_t value = 2; value < alone.size(); value += 2) {
+    const auto numbers = static_cast<std::ptrdiff_t>(alone[value].size());
+    CHECK(std::vector<float>(expected[value].begin(), expected[value].begin() + numbers) !=
+          alone[value]);
+  }
+}
+
+TEST_CASE("a segment ends before a value that takes sums over its gradients") {
+  const Example example = normed_layers(30);
+  const Plan plan = Planner(example.tape()).plan();
+  REQUIRE(plan.segments.size() == 3);
+  for (std::size_t i = 0; i < plan.segments.size(); ++i) {
+    CHECK(plan.steps[plan.segments[i].first].first == static_cast<int64_t>(2 * i));
+    CHECK((plan.segments[i].signs[1] >= 0) == (i == 0));
+  }
+  CHECK(plan.first_seeds == std::vector<int64_t>{0, 1});
 }

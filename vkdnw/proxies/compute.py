@@ -95,4 +95,7 @@ def _reduced(group: list[Proxy], call: Call) -> dict[str, Value]:
     observed = frozenset(name for each in group for name in each.observes)
     batch = call.inputs.read(group[0].input)
     with train_pass(call.model, batch, observed, call.features, call.output) as shared:
+        for each in group:
+            if each.ask is not None:
+                each.ask(shared, call)
         return {each.name: each.reduce(shared, call) for each in group if each.reduce}

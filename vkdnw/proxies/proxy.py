@@ -66,6 +66,9 @@ class Proxy:
     released: str | None = None  # what convention="released" changes
     observes: tuple[Observable, ...] = ()
     """What it takes from a train-mode pass over its input that other proxies share."""
+    ask: Callable[[TrainPass, Call], None] | None = None
+    """Says what it will want of the pass, before any value is computed: backward passes that are
+    asked for by several proxies run together."""
     reduce: Callable[[TrainPass, Call], Value] | None = None
     """Computes it from the shared pass."""
     alone: Callable[[Call], Value] | None = None

@@ -7,7 +7,7 @@ so that a value does not depend on what else is computed from the pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import Literal
@@ -15,11 +15,15 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.graph import get_gradient_edge
 
 from vkdnw.checks import Output, check_logits, pick_logits
+from vkdnw.proxies.block_products import block_product
+from vkdnw.proxies.draws import Signs
 from vkdnw.proxies.features import Feature, Features, watched_features
 from vkdnw.proxies.native_layers import OverwrittenError, WeightGradients, native_layers
 from vkdnw.proxies.relus import Agreement, WatchedReLUs
+from vkdnw.proxies.train_tape import Input, TrainGradients, train_gradients
 
 Observable = Literal["features", "spectra", "relus", "input gradient", "weight gradients"]
 """What can be taken from a pass: features with their place in the graph, spectra of features,
@@ -33,6 +37,7 @@ class TrainPass:
         self,
         model: nn.Module,
         batch: Tensor,
+        of_input: Input | None,
         logits: Tensor,
         features: Features,
         relus: Agreement,
@@ -42,14 +47,51 @@ class TrainPass:
         self.logits = logits  # [B, C]
         self.features: list[Feature] = features.found
         self.relus = relus
+        self._input = of_input
+        self._input_is_asked_for = False
+        self._cotangents: Sequence[Tensor | Signs] = ()
         self._model = model
         self._weights = weights
         self._gradients: dict[bytes, dict[str, Tensor]] = {}
 
+    def ask_for_input_gradient(self) -> None:
+        """Before :attr:`input_gradient` is read."""
+        self._input_is_asked_for = True
+
+    def ask_for_block_products(self, cotangents: Sequence[Tensor | Signs]) -> None:
+        """Before :meth:`block_product` is called, with cotangents of F_K .. F_1."""
+        self._cotangents = cotangents
+
     @cached_property
     def input_gradient(self) -> Tensor:
         """d (sum of all logits of the batch) / d input, ``[B, ...]``: zero if there is none."""
-        return self._gradient(self.logits.sum(), self.batch)
+        found = self._taped.input
+        return self._gradient(self.logits.sum(), self.batch) if found is None else found
+
+    def block_product(self, index: int) -> Tensor | None:
+        """The product of the block that ends in feature ``index``.
+
+        See :func:`vkdnw.proxies.block_products.block_product`.
+        """
+        before, after = self.features[index - 1], self.features[index]
+        position = len(self.features) - 1 - index
+        if self._taped.products is None:
+            given = self._cotangents[position]
+            cotangent = given.numbers() if isinstance(given, Signs) else given
+            cotangent = cotangent.to(device=self.batch.device, dtype=after.dtype)
+            into = self._feature_gradient(before, after, cotangent)
+            return block_product(into, cotangent, before, after)
+        found = self._taped.products[position]
+        if found is None:
+            return None
+        return found[:, : before.shape[1], : after.shape[1]].flatten(0, 1)
+
+    @cached_property
+    def _taped(self) -> TrainGradients:
+        """All that was asked for, as far as tapes compute it."""
+        wanted = self._input if self._input_is_asked_for else None
+        edges = [feature.edge for feature in self.features] if self._cotangents else []
+        return train_gradients(self.logits, wanted, edges, self._cotangents)
 
     def cross_entropy_gradients(self, labels: Tensor) -> dict[str, Tensor]:
         """d (mean cross-entropy) / d parameter, by name; zeros for parameters that are not used."""
@@ -89,9 +131,8 @@ class TrainPass:
         self._weights.wanted = False
         return found
 
-    def feature_gradient(self, index: int, cotangent: Tensor) -> Tensor:
-        """The vector-Jacobian product of feature ``index`` to the one before it, of its shape."""
-        before, after = self.features[index - 1], self.features[index]
+    def _feature_gradient(self, before: Feature, after: Feature, cotangent: Tensor) -> Tensor:
+        """The vector-Jacobian product of a feature to the one before it, of its shape."""
         found: tuple[Tensor | None, ...] = (None,)
         if before.edge is not None and after.edge is not None:
             found = torch.autograd.grad(
@@ -164,11 +205,13 @@ def _forward(
             watching.enter_context(watched_features(model, names, features))
         if counted:
             watching.enter_context(WatchedReLUs(agreement.see))
-        logits = pick_logits(model(leaf.view_as(leaf)), output)
+        seen = leaf.view_as(leaf)
+        of_input = Input(get_gradient_edge(seen), seen.shape) if seen.requires_grad else None
+        logits = pick_logits(model(seen), output)
     check_logits(logits, len(leaf))
     if not logits.requires_grad:
         logits = logits + 0 * leaf.sum()  # zero derivatives, where the input is not used
-    return TrainPass(model, leaf, logits, features, agreement, weights)
+    return TrainPass(model, leaf, of_input, logits, features, agreement, weights)
 
 
 def as_leaf(batch: Tensor) -> Tensor:

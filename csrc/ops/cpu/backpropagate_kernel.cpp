@@ -11,8 +11,13 @@ using torch::stable::Tensor;
 
 void backpropagate_(Tensor planes, const std::vector<Tensor>& seeds,
                     const std::vector<Tensor>& weights, const std::vector<Tensor>& masks,
-                    const Tensor& values, const Tensor& terms, const Tensor& readings) {
-  const tape::Tape tape = checked_tape({planes, seeds, weights, masks, values, terms, readings});
+                    const std::vector<Tensor>& norm_inputs,
+                    const std::vector<Tensor>& norm_statistics,
+                    const std::vector<Tensor>& norm_weights, const Tensor& values,
+                    const Tensor& terms, const Tensor& readings, Tensor matrices,
+                    const Tensor& products) {
+  const tape::Tape tape = checked_tape({planes, seeds, weights, masks, norm_inputs, norm_statistics,
+                                        norm_weights, values, terms, readings, matrices, products});
   tape::run(tape, [](int64_t count, const auto& work) {
     torch::stable::parallel_for(0, count, 1, work);
   });

@@ -29,7 +29,9 @@ from vkdnw.convolution import (
 from vkdnw.host_copies import on_host
 from vkdnw.per_sample.capture import PathChanged, Recorder, Tap
 from vkdnw.per_sample.fusing.fusion import Fusion, Gradient, pools_natively
+from vkdnw.per_sample.graph import Node
 from vkdnw.per_sample.probing.trace import Trace
+from vkdnw.per_sample.reverse_mode.backwards import Backward
 from vkdnw.pooling import avg_pool3x3_input_gradient
 
 Forward = Callable[[Tensor], Tensor]
@@ -228,6 +230,17 @@ class NativeConvolution(torch.autograd.Function):
         flowing = ctx.weights.input_gradient(gradient, ctx.size, ctx.mask)
         return flowing, None, None, None, None, None
 
+    @staticmethod
+    def sends_back(node: Node) -> Backward:
+        weights, mask = node.weights, node.mask
+        return Backward(
+            weights.layer,
+            lambda: weights.native,
+            None if mask is None else lambda: mask,
+            weights.conv.stride[0],
+            weights.padding,
+        )
+
 
 def _pooling() -> Forward:
     def forward(input: Tensor) -> Tensor:
@@ -250,3 +263,7 @@ class AveragePooling(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         gradient = gradients[0].contiguous(memory_format=torch.channels_last)
         return avg_pool3x3_input_gradient(gradient)
+
+    @staticmethod
+    def sends_back(node: Node) -> Backward:
+        return Backward(Layer.AVG_POOL3X3)

@@ -13,9 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vkdnw.backpropagation import Layer
+from vkdnw.backpropagation import Layer, Norm
 from vkdnw.convolution import CHANNEL_MULTIPLE, relu_mask, winograd_weights
-from vkdnw.per_sample.fusing.fused import AveragePooling, NativeConvolution
 from vkdnw.per_sample.graph import Node
 
 
@@ -31,6 +30,10 @@ class Backward:
     mask: Callable[[], Tensor] | None = None
     stride: int = 1
     padding: int = 0
+    norm: Callable[[], Norm] | None = None  # what the node did to the layer's output
+
+
+Reader = Callable[[Node], Backward | None]
 
 
 def padded_channels(channels: int) -> int:
@@ -41,23 +44,11 @@ def padded_channels(channels: int) -> int:
 def backward_of(node: Node) -> Backward | None:
     """The layer that computes a node's backward, or None where there is none."""
     function = getattr(node, "_forward_cls", None)  # of functions written in Python
-    if function is NativeConvolution:
-        return _native_convolution(node)
-    if function is AveragePooling:
-        return Backward(Layer.AVG_POOL3X3)
+    if function is not None:
+        sends_back: Reader | None = getattr(function, "sends_back", None)  # the library's own
+        return None if sends_back is None else sends_back(node)
     read = _READERS.get(node.name())
     return None if read is None else read(node)
-
-
-def _native_convolution(node: Node) -> Backward:
-    weights, mask = node.weights, node.mask
-    return Backward(
-        weights.layer,
-        lambda: weights.native,
-        None if mask is None else lambda: mask,
-        weights.conv.stride[0],
-        weights.padding,
-    )
 
 
 def _add(node: Node) -> Backward | None:
@@ -163,7 +154,7 @@ _PACKED: dict[Layer, Callable[[Tensor], Tensor]] = {
 }
 """Weights as the layers need them, see :class:`vkdnw.backpropagation.Layer`."""
 
-_READERS: dict[str, Callable[[Node], Backward | None]] = {
+_READERS: dict[str, Reader] = {
     "AddBackward0": _add,
     "AvgPool2DBackward0": _mean_pool,
     "ConvolutionBackward0": _convolution,

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vkdnw.backpropagation import backpropagate_
 from vkdnw.per_sample.graph import Node
 from vkdnw.per_sample.reverse_mode.backwards import padded_channels
 from vkdnw.per_sample.reverse_mode.tape import Tape
@@ -54,9 +53,7 @@ class Replay:
         rows = len(seeds[0])
         planes = torch.empty(rows * self.numbers, dtype=torch.float32)
         tape = self.tape
-        backpropagate_(
-            planes, seeds, tape.weights, tape.masks, tape.values, tape.terms, self._readings(rows)
-        )
+        tape.run(planes, seeds, self._readings(rows))
         views = [
             planes[rows * block.first :][: rows * block.numbers].view(
                 rows, len(block.channels), block.height, block.width

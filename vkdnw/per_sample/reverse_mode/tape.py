@@ -9,13 +9,13 @@ which hands the tape its seeds. Nodes that no chosen layer's output lies behind 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from vkdnw.backpropagation import NONE, Layer
+from vkdnw.backpropagation import NONE, Layer, Norm, backpropagate_
 from vkdnw.per_sample.graph import Node
 from vkdnw.per_sample.reverse_mode.backwards import Backward, backward_of, padded_channels
 
@@ -27,17 +27,33 @@ class Tape:
     entries: tuple[Node, ...]  # whose gradients are the seeds, in their order
     number: dict[Node, int]  # the value that holds the gradient at a node's output
     values: Tensor  # [V, 3]
-    terms: Tensor  # [T, 7]
+    terms: Tensor  # [T, 8]
     weights: tuple[Tensor, ...]
     masks: tuple[Tensor, ...]
+    norms: tuple[Norm, ...]
+
+    def run(
+        self,
+        planes: Tensor,
+        seeds: Sequence[Tensor],
+        readings: Tensor,
+        matrices: Tensor | None = None,
+        products: Tensor | None = None,
+    ) -> None:
+        """Writes what is read of the gradients into ``planes``, products into ``matrices``."""
+        tables = self.values, self.terms, readings, self.norms, matrices, products
+        backpropagate_(planes, seeds, self.weights, self.masks, *tables)
 
 
-def compile_tape(wanted: Iterable[Node], users: dict[Node, list[Node]]) -> Tape | None:
+def compile_tape(
+    wanted: Iterable[Node], users: dict[Node, list[Node]], cuts: Iterable[Node] = ()
+) -> Tape | None:
     """The tape that leads to the outputs of ``wanted`` nodes, or None where there is none.
 
     Args:
         wanted: nodes of the graph whose output gradients are asked for.
         users: the graph, see :func:`vkdnw.per_sample.graph.consumers`.
+        cuts: wanted nodes that share their values with no other node.
     """
     wanted = frozenset(wanted)
     relevant = _leading_to(wanted, users)
@@ -53,7 +69,7 @@ def compile_tape(wanted: Iterable[Node], users: dict[Node, list[Node]]) -> Tape 
     # Gradients from above and from within the tape would have to be added up.
     if not entries or any(len(kinds) > 1 for kinds in above.values()):
         return None
-    writer = _Writer(wanted)
+    writer = _Writer(wanted, frozenset(cuts))
     for node in entries:
         writer.add_value(node)
     for node in reversed(order):
@@ -135,6 +151,8 @@ def _leads_to(node: Node, backward: Backward, position: int, source: Node) -> bo
 
 _Term = tuple[Node, Backward]  # the node that sends a gradient back, and how
 
+_UNCHANGED = Backward(Layer.IDENTITY)
+
 _MASKED_LAYERS = frozenset(
     {
         Layer.IDENTITY,
@@ -152,6 +170,7 @@ class _Writer:
     """A tape that is being written, values from the seeds on."""
 
     wanted: frozenset[Node]
+    cuts: frozenset[Node]
     number: dict[Node, int] = field(default_factory=dict)
     behind: dict[Node, list[_Term]] = field(default_factory=dict)  # ReLUs without a value
     values: list[tuple[int, ...]] = field(default_factory=list)
@@ -160,6 +179,7 @@ class _Writer:
         default_factory=lambda: defaultdict(dict)
     )  # weights and masks, by id: position and tensor
     made: dict[Callable[[], Tensor], Tensor] = field(default_factory=dict)
+    norms: list[Norm] = field(default_factory=list)
 
     def add_value(self, node: Node) -> int:
         _, channels, height, width = _shape(node)
@@ -173,7 +193,7 @@ class _Writer:
         if node not in self.wanted and _takes_mask(backward, terms):
             self.behind[node] = terms
             return
-        if len(terms) == 1 and terms[0][1].layer == Layer.IDENTITY and terms[0][1].mask is None:
+        if len(terms) == 1 and terms[0][1] == _UNCHANGED and node not in self.cuts:
             self.number[node] = self.number[terms[0][0]]  # one gradient for both
             return
         destination = self.add_value(node)
@@ -186,6 +206,7 @@ class _Writer:
                 self._position("masks", sent.mask),
                 sent.stride,
                 sent.padding,
+                self._norm(sent.norm),
             )
             for user, sent in terms
         ]
@@ -205,14 +226,21 @@ class _Writer:
         tensor, known = self.made[make], self.constants[kind]
         return known.setdefault(id(tensor), (len(known), tensor))[0]
 
+    def _norm(self, make: Callable[[], Norm] | None) -> int:
+        if make is None:
+            return NONE
+        self.norms.append(make())
+        return len(self.norms) - 1
+
     def tape(self, entries: tuple[Node, ...]) -> Tape:
         return Tape(
             entries,
             self.number,
             torch.tensor(self.values, dtype=torch.int64).view(-1, 3),
-            torch.tensor(self.terms, dtype=torch.int64).view(-1, 7),
+            torch.tensor(self.terms, dtype=torch.int64).view(-1, 8),
             tuple(tensor for _, tensor in self.constants["weights"].values()),
             tuple(tensor for _, tensor in self.constants["masks"].values()),
+            tuple(self.norms),
         )
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from itertools import pairwise
 
-import torch
 from torch import Tensor
 
-from vkdnw.proxies.draws import random_signs
+from vkdnw.proxies.block_products import side_ratio
+from vkdnw.proxies.draws import Signs, random_signs
 from vkdnw.proxies.eigenvalues import eigenvalues
-from vkdnw.proxies.features import Feature, pixels
 from vkdnw.proxies.proxy import Call, Proxy
 from vkdnw.proxies.train_pass import TrainPass
 from vkdnw.proxies.value import Value, checked, undefined
@@ -30,61 +29,47 @@ def mean_of_blocks(shared: TrainPass, call: Call) -> Value:
     A block that returns what it reads gives minus infinity, as in the authors' code: its gradient
     keeps its scale because it does nothing.
     """
-    signs = _signs(shared, call)
     total = 0.0
     for index in range(len(shared.features) - 1, 0, -1):
-        value = block_trainability(shared, index, next(signs))
+        value = block_trainability(shared, index)
         if isinstance(value, str):
             return undefined(value, -math.inf)
         total += value
     return checked(total / (len(shared.features) - 1))
 
 
-def block_trainability(shared: TrainPass, index: int, out: Tensor) -> float | str:
+def block_trainability(shared: TrainPass, index: int) -> float | str:
     """T_k of the block that ends in feature ``index``, or why it is minus infinity."""
-    before, after = shared.features[index - 1], shared.features[index]
-    into = shared.feature_gradient(index, out)
-    if into.shape == out.shape and torch.equal(into, out):
-        return f"the block that ends in {after.name} returns what it reads"
-    rows = pixels(out, after.channels)
-    product = (_rows(into, before, after).T @ rows).double() / len(rows)
+    feature = shared.features[index]
+    product = shared.block_product(index)
+    if product is None:
+        return f"the block that ends in {feature.name} returns what it reads"
+    product = product / (feature.shape.numel() // feature.shape[feature.channels])
     small = product @ product.T if len(product) < len(product.T) else product.T @ product
     largest = float(eigenvalues(small)[-1].clamp(min=0.0).sqrt())
     return 2.0 - largest - 1.0 / (largest + EPSILON)
 
 
-def _rows(into: Tensor, before: Feature, after: Feature) -> Tensor:
-    """The gradient ``[pixels of the block's output, channels]``."""
-    wide, narrow = before.sides, after.sides
-    if wide == narrow:
-        return pixels(into, before.channels)
-    stride = wide[0] // narrow[0] if len(wide) == len(narrow) == 2 else 0
-    if [side * stride for side in narrow] != wide:
-        raise ValueError(
-            f"features {before.name} and {after.name} have {wide} and {narrow} pixels, and "
-            "trainability needs sides that are divided by one whole number; name other modules "
-            "with features="
-        )
-    tiles = into.movedim(before.channels, -1)
-    tiles = tiles.unflatten(2, (-1, stride)).unflatten(1, (-1, stride))  # [B, h, s, w, s, C]
-    rows: Tensor = tiles.transpose(2, 3).flatten(3).flatten(0, 2)  # [B h w, stride^2 C]
-    return rows
+def ask_for_products(shared: TrainPass, call: Call) -> None:
+    """Asks for products of the blocks with random signs."""
+    for before, after in pairwise(shared.features):
+        side_ratio(before, after)  # refuses those that trainability does not know
+    shared.ask_for_block_products(_signs(shared, call))
 
 
-def _signs(shared: TrainPass, call: Call) -> Iterator[Tensor]:
+def _signs(shared: TrainPass, call: Call) -> list[Tensor] | list[Signs]:
     """The cotangents of the features from the last to the second."""
     given = call.inputs.signs
     wanted = [feature.shape for feature in shared.features[:0:-1]]
     if given is None:
         source = call.generator("trainability")
-        given = tuple(random_signs(shape, source) for shape in wanted)
+        return [random_signs(shape, source) for shape in wanted]
     if [signs.shape for signs in given] != wanted:
         raise ValueError(
             f"inputs.signs has shapes {[list(signs.shape) for signs in given]}, and the features "
             f"from last to second have {[list(shape) for shape in wanted]}"
         )
-    for signs, feature in zip(given, shared.features[:0:-1], strict=True):
-        yield signs.to(device=shared.batch.device, dtype=feature.dtype)
+    return list(given)
 
 
 trainability = Proxy(
@@ -97,5 +82,6 @@ trainability = Proxy(
     cost="backward",
     undefined="minus infinity where a block returns what it reads",
     observes=("features",),
+    ask=ask_for_products,
     reduce=mean_of_blocks,
 )

@@ -11,12 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from vkdnw.backpropagation import Layer, Norm
 from vkdnw.normalisation import (
     batch_norm_coefficients,
     batch_norm_factors,
     batch_norm_input_gradient,
     channel_moments,
 )
+from vkdnw.per_sample.graph import Node
+from vkdnw.per_sample.reverse_mode.backwards import Backward
 from vkdnw.proxies.native_layers.convolution import Convolved
 from vkdnw.proxies.native_layers.pending import Pending, Reading, SumRecipe, Term
 from vkdnw.proxies.native_layers.values import CHANNELS_LAST, made_by, suits
@@ -95,6 +98,18 @@ class _BatchNorm(torch.autograd.Function):
             return of_input, *(None,) * 8
         of_conv = _convolution_gradients(ctx, *through)
         return of_input, *_wanted_parameters(ctx, of_parameters), *of_conv, *(None,) * 4
+
+    @staticmethod
+    def sends_back(node: Node) -> Backward:
+        def norm() -> Norm:
+            seen = node.reading.numbers()
+            weight = seen.new_ones(seen.shape[1]) if node.weight is None else node.weight
+            return Norm(seen, node.statistics, weight)
+
+        call: Convolved | None = node.call
+        if call is None:
+            return Backward(Layer.IDENTITY, norm=norm)
+        return call.layer.sends_back(call.mask, norm)
 
 
 def _input_gradient(ctx: Any, gradient: Tensor, seen: Tensor, coefficients: Tensor) -> Tensor:

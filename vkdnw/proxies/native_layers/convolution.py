@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from vkdnw.backpropagation import Layer, Norm
 from vkdnw.convolution import (
     conv1x1,
     conv1x1_input_gradient,
@@ -28,6 +29,8 @@ from vkdnw.normalisation import (
     norm_strided_conv_input_gradient,
 )
 from vkdnw.per_sample.fusing.fusion import Gradient, native_gradient, strided_gradient
+from vkdnw.per_sample.graph import Node
+from vkdnw.per_sample.reverse_mode.backwards import Backward
 from vkdnw.proxies.native_layers.pending import Reading, rectified_from
 from vkdnw.proxies.native_layers.relu import Rectified
 from vkdnw.proxies.native_layers.values import CHANNELS_LAST, made_by, note, suits
@@ -35,6 +38,12 @@ from vkdnw.proxies.native_layers.weight_gradients import WeightGradients
 
 Forward = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 """From the input as it came to the output and, of a native one, its channels' moments."""
+
+_LAYERS: dict[Gradient, Layer] = {
+    "winograd": Layer.CONV3X3,
+    "pointwise": Layer.CONV1X1,
+    "strided": Layer.STRIDED_CONV,
+}
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,17 @@ class NativeConvolution:
     def padding(self) -> int:
         """Zeros on each side of the input."""
         return int(self.conv._reversed_padding_repeated_twice[0])
+
+    def sends_back(self, mask: Tensor | None, norm: Callable[[], Norm] | None) -> Backward:
+        """The same as a layer of a tape."""
+        return Backward(
+            _LAYERS[self.kind],
+            self.weight.contiguous,
+            None if mask is None else lambda: mask,
+            self.conv.stride[0],
+            self.padding,
+            norm,
+        )
 
     def input_gradient(self, gradient: Tensor, size: torch.Size, mask: Tensor | None) -> Tensor:
         """Gradient of an input of the size ``[B, Ci, H, W]``."""
@@ -182,3 +202,8 @@ class _Convolution(torch.autograd.Function):
         if ctx.weights.wanted and ctx.needs_input_grad[1]:
             of_weight, of_bias = call.layer.weight_gradients(gradient, call.reading.numbers())
         return of_input, of_weight, of_bias, None, None
+
+    @staticmethod
+    def sends_back(node: Node) -> Backward:
+        call: Convolved = node.call
+        return call.layer.sends_back(call.mask, None)

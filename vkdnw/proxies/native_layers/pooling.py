@@ -12,7 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from vkdnw.backpropagation import Layer
 from vkdnw.per_sample.fusing.fusion import pools_natively
+from vkdnw.per_sample.graph import Node
+from vkdnw.per_sample.reverse_mode.backwards import Backward
 from vkdnw.pooling import avg_pool3x3, avg_pool3x3_input_gradient
 from vkdnw.proxies.native_layers.pending import Pending, Reading, SumRecipe, Term
 from vkdnw.proxies.native_layers.values import CHANNELS_LAST, suits
@@ -57,3 +60,7 @@ class _AveragePooling(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         gradient = gradients[0].contiguous(memory_format=CHANNELS_LAST)
         return avg_pool3x3_input_gradient(gradient), None
+
+    @staticmethod
+    def sends_back(node: Node) -> Backward:
+        return Backward(Layer.AVG_POOL3X3)

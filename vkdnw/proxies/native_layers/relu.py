@@ -13,7 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from vkdnw.backpropagation import Layer
 from vkdnw.convolution import relu_mask
+from vkdnw.per_sample.graph import Node
+from vkdnw.per_sample.reverse_mode.backwards import Backward
 from vkdnw.proxies.native_layers.pending import Pending, Reading, ReLURecipe, SumRecipe
 from vkdnw.proxies.native_layers.values import note, suits
 
@@ -82,3 +85,8 @@ class _Rectification(torch.autograd.Function):
         (output,) = ctx.kept
         passed = torch.ops.aten.threshold_backward(gradients[0], output.numbers(), 0)
         return passed, None, None
+
+    @staticmethod
+    def sends_back(node: Node) -> Backward:
+        (output,) = node.kept
+        return Backward(Layer.IDENTITY, mask=lambda: relu_mask(output.numbers()))
