@@ -108,13 +108,18 @@ class Numbers:
 
 
 def _numbers(registered: Iterable[_Registered]) -> list[Numbers]:
-    """The numbers of all buffers."""
+    """The numbers of all buffers; quantised ones, each with a scale of its own, one by one."""
     alike: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+    alone: list[list[Tensor]] = []
     for buffers in registered:
         for buffer in buffers.tensors.values():
-            if buffer is not None:
+            if buffer is None:
+                continue
+            if buffer.is_quantized:
+                alone.append([buffer])
+            else:
                 alike.setdefault((buffer.device, buffer.dtype), []).append(buffer)
-    return [Numbers(tensors) for tensors in alike.values()]
+    return [Numbers(tensors) for tensors in (*alike.values(), *alone)]
 
 
 def _joined(tensors: list[Tensor]) -> Tensor:

@@ -14,7 +14,7 @@ from vkdnw import host_copies, memory, native
 from vkdnw.host_copies import constants_copied, on_host
 from vkdnw.native import NativeLibraryError
 from vkdnw.precision import float32_on
-from vkdnw.preserve import Numbers
+from vkdnw.preserve import Numbers, preserved
 
 CUDA = torch.device("cuda", 0)
 OPS = ("jacobian_columns_", "fisher_accumulate_", "fisher_factor", "low_rank_spectrum")
@@ -144,6 +144,18 @@ def test_only_buffers_that_differ_are_put_back() -> None:
         assert torch.equal(tensor.nan_to_num(), value.nan_to_num())
     written = [tensor._version - seen for tensor, seen in zip(tensors, versions, strict=True)]
     assert written == [1, 0, 0, 1]  # NaN equals nothing
+
+
+def test_quantised_buffers_keep_their_scales() -> None:
+    model = nn.Module()
+    for name, scale in (("fine", 0.1), ("coarse", 3.0)):
+        quantised = torch.quantize_per_tensor(torch.arange(6.0), scale, 1, torch.qint8)
+        model.register_buffer(name, quantised)
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    with preserved(model):
+        for buffer in model.buffers():
+            buffer.copy_(torch.zeros(6))
+    assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
 
 
 # ---- memory ----------------------------------------------------------------------------------
