@@ -146,6 +146,7 @@ def test_only_buffers_that_differ_are_put_back() -> None:
     assert written == [1, 0, 0, 1]  # NaN equals nothing
 
 
+@pytest.mark.filterwarnings("ignore:.*quantized tensor creation:UserWarning")
 def test_quantised_buffers_keep_their_scales() -> None:
     model = nn.Module()
     for name, scale in (("fine", 0.1), ("coarse", 3.0)):
