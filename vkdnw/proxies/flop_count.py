@@ -66,31 +66,21 @@ def forward_flops(model: nn.Module, sample: Tensor, *, put_off: bool = True) -> 
     return counter.total
 
 
-class _Layout(NamedTuple):
-    """All of a tensor on the CPU but its numbers."""
-
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
-    dtype: torch.dtype
-
-    def zeros(self) -> Tensor:
-        reach = sum((n - 1) * step for n, step in zip(self.size, self.stride, strict=True))
-        memory = torch.zeros(reach + 1 if 0 not in self.size else 0, dtype=self.dtype)
-        return memory.as_strided(self.size, self.stride)
+Layout = tuple[torch.Size, tuple[int, ...], torch.dtype]
+"""All of a tensor on the CPU but its numbers: size, stride and dtype."""
 
 
 class _Deferred(Tensor):
     """A tensor of a layout, and its numbers once they have been computed."""
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
-    known: _Layout
+    known: Layout
     numbers: Tensor
 
     @classmethod
-    def of(cls, layout: _Layout) -> Any:
-        deferred = torch.Tensor._make_wrapper_subclass(
-            cls, layout.size, strides=layout.stride, dtype=layout.dtype
-        )
+    def of(cls, layout: Layout) -> Any:
+        size, stride, dtype = layout
+        deferred = torch.Tensor._make_wrapper_subclass(cls, size, strides=stride, dtype=dtype)
         deferred.known = layout
         return deferred
 
@@ -106,7 +96,7 @@ class _Outcome(NamedTuple):
     """What is known of a call before it is run."""
 
     flops: int
-    results: tuple[_Layout, ...]
+    results: tuple[Layout | Tensor, ...]  # those without elements are there already
     is_tuple: bool
 
 
@@ -115,7 +105,7 @@ class _Call(NamedTuple):
 
     operator: Callable[..., Any]
     args: tuple[Any, ...]
-    results: list[weakref.ref[_Deferred]]
+    results: list[Callable[[], Tensor | None]]
 
     @property
     def is_of_use(self) -> bool:
@@ -126,7 +116,7 @@ class _Call(NamedTuple):
         found = returned if isinstance(returned, tuple) else (returned,)
         for result, numbers in zip(self.results, found, strict=True):
             deferred = result()
-            if deferred is not None:
+            if isinstance(deferred, _Deferred):
                 deferred.numbers = numbers
 
 
@@ -136,18 +126,18 @@ class _Counter(TorchDispatchMode):
     def __init__(self, put_off: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.total = 0
-        self._put_off = put_off
+        self._may_put_off = put_off
         self._waiting: deque[_Call] = deque()
-        self._made: list[weakref.ref[_Deferred]] = []
+        self._computed: list[Callable[[], Tensor | None]] = []
 
     def finish(self) -> None:
         """Runs what the model has kept the results of, and nothing else; after the pass."""
         while self._waiting and not self._waiting[-1].is_of_use:
             self._waiting.pop()
         self._run_waiting()
-        while self._made:
-            kept = self._made.pop()()  # torch gives no memory to what has weak references
-            if kept is not None:
+        while self._computed:
+            kept = self._computed.pop()()  # torch gives no memory to what has weak references
+            if isinstance(kept, _Deferred):
                 _give_memory(kept)
 
     def __torch_dispatch__(
@@ -158,10 +148,10 @@ class _Counter(TorchDispatchMode):
                 returned = func.decompose(*args, **(kwargs or {}))
             if returned is not NotImplemented:
                 return returned
-        if self._put_off and func in PUT_OFF and not kwargs:
+        if self._may_put_off and not kwargs and func in PUT_OFF:
             described = _described(func, args)
             if described is not None:
-                return self._deferred(func, args, _outcome(func, described))
+                return self._put_off(func, args, _outcome(func, described))
         kwargs = kwargs or {}
         if _Deferred in types:
             _refuse_resizing(func, args)
@@ -173,13 +163,19 @@ class _Counter(TorchDispatchMode):
         self.total += _flops(func, args, kwargs, returned)
         return returned
 
-    def _deferred(self, func: Any, args: tuple[Any, ...], outcome: _Outcome) -> Any:
+    def _put_off(self, func: Any, args: tuple[Any, ...], outcome: _Outcome) -> Any:
         self.total += outcome.flops
-        results = tuple(_Deferred.of(layout) for layout in outcome.results)
-        references = [weakref.ref(result) for result in results]
-        self._made += references
+        results: list[Tensor] = []
+        references: list[Callable[[], Tensor | None]] = []
+        for known in outcome.results:
+            if isinstance(known, Tensor):
+                results.append(known)
+                references.append(_nobody)
+            else:
+                results.append(_Deferred.of(known))
+                references.append(weakref.ref(results[-1]))
         self._waiting.append(_Call(func, args, references))
-        return results if outcome.is_tuple else results[0]
+        return tuple(results) if outcome.is_tuple else results[0]
 
     def _run_waiting(self) -> None:
         """Runs what was put off, in order; feature maps are freed as they would have been."""
@@ -187,6 +183,11 @@ class _Counter(TorchDispatchMode):
             call = self._waiting.popleft()
             if call.is_of_use:
                 call.run()
+                self._computed += call.results
+
+
+def _nobody() -> None:
+    """Whom a result without elements matters to."""
 
 
 def _give_memory(deferred: _Deferred) -> None:
@@ -222,14 +223,15 @@ def _described(func: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
     """All that decides the outcome of a call, or None where it cannot be put off."""
     described: list[Any] = []
     for value in args:
-        if isinstance(value, _Deferred):
+        kind = type(value)
+        if kind is _Deferred:
             described.append(value.known)
         elif isinstance(value, Tensor):
             if not _is_plain(value):
                 return None
-            described.append(_Layout(value.shape, value.stride(), value.dtype))
+            described.append((value.shape, value.stride(), value.dtype))
         else:
-            described.append(tuple(value) if isinstance(value, list) else value)
+            described.append(tuple(value) if kind is list else value)
     return None if _trains(func, args) else tuple(described)
 
 
@@ -245,8 +247,22 @@ def _is_plain(value: Tensor) -> bool:
 @lru_cache(maxsize=KNOWN)
 def _outcome(func: Any, described: tuple[Any, ...]) -> _Outcome:
     """Of a call, found by running it on zeros."""
-    args = tuple(value.zeros() if isinstance(value, _Layout) else value for value in described)
+    args = tuple(_zeros(value) if _is_layout(value) else value for value in described)
     returned = func(*args)
     found = returned if isinstance(returned, tuple) else (returned,)
-    layouts = tuple(_Layout(tensor.shape, tensor.stride(), tensor.dtype) for tensor in found)
-    return _Outcome(_flops(func, args, {}, returned), layouts, isinstance(returned, tuple))
+    results = tuple(
+        (tensor.shape, tensor.stride(), tensor.dtype) if tensor.numel() else tensor
+        for tensor in found
+    )
+    return _Outcome(_flops(func, args, {}, returned), results, isinstance(returned, tuple))
+
+
+def _is_layout(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 3 and isinstance(value[2], torch.dtype)
+
+
+def _zeros(layout: Layout) -> Tensor:
+    size, stride, dtype = layout
+    reach = sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    memory = torch.zeros(reach + 1 if 0 not in size else 0, dtype=dtype)
+    return memory.as_strided(size, stride)
