@@ -226,33 +226,16 @@ class InputGradientWorker {
     const int64_t stride = position_stride(block_tiles_, channels);
     const int64_t y = tile.y - 1;
     const int64_t x = tile.x - 1;
-    const bool inside =
-        y >= 0 && y + kPatch <= problem_.height && x >= 0 && x + kPatch <= problem_.width;
+    const Inside inside{.top = std::max<int64_t>(0, -y),
+                        .bottom = std::min(kPatch, problem_.height - y),
+                        .left = std::max<int64_t>(0, -x),
+                        .right = std::min(kPatch, problem_.width - x)};
+    const auto transform =
+        inside.is_whole() ? &transform_patch<kRectify, true> : &transform_patch<kRectify, false>;
     const float* first =
         source.grad + ((tile.sample * problem_.height + y) * problem_.width + x) * channels;
     for (int64_t c = 0; c < channels; c += kChannelBlock, target += block_tiles_ * kChannelBlock) {
-      if (inside) {
-        transform_patch<kRectify>(first + c, problem_.width * channels, channels, target, stride);
-      } else {
-        copy_padded(first + c, channels, y, x);
-        transform_patch<kRectify>(padded_[0][0], kPatch * kChannelBlock, kChannelBlock, target,
-                                  stride);
-      }
-    }
-  }
-
-  // Copies a patch that sticks out of the image, with zeros there. Its first pixel is (y, x).
-  void copy_padded(const float* first, int64_t channels, int64_t y, int64_t x) {
-    const int64_t top = std::max<int64_t>(0, -y);
-    const int64_t bottom = std::min(kPatch, problem_.height - y);
-    const int64_t left = std::max<int64_t>(0, -x);
-    const int64_t right = std::min(kPatch, problem_.width - x);
-    std::fill_n(padded_[0][0], kPositions * kChannelBlock, 0.0f);
-    for (int64_t i = top; i < bottom; ++i) {
-      const float* row = first + i * problem_.width * channels;
-      for (int64_t j = left; j < right; ++j) {
-        store_channels(padded_[i][j], load_channels(row + j * channels));
-      }
+      transform(first + c, problem_.width * channels, channels, inside, target, stride);
     }
   }
 
@@ -312,7 +295,6 @@ class InputGradientWorker {
   AlignedBuffer<float> patches_;
   AlignedBuffer<float> products_;
   std::vector<Factors> factors_;  // of the block and the position at hand
-  alignas(kNativeBytes) float padded_[kPatch][kPatch][kChannelBlock];
 };
 
 }  // namespace vkdnw::winograd

@@ -107,18 +107,32 @@ inline void transform_weights(const WideChannels w[3][3], float* transformed,
   }
 }
 
+// Rows and columns of a patch that are in the image.
+struct Inside {
+  int64_t top;
+  int64_t bottom;
+  int64_t left;
+  int64_t right;
+
+  bool is_whole() const { return bottom - top == kPatch && right - left == kPatch; }
+};
+
 // B^T d B of one patch, for one block of channels; with kRectify of its ReLU, which keeps a NaN.
-template <bool kRectify>
+// Without kWhole, what is not inside is zero and is not read.
+template <bool kRectify, bool kWhole>
 inline void transform_patch(const float* patch, int64_t row_stride, int64_t pixel_stride,
-                            float* transformed, int64_t position_stride) {
+                            const Inside& inside, float* transformed, int64_t position_stride) {
   Channels half[kPatch][kPatch];  // B^T d
 #pragma GCC unroll 6
   for (int64_t x = 0; x < kPatch; ++x) {
+    const bool has_column = kWhole || (x >= inside.left && x < inside.right);
     Channels column[kPatch];
     Channels line[kPatch];
 #pragma GCC unroll 6
     for (int64_t y = 0; y < kPatch; ++y) {
-      const Channels pixel = load_channels(patch + y * row_stride + x * pixel_stride);
+      const bool has_pixel = has_column && (kWhole || (y >= inside.top && y < inside.bottom));
+      const Channels pixel =
+          has_pixel ? load_channels(patch + y * row_stride + x * pixel_stride) : Channels{};
       column[y] = kRectify ? (pixel < 0 ? Channels{} : pixel) : pixel;
     }
     transform_patch_line(column, line);
