@@ -23,46 +23,47 @@ inline constexpr int64_t kTileRows = 256;
 inline constexpr int64_t kCacheBlock = 8;
 
 // gram[i, j] += scale * sum_r left[r, i] * right[r, j] for kBlockRows columns i of a panel and the
-// columns j of another. Rows [first_row, ...) of `gram` are those of i; only the elements with
-// j <= i, i < size are written.
-template <typename T>
+// columns j of another, of which the first kVectors vectors are. Rows [first_row, ...) of `gram`
+// are those of i; only the elements with j <= i, i < size are written.
+template <typename T, int64_t kVectors>
 inline void add_register_block(const T* left, const T* right, int64_t rows, T scale, T* gram,
                                int64_t size, int64_t i_first, int64_t j_first) {
   constexpr int64_t kLanes = kVectorSize<T>;
-  Simd<T, kNativeBytes> sums[kBlockRows][kVectorsPerPanel] = {};
+  Simd<T, kNativeBytes> sums[kBlockRows][kVectors] = {};
   for (int64_t r = 0; r < rows; ++r) {
-    Simd<T, kNativeBytes> columns[kVectorsPerPanel];
-    for (int64_t v = 0; v < kVectorsPerPanel; ++v) {
+    Simd<T, kNativeBytes> columns[kVectors];
+    for (int64_t v = 0; v < kVectors; ++v) {
       columns[v] = load_simd<kNativeBytes>(right + r * kPanel<T> + v * kLanes);
     }
 #pragma GCC unroll 8
     for (int64_t i = 0; i < kBlockRows; ++i) {
       const T factor = left[r * kPanel<T> + i];
 #pragma GCC unroll 4
-      for (int64_t v = 0; v < kVectorsPerPanel; ++v) {
+      for (int64_t v = 0; v < kVectors; ++v) {
         sums[i][v] += factor * columns[v];
       }
     }
   }
-  if (i_first + kBlockRows <= size && j_first + kPanel<T> <= i_first + 1) {
+  constexpr int64_t kColumns = kVectors * kLanes;
+  if (i_first + kBlockRows <= size && j_first + kColumns <= i_first + 1) {
     for (int64_t i = 0; i < kBlockRows; ++i) {
       T* row = gram + (i_first + i) * size + j_first;
-      for (int64_t v = 0; v < kVectorsPerPanel; ++v) {
+      for (int64_t v = 0; v < kVectors; ++v) {
         store_simd<kNativeBytes>(row + v * kLanes,
                                  load_simd<kNativeBytes>(row + v * kLanes) + scale * sums[i][v]);
       }
     }
     return;
   }
-  T block[kBlockRows][kPanel<T>];
+  T block[kBlockRows][kColumns];
   for (int64_t i = 0; i < kBlockRows; ++i) {
-    for (int64_t v = 0; v < kVectorsPerPanel; ++v) {
+    for (int64_t v = 0; v < kVectors; ++v) {
       store_simd<kNativeBytes>(block[i] + v * kLanes, sums[i][v]);
     }
   }
   const int64_t i_last = std::min(i_first + kBlockRows, size);
   for (int64_t i = i_first; i < i_last; ++i) {
-    const int64_t j_last = std::min(j_first + kPanel<T>, i + 1);
+    const int64_t j_last = std::min(j_first + kColumns, i + 1);
     for (int64_t j = j_first; j < j_last; ++j) {
       gram[i * size + j] += scale * block[i - i_first][j - j_first];
     }
@@ -99,8 +100,11 @@ void add_pair(const T* tile, PanelPair pair, int64_t rows, T scale, T* gram, int
   for (int64_t i = 0; i < kPanel<T>; i += kBlockRows) {
     const int64_t i_first = pair.row * kPanel<T> + i;
     if (i_first < size) {
-      add_register_block(left + i, right, rows, scale, gram, size, i_first,
-                         pair.column * kPanel<T>);
+      // Of a panel with itself, the upper triangle is not wanted.
+      const auto add = pair.row == pair.column && i + kBlockRows <= kVectorSize<T>
+                           ? &add_register_block<T, 1>
+                           : &add_register_block<T, kVectorsPerPanel>;
+      add(left + i, right, rows, scale, gram, size, i_first, pair.column * kPanel<T>);
     }
   }
 }
