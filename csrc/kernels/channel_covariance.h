@@ -16,6 +16,7 @@
 #include "kernels/aligned_buffer.h"
 #include "kernels/factor_sweep.h"
 #include "kernels/gram_update.h"
+#include "kernels/prefetch.h"
 #include "kernels/simd.h"
 
 namespace vkdnw::channel_covariance {
@@ -63,6 +64,7 @@ inline void pack_panel(const Rows& rows, int64_t first, int64_t count, int64_t c
   const float* row = rows.data + first * rows.channels + channel;
   for (int64_t r = 0; r < count; ++r, row += rows.channels, panel += kPanel<double>) {
     const float* numbers = row;
+    prefetch(row + gram::kTileRows * rows.channels, width);  // while this tile is multiplied
     if (width < kPanel<double>) {
       std::copy_n(row, width, padded);
       numbers = padded;

@@ -20,6 +20,7 @@
 
 #include "kernels/aligned_buffer.h"
 #include "kernels/gradient_target.h"
+#include "kernels/prefetch.h"
 #include "kernels/winograd3x3_product.h"
 #include "kernels/winograd3x3_transforms.h"
 
@@ -114,6 +115,10 @@ inline void transform_forward_weights(const float* weight, int64_t out_channels,
 // Tiles that are taken through the three steps together: enough to use each weight that is fetched
 // a few times, few enough for patches and products to stay in half a megabyte of cache.
 inline constexpr int64_t kMostTiles = 24;
+
+// How far ahead of a tile numbers are asked for: enough to be there in time, few enough to be there
+// still.
+inline constexpr int64_t kTilesAhead = 16;
 
 inline int64_t tiles_per_block(const InputGradient& problem) {
   constexpr int64_t kCacheFloats = 128 * 1024;
@@ -213,10 +218,21 @@ class InputGradientWorker {
       tile = first;
       for (int64_t slot = 0; slot < count; ++slot, advance(tile)) {
         if (!source.transformed) {
+          prefetch_ahead(source, tile);
           source.rectify ? load_patch<true>(source, tile, patches + slot * kChannelBlock)
                          : load_patch<false>(source, tile, patches + slot * kChannelBlock);
         }
       }
+    }
+  }
+
+  // Tiles are read in about the order in which their numbers lie in memory.
+  void prefetch_ahead(const Source& source, const Tile& tile) const {
+    const int64_t row = tile.sample * problem_.tile_rows() + tile.y / kTile;
+    const int64_t index = row * problem_.tile_columns() + tile.x / kTile + kTilesAhead;
+    const int64_t numbers = kTile * kTile * source.channels;
+    if (index < problem_.tiles()) {
+      prefetch(source.grad + index * numbers, numbers);
     }
   }
 
