@@ -14,7 +14,9 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -57,38 +59,45 @@ struct Coefficients {
 // Pixels whose sums are taken in float32, and converted once: conversions cost more than sums.
 inline constexpr int64_t kRun = 16;
 
-// sums[0][c] = sum of a, sums[1][c] = sum of a (x - origin), over the pixels of one sample. With
-// `squares`, a is x - origin itself.
-template <bool kSquares>
-void sum_products(const Size& size, const float* a, const float* x, const float* origin,
-                  double* sums) {
+// sums[k][0][c] = sum of a[k], sums[k][1][c] = sum of a[k] (x - origin), over the pixels of one
+// sample. With `squares`, a is x - origin itself. The bits for one a do not depend on others.
+template <bool kSquares, std::size_t kCount>
+void sum_products(const Size& size, const std::array<const float*, kCount>& a, const float* x,
+                  const float* origin, const std::array<double*, kCount>& sums) {
   constexpr int64_t kHalf = kLaneCount<double>;
   const int64_t step = size.channels;
   for (int64_t c = 0; c < size.channels; c += kChannelMultiple) {
     const Lanes<float> from = load_lanes(origin + c);
-    Lanes<double> sum[2] = {};
-    Lanes<double> product[2] = {};
+    Lanes<double> sum[kCount][2] = {};
+    Lanes<double> product[kCount][2] = {};
     for (int64_t first = 0; first < size.pixels; first += kRun) {
-      Lanes<float> run_sum = {};
-      Lanes<float> run_product = {};
+      Lanes<float> run_sum[kCount] = {};
+      Lanes<float> run_product[kCount] = {};
       const int64_t last = std::min(first + kRun, size.pixels) * step + c;
       for (int64_t i = first * step + c; i < last; i += step) {
         const Lanes<float> centred = load_lanes(x + i) - from;
-        const Lanes<float> factor = kSquares ? centred : load_lanes(a + i);
-        run_sum += factor;
-        run_product += factor * centred;
+        for (std::size_t k = 0; k < kCount; ++k) {
+          const Lanes<float> factor = kSquares ? centred : load_lanes(a[k] + i);
+          run_sum[k] += factor;
+          run_product[k] += factor * centred;
+        }
       }
-      float run[2 * kChannelMultiple];
-      store_lanes(run, run_sum);
-      store_lanes(run + kChannelMultiple, run_product);
-      for (int64_t half = 0; half < 2; ++half) {
-        sum[half] += load_converted<double, kLaneBytes>(run + half * kHalf);
-        product[half] += load_converted<double, kLaneBytes>(run + kChannelMultiple + half * kHalf);
+      for (std::size_t k = 0; k < kCount; ++k) {
+        float run[2 * kChannelMultiple];
+        store_lanes(run, run_sum[k]);
+        store_lanes(run + kChannelMultiple, run_product[k]);
+        for (int64_t half = 0; half < 2; ++half) {
+          sum[k][half] += load_converted<double, kLaneBytes>(run + half * kHalf);
+          product[k][half] +=
+              load_converted<double, kLaneBytes>(run + kChannelMultiple + half * kHalf);
+        }
       }
     }
-    for (int64_t half = 0; half < 2; ++half) {
-      store_lanes(sums + c + half * kHalf, sum[half]);
-      store_lanes(sums + size.channels + c + half * kHalf, product[half]);
+    for (std::size_t k = 0; k < kCount; ++k) {
+      for (int64_t half = 0; half < 2; ++half) {
+        store_lanes(sums[k] + c + half * kHalf, sum[k][half]);
+        store_lanes(sums[k] + size.channels + c + half * kHalf, product[k][half]);
+      }
     }
   }
 }

@@ -55,8 +55,8 @@ void convolve(Worker& worker, const Output& output, int64_t first, int64_t last)
     worker.run(begin, end);
     for (int64_t sample = begin; sample < end; ++sample) {
       const float* x = output.data + sample * size.numbers();
-      batch_norm::sum_products<true>(size, x, x, output.data,
-                                     output.sums + sample * 2 * size.channels);
+      batch_norm::sum_products<true, 1>(size, {x}, x, output.data,
+                                        {output.sums + sample * 2 * size.channels});
     }
   }
 }

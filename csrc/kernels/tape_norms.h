@@ -3,6 +3,8 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -10,35 +12,32 @@
 #include "kernels/aligned_buffer.h"
 #include "kernels/batch_norm.h"
 #include "kernels/tape.h"
+#include "kernels/tape_plan.h"
 
 namespace vkdnw::tape {
 
 class Norms {
  public:
-  explicit Norms(const Tape& tape) : tape_(tape), of_value_(tape.values.size()) {
-    states_.resize(tape.terms.size());
+  explicit Norms(const Tape& tape) : tape_(tape), states_(tape.terms.size()) {
     for (int64_t i = 0; i < static_cast<int64_t>(tape.terms.size()); ++i) {
       if (tape.terms[i].is_normed()) {
-        of_value_[tape.terms[i].source].push_back(i);
         begin(i);
       }
     }
   }
 
-  // Adds samples [first, first + count) of the complete gradient of a value to the sums of its
-  // terms. Several threads may add different samples.
-  void sum(int64_t value, const float* gradient, int64_t first, int64_t count) {
-    const Value& shape = tape_.values[value];
-    for (const int64_t term : of_value_[value]) {
-      const Norm& norm = tape_.norms[tape_.terms[term].norm];
-      State& state = states_[term];
-      for (int64_t sample = first; sample < first + count; ++sample) {
-        batch_norm::sum_products<false>(
-            size_of(shape), gradient + (sample - first) * shape.numbers(),
-            norm.x + sample * shape.numbers(), state.coefficients.data() + 2 * shape.channels,
-            state.sums->data() + sample * 2 * shape.channels);
-      }
+  // Takes the sums of terms for samples [first, first + count). The gradients of their sources,
+  // gradient_of(value), are complete. Several threads may sum up different samples.
+  template <typename GradientOf>
+  void sum(const Together& together, const GradientOf& gradient_of, int64_t first, int64_t count) {
+    if (together.second == kNone) {
+      return sum<1>({together.first}, {gradient_of(tape_.terms[together.first].source)}, first,
+                    count);
     }
+    sum<2>({together.first, together.second},
+           {gradient_of(tape_.terms[together.first].source),
+            gradient_of(tape_.terms[together.second].source)},
+           first, count);
   }
 
   // Makes coefficients for terms [first, last), whose sums are complete.
@@ -70,6 +69,26 @@ class Norms {
     std::unique_ptr<AlignedBuffer<double>> sums;  // [samples, 2, channels]
   };
 
+  template <std::size_t kCount>
+  void sum(const std::array<int64_t, kCount>& terms, std::array<const float*, kCount> gradients,
+           int64_t first, int64_t count) {
+    const Value& shape = tape_.values[tape_.terms[terms[0]].source];
+    const Norm& norm = tape_.norms[tape_.terms[terms[0]].norm];
+    const float* means = states_[terms[0]].coefficients.data() + 2 * shape.channels;
+    std::array<double*, kCount> sums;
+    for (std::size_t k = 0; k < kCount; ++k) {
+      sums[k] = states_[terms[k]].sums->data() + first * 2 * shape.channels;
+    }
+    for (int64_t sample = first; sample < first + count; ++sample) {
+      batch_norm::sum_products<false>(size_of(shape), gradients, norm.x + sample * shape.numbers(),
+                                      means, sums);
+      for (std::size_t k = 0; k < kCount; ++k) {
+        gradients[k] += shape.numbers();
+        sums[k] += 2 * shape.channels;
+      }
+    }
+  }
+
   batch_norm::Size size_of(const Value& shape) const {
     return {.samples = tape_.samples, .pixels = shape.pixels(), .channels = shape.channels};
   }
@@ -100,8 +119,7 @@ class Norms {
   }
 
   const Tape& tape_;
-  std::vector<std::vector<int64_t>> of_value_;  // terms that pass its gradient to a BatchNorm
-  std::vector<State> states_;                   // by term
+  std::vector<State> states_;  // by term
 };
 
 }  // namespace vkdnw::tape

@@ -46,20 +46,27 @@ struct Home {
   int64_t last_segment = 0;   // the last one that reads it
 };
 
+// Terms whose BatchNorms are one, and take their sums together: fetching what it read costs more
+// than multiplying it.
+struct Together {
+  int64_t first;
+  int64_t second;  // or kNone
+};
+
 struct Plan {
   std::vector<Step> steps;
   std::vector<Segment> segments;
-  std::vector<Home> homes;  // by value; those of seeds say nothing but the patches
-  // By segment: seeds that a later segment passes to BatchNorms first, and whose sums are taken
-  // here, close to those of other gradients at the same place; those of the first segment's seeds
-  // are taken before it.
-  std::vector<std::vector<int64_t>> summed_seeds;
-  std::vector<int64_t> first_seeds;
+  std::vector<Home> homes;                  // by value; those of seeds say nothing but the patches
+  std::vector<std::vector<Together>> sums;  // by segment: whose sums are taken in it
+  std::vector<Together> first_sums;  // those of seeds that are taken before the first segment
 };
 
 // Of one feature map for all samples of a piece: about five of them and some patches fill a cache
 // of level 2.
 inline constexpr int64_t kPieceNumbers = 48 * 1024;
+
+// With BatchNorms, which read as much again, and whose gradients pass through memory anyway.
+inline constexpr int64_t kNormedPieceNumbers = 16 * 1024;
 
 // Weights of wider 3x3 convolutions outgrow what transforms cost. Pieces are twice as large then,
 // so that weights are fetched half as often; the gradients' patches are not kept for other
@@ -107,7 +114,7 @@ class Planner {
     make_steps();
     make_segments();
     find_uses();
-    place_sums_of_seeds();
+    place_sums();
     for (int64_t segment = 0; segment < static_cast<int64_t>(plan_.segments.size()); ++segment) {
       lay_out(segment);
       lay_out_signs(segment);
@@ -155,10 +162,11 @@ class Planner {
             std::max(largest[term.destination], tape_.values[value].numbers());
       }
     }
+    const int64_t numbers = tape_.norms.empty() ? kPieceNumbers : kNormedPieceNumbers;
     std::vector<int64_t> pieces;
     for (std::size_t value = 0; value < largest.size(); ++value) {
       const bool narrow = tape_.values[value].channels <= kNarrowChannels;
-      const int64_t fitting = kPieceNumbers * (narrow ? 1 : 2) / largest[value];
+      const int64_t fitting = numbers * (narrow ? 1 : 2) / largest[value];
       pieces.push_back(std::clamp<int64_t>(fitting, 1, std::max<int64_t>(1, tape_.samples)));
     }
     return pieces;
@@ -212,20 +220,37 @@ class Planner {
     return std::any_of(first, last, awaits);
   }
 
-  void place_sums_of_seeds() {
-    std::vector<bool> placed(tape_.seeds.size(), false);
-    plan_.summed_seeds.resize(plan_.segments.size());
+  // Sums are taken where a gradient is completed; those of a seed before the segment that reads it
+  // first, where its neighbours' gradients at the same place are completed.
+  void place_sums() {
+    plan_.sums.resize(plan_.segments.size());
+    std::vector<int64_t> first_reader(tape_.seeds.size(), kNone);
     for (std::size_t i = 0; i < plan_.segments.size(); ++i) {
       const int64_t last = plan_.steps[plan_.segments[i].last - 1].last;
       for (int64_t t = plan_.steps[plan_.segments[i].first].first; t < last; ++t) {
         const Term& term = tape_.terms[t];
-        if (term.is_normed() && term.source < static_cast<int64_t>(placed.size()) &&
-            !placed[term.source]) {
-          (i == 0 ? plan_.first_seeds : plan_.summed_seeds[i - 1]).push_back(term.source);
-          placed[term.source] = true;
+        if (!term.is_normed()) {
+          continue;
         }
+        int64_t place = plan_.homes[term.source].first_segment;
+        if (term.source < static_cast<int64_t>(tape_.seeds.size())) {
+          int64_t& reader = first_reader[term.source];
+          reader = reader == kNone ? static_cast<int64_t>(i) : reader;
+          place = reader - 1;
+        }
+        add_sum(t, place < 0 ? plan_.first_sums : plan_.sums[place]);
       }
     }
+  }
+
+  void add_sum(int64_t term, std::vector<Together>& sums) const {
+    for (Together& other : sums) {
+      if (other.second == kNone && tape_.terms[other.first].norm == tape_.terms[term].norm) {
+        other.second = term;
+        return;
+      }
+    }
+    sums.push_back({.first = term, .second = kNone});
   }
 
   void find_uses() {
@@ -287,8 +312,11 @@ class Planner {
     for (int64_t term = first; term < last; ++term) {
       read(tape_.terms[term].source);
     }
-    for (const int64_t seed : plan_.summed_seeds[number]) {
-      read(seed);
+    for (const Together& sum : plan_.sums[number]) {
+      read(tape_.terms[sum.first].source);
+      if (sum.second != kNone) {
+        read(tape_.terms[sum.second].source);
+      }
     }
     for (const Product& product : tape_.products) {
       if (product.value >= tape_.terms[first].destination &&

@@ -97,7 +97,7 @@ class SegmentWorker {
       : tape_(tape),
         plan_(plan),
         segment_(plan.segments[segment]),
-        summed_seeds_(plan.summed_seeds[segment]),
+        sums_(plan.sums[segment]),
         gradients_(gradients),
         norms_(norms),
         products_(products),
@@ -112,20 +112,18 @@ class SegmentWorker {
     count_ = std::min(segment_.piece, tape_.samples - first_);
     std::fill(transformed_.begin(), transformed_.end(), false);
     std::fill(written_.begin(), written_.end(), false);
+    const auto gradient_of = [this](int64_t value) { return gradient(value); };
     for (int64_t i = segment_.first; i < segment_.last; ++i) {
       const Step& step = plan_.steps[i];
       compute(step);
       if (step.complete) {
         const int64_t destination = tape_.terms[step.first].destination;
         read_planes(tape_, destination, gradient(destination), first_, count_);
-        norms_.sum(destination, gradient(destination), first_, count_);
-        products_.multiply(
-            destination, gradient(destination), [this](int64_t seed) { return gradient(seed); },
-            first_, count_);
+        products_.multiply(destination, gradient(destination), gradient_of, first_, count_);
       }
     }
-    for (const int64_t seed : summed_seeds_) {
-      norms_.sum(seed, gradient(seed), first_, count_);
+    for (const Together& sum : sums_) {
+      norms_.sum(sum, gradient_of, first_, count_);
     }
   }
 
@@ -314,7 +312,7 @@ class SegmentWorker {
   const Tape& tape_;
   const Plan& plan_;
   const Segment& segment_;
-  const std::vector<int64_t>& summed_seeds_;
+  const std::vector<Together>& sums_;
   const Gradients& gradients_;
   Norms& norms_;
   Products& products_;
@@ -331,16 +329,21 @@ class SegmentWorker {
 template <typename ForEach>
 void sum_first_seeds(const Tape& tape, const Plan& plan, Norms& norms, const ForEach& for_each) {
   for_each(tape.samples, [&](int64_t first, int64_t last) {
-    for (const int64_t value : plan.first_seeds) {
-      const Seed& seed = tape.seeds[value];
-      const int64_t numbers = tape.values[value].numbers();
-      AlignedBuffer<float> written(seed.signs == nullptr ? 0 : numbers);
-      for (int64_t sample = first; sample < last; ++sample) {
-        if (seed.signs != nullptr) {
-          write_signs(seed.signs + sample * numbers / 8, numbers, written.data());
+    std::map<int64_t, std::vector<float>> written;
+    for (int64_t sample = first; sample < last; ++sample) {
+      const auto gradient_of = [&](int64_t value) -> const float* {
+        const Seed& seed = tape.seeds[value];
+        const int64_t numbers = tape.values[value].numbers();
+        if (seed.signs == nullptr) {
+          return seed.numbers + sample * numbers;
         }
-        norms.sum(value, seed.signs == nullptr ? seed.numbers + sample * numbers : written.data(),
-                  sample, 1);
+        std::vector<float>& room = written[value];
+        room.resize(numbers);
+        write_signs(seed.signs + sample * numbers / 8, numbers, room.data());
+        return room.data();
+      };
+      for (const Together& sum : plan.first_sums) {
+        norms.sum(sum, gradient_of, sample, 1);
       }
     }
   });

@@ -49,8 +49,13 @@ TEST_CASE("sums of products agree with double precision for any number of pixels
       const std::vector<float> x = random_numbers(size.numbers(), 3, 2);
       std::vector<double> sums(2 * channels);
       std::vector<double> squares(2 * channels);
-      batch_norm::sum_products<false>(size, a.data(), x.data(), x.data(), sums.data());
-      batch_norm::sum_products<true>(size, nullptr, x.data(), x.data(), squares.data());
+      batch_norm::sum_products<false, 1>(size, {a.data()}, x.data(), x.data(), {sums.data()});
+      batch_norm::sum_products<true, 1>(size, {nullptr}, x.data(), x.data(), {squares.data()});
+      std::vector<double> again(2 * channels);
+      std::vector<double> other(2 * channels);
+      batch_norm::sum_products<false, 2>(size, {x.data(), a.data()}, x.data(), x.data(),
+                                         {other.data(), again.data()});
+      CHECK(again == sums);
       for (int64_t c = 0; c < channels; ++c) {
         double expected[4] = {};
         double magnitude = 0;

@@ -39,7 +39,7 @@ TEST_CASE("what is written piece by piece is summed up sample by sample") {
   for (int64_t sample = 0; sample < kSize.samples; ++sample) {
     std::vector<double> expected(2 * kSize.channels);
     const float* x = data.data() + sample * kSize.numbers();
-    batch_norm::sum_products<true>(kSize, x, x, data.data(), expected.data());
+    batch_norm::sum_products<true, 1>(kSize, {x}, x, data.data(), {expected.data()});
     for (int64_t i = 0; i < 2 * kSize.channels; ++i) {
       CHECK(sums[sample * 2 * kSize.channels + i] == expected[i]);
     }

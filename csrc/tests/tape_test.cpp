@@ -319,5 +319,6 @@ TEST_CASE("a segment ends before a value that takes sums over its gradients") {
     CHECK(plan.steps[plan.segments[i].first].first == static_cast<int64_t>(2 * i));
     CHECK((plan.segments[i].signs[1] >= 0) == (i == 0));
   }
-  CHECK(plan.first_seeds == std::vector<int64_t>{0, 1});
+  REQUIRE(plan.first_sums.size() == 1);
+  CHECK((plan.first_sums[0].first == 0 && plan.first_sums[0].second == 1));
 }

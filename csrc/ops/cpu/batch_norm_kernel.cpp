@@ -54,8 +54,8 @@ std::vector<double> sums(const Size& size, const float* a, const float* x, const
   std::vector<double> by_sample(size.samples * 2 * size.channels);
   for_each_sample(size, [&](int64_t sample) {
     const int64_t first = sample * size.numbers();
-    batch_norm::sum_products<kSquares>(size, a + first, x + first, origin,
-                                       by_sample.data() + sample * 2 * size.channels);
+    batch_norm::sum_products<kSquares, 1>(size, {a + first}, x + first, origin,
+                                          {by_sample.data() + sample * 2 * size.channels});
   });
   batch_norm::add_samples(size, by_sample.data());
   return by_sample;
