@@ -2,9 +2,9 @@
 
 Nodes of NAS-Bench-201 in batches of 64, one thread, process CPU time, best of several runs taken in
 turn. "sum" is what BatchNorm returns added to another map, by torch in two passes; the native op
-brings the mask of the ReLU behind it. "conv" is the backward of BatchNorm and of the 3x3 convolution in front of it: by torch's BatchNorm and the native
-convolution; by the native ops one after the other; and with the convolution reading what BatchNorm
-sends back from the cache.
+brings the mask of the ReLU behind it. "conv" is the backward of BatchNorm and of the 3x3
+convolution in front of it: by torch's BatchNorm and the native convolution; by the native ops one
+after the other; and with the convolution reading what BatchNorm sends back from the cache.
 
     python benchmarks/ops_batch_norm.py
 """
