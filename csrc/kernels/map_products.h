@@ -56,9 +56,14 @@ inline void add_run(const Maps& maps, const float* wide, const float* narrow, in
       }
     }
   }
+  constexpr int64_t kHalf = kVector / 2;
   for (int64_t a = 0; a < kBlock; ++a, sums += maps.narrow_channels) {
-    for (int64_t b = 0; b < kVector; ++b) {
-      sums[b] = (first == 0 ? 0 : sums[b]) + block[a][b];
+    float row[kVector];
+    store_simd<kNativeBytes>(row, block[a]);
+    for (int64_t b = 0; b < kVector; b += kHalf) {
+      const auto run = load_converted<double, kNativeBytes>(row + b);
+      store_simd<kNativeBytes>(sums + b,
+                               first == 0 ? run : load_simd<kNativeBytes>(sums + b) + run);
     }
   }
 }

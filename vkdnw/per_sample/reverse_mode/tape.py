@@ -197,6 +197,7 @@ class _Writer:
             self.number[node] = self.number[terms[0][0]]  # one gradient for both
             return
         destination = self.add_value(node)
+        # By layer and mask; convolutions hide what it takes to write to memory first, copies do not.
         rows = [
             (
                 int(sent.layer),
@@ -210,7 +211,7 @@ class _Writer:
             )
             for user, sent in terms
         ]
-        self.terms += sorted(rows, key=lambda row: (row[0], row[4]))  # by layer and mask
+        self.terms += sorted(rows, key=lambda row: (row[0] == Layer.IDENTITY, row[0], row[4]))
 
     def _through(self, user: Node, sent: Backward) -> list[_Term]:
         """What a user sends back, or where it is a ReLU without a value, what its users do."""
