@@ -2,12 +2,11 @@
 
 Any model is cut into blocks by one rule, or as the caller names it. Values are reduced to what
 proxies need while the model runs, so that layers that work in place afterwards do no harm; what is
-kept of a feature is its spectrum and its place in the graph.
+kept of a feature is the covariance of its channels and its place in the graph.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,18 +18,9 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.utils._python_dispatch import _disable_current_modes
 
-from vkdnw.covariance import channel_covariance
 from vkdnw.proxies.blocks import blocks
-from vkdnw.proxies.eigenvalues import eigenvalues
 from vkdnw.proxies.native_layers import cut
-
-ROWS = 4096
-"""Pixels of a feature that are converted to float64 at a time: they fit a core's cache."""
-
-NATIVE_CHANNELS = 256
-"""Up to which covariances are the library's own; products of wider ones are BLAS's to compute."""
-
-NATIVE = ("cpu", torch.float32)
+from vkdnw.proxies.spectra import covariance
 
 
 @dataclass(frozen=True)
@@ -42,7 +32,7 @@ class Feature:
     dtype: torch.dtype
     channels: int  # which axis they are
     edge: GradientEdge | None  # None where it does not depend on the input
-    entropy: float  # of its spectrum, NaN where that is zero; NaN too where it was not asked for
+    covariance: Tensor | None  # of its channels, if it was asked for
 
     @property
     def sides(self) -> list[int]:
@@ -63,13 +53,13 @@ class Features:
         """Adds a feature that a module has just returned."""
         cut(value)
         edge = get_gradient_edge(value) if value.requires_grad else None
-        with _disable_current_modes():  # a mode that watches operators changes eigvalsh's bits
-            axis = channel_axis(value.shape, self._square)
-            entropy = spectral_entropy(value, axis) if self._spectra else math.nan
-        self.found.append(Feature(name, value.shape, value.dtype, axis, edge, entropy))
+        axis = channel_axis(value.shape, self._square)
+        with _disable_current_modes():  # those that watch the model's operators
+            matrix = covariance(pixels(value.detach(), axis)) if self._spectra else None
+        self.found.append(Feature(name, value.shape, value.dtype, axis, edge, matrix))
 
 
-# ---- spectra ---------------------------------------------------------------------------------
+# ---- channels --------------------------------------------------------------------------------
 
 
 def channel_axis(shape: torch.Size, square: bool) -> int:
@@ -86,41 +76,6 @@ def channel_axis(shape: torch.Size, square: bool) -> int:
 def pixels(value: Tensor, axis: int) -> Tensor:
     """``[pixels or tokens, channels]`` of a feature with channels on an axis."""
     return value.movedim(axis, -1).reshape(-1, value.shape[axis])
-
-
-def spectral_entropy(value: Tensor, axis: int) -> float:
-    """Entropy in nats of the normalised eigenvalues of a feature's channel covariance.
-
-    S = -sum_i p_i log p_i with p = lambda / sum(lambda), the lambda those of the covariance over
-    pixels (AZ-NAS, equation 3). Covariance and eigenvalues are float64 whatever the feature's
-    dtype, and negative eigenvalues, which are rounding, count as zero: the entropy of a feature
-    that varies at all is finite. NaN where it does not vary.
-    """
-    spectrum = covariance_eigenvalues(pixels(value.detach(), axis)).clamp(min=0.0)
-    total = spectrum.sum()
-    if not total > 0:
-        return math.nan
-    return float(torch.special.entr(spectrum / total).sum())
-
-
-def covariance_eigenvalues(rows: Tensor) -> Tensor:
-    """Eigenvalues of the covariance of columns, ``[min(pixels, channels)]`` float64, ascending.
-
-    Where there are fewer pixels than channels, they are those of the smaller Gram matrix.
-    """
-    count, channels = rows.shape
-    if channels <= min(count, NATIVE_CHANNELS) and (rows.device.type, rows.dtype) == NATIVE:
-        return eigenvalues(channel_covariance(rows.contiguous()))
-    mean = rows.mean(0).double()  # its rounding enters the covariance by its square
-    if count < channels:
-        centred = rows.double() - mean
-        matrix = centred @ centred.T
-    else:
-        matrix = torch.zeros(channels, channels, dtype=torch.float64, device=rows.device)
-        for piece in rows.split(ROWS):
-            centred = piece.to(torch.float64, copy=True).sub_(mean)
-            matrix.addmm_(centred.T, centred)
-    return eigenvalues(matrix / count)
 
 
 # ---- where the features are ------------------------------------------------------------------

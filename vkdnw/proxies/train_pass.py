@@ -23,6 +23,7 @@ from vkdnw.proxies.draws import Signs
 from vkdnw.proxies.features import Feature, Features, watched_features
 from vkdnw.proxies.native_layers import OverwrittenError, WeightGradients, native_layers
 from vkdnw.proxies.relus import Agreement, WatchedReLUs
+from vkdnw.proxies.spectra import spectral_entropies
 from vkdnw.proxies.train_tape import Input, TrainGradients, train_gradients
 
 Observable = Literal["features", "spectra", "relus", "input gradient", "weight gradients"]
@@ -53,6 +54,12 @@ class TrainPass:
         self._model = model
         self._weights = weights
         self._gradients: dict[bytes, dict[str, Tensor]] = {}
+
+    @cached_property
+    def entropies(self) -> list[float]:
+        """Of the features' spectra, NaN where one is zero."""
+        covariances = [feature.covariance for feature in self.features]
+        return spectral_entropies([each for each in covariances if each is not None])
 
     def ask_for_input_gradient(self) -> None:
         """Before :attr:`input_gradient` is read."""

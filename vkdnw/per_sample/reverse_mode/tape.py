@@ -19,6 +19,8 @@ from vkdnw.backpropagation import NONE, Layer, Norm, backpropagate_
 from vkdnw.per_sample.graph import Node
 from vkdnw.per_sample.reverse_mode.backwards import Backward, backward_of, padded_channels
 
+Shape = tuple[int, ...]
+
 
 @dataclass(frozen=True)
 class Tape:
@@ -58,7 +60,8 @@ def compile_tape(
     wanted = frozenset(wanted)
     relevant = _leading_to(wanted, users)
     order = _from_the_leaves(relevant, users)
-    backwards = _region(order, relevant)
+    shapes = _shapes_of_images(order)
+    backwards = _region(order, relevant, shapes)
     above = {node: {user in backwards for user in users[node]} for node in backwards}
     entries = tuple(
         node
@@ -69,7 +72,7 @@ def compile_tape(
     # Gradients from above and from within the tape would have to be added up.
     if not entries or any(len(kinds) > 1 for kinds in above.values()):
         return None
-    writer = _Writer(wanted, frozenset(cuts))
+    writer = _Writer(wanted, frozenset(cuts), shapes)
     for node in entries:
         writer.add_value(node)
     for node in reversed(order):
@@ -108,7 +111,9 @@ def _from_the_leaves(relevant: set[Node], users: dict[Node, list[Node]]) -> list
     return order
 
 
-def _region(order: list[Node], relevant: set[Node]) -> dict[Node, Backward]:
+def _region(
+    order: list[Node], relevant: set[Node], shapes: dict[Node, Shape]
+) -> dict[Node, Backward]:
     """The nodes that the tape can take over, with everything below them."""
     region: dict[Node, Backward] = {}
     for node in order:
@@ -117,35 +122,34 @@ def _region(order: list[Node], relevant: set[Node]) -> dict[Node, Backward]:
             for position, (source, number) in enumerate(node.next_functions)
             if source in relevant
         ]
-        if not _is_image(node) or any(source not in region for _, source, _ in sources):
+        if node not in shapes or any(source not in region for _, source, _ in sources):
             continue
         backward = backward_of(node)
         if not sources:
             region[node] = Backward(Layer.IDENTITY)  # nothing is asked of it
         elif backward is not None and all(
-            number == 0 and _leads_to(node, backward, position, source)
+            number == 0 and _leads_to(backward, position, shapes[node] == shapes[source])
             for position, source, number in sources
         ):
             region[node] = backward
     return region
 
 
-def _shape(node: Node) -> tuple[int, ...]:
-    return tuple(node._input_metadata[0].shape)
+def _shapes_of_images(nodes: Iterable[Node]) -> dict[Node, Shape]:
+    """Of the nodes whose output gradients are maps that the tape can hold."""
+    found = {}
+    for node in nodes:
+        metadata = node._input_metadata[0]  # made anew for each look
+        shape = metadata.shape
+        if len(shape) == 4 and metadata.dtype == torch.float32 and metadata.device.type == "cpu":
+            found[node] = tuple(shape)
+    return found
 
 
-def _is_image(node: Node) -> bool:
-    metadata = node._input_metadata[0]
-    return len(metadata.shape) == 4 and (metadata.dtype, metadata.device.type) == (
-        torch.float32,
-        "cpu",
-    )
-
-
-def _leads_to(node: Node, backward: Backward, position: int, source: Node) -> bool:
+def _leads_to(backward: Backward, position: int, same_shape: bool) -> bool:
     """Whether the gradient at this position is what the layer computes."""
     if backward.layer == Layer.IDENTITY:  # of either term
-        return _shape(node) == _shape(source)  # nothing was broadcast
+        return same_shape  # nothing was broadcast
     return position == 0
 
 
@@ -171,6 +175,7 @@ class _Writer:
 
     wanted: frozenset[Node]
     cuts: frozenset[Node]
+    shapes: dict[Node, Shape]
     number: dict[Node, int] = field(default_factory=dict)
     behind: dict[Node, list[_Term]] = field(default_factory=dict)  # ReLUs without a value
     values: list[tuple[int, ...]] = field(default_factory=list)
@@ -182,7 +187,7 @@ class _Writer:
     norms: list[Norm] = field(default_factory=list)
 
     def add_value(self, node: Node) -> int:
-        _, channels, height, width = _shape(node)
+        _, channels, height, width = self.shapes[node]
         self.number[node] = len(self.values)
         self.values.append((padded_channels(channels), height, width))
         return self.number[node]

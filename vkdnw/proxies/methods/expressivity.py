@@ -12,20 +12,20 @@ from vkdnw.proxies.value import Value, undefined
 def sum_of_entropies(shared: TrainPass, call: Call) -> Value:
     """Sum over features F_0 .. F_K of the entropy of their spectra, in nats.
 
-    Source: AZ-NAS, section 3.1; the entropy is :func:`vkdnw.proxies.features.spectral_entropy`. The
+    Source: AZ-NAS, section 3.1; entropies are :func:`vkdnw.proxies.spectra.spectral_entropies`. The
     authors' code adds 1e-8 inside the logarithm, which moves a sum by about 1e-7, and lets float32
     rounding make negative eigenvalues, and so minus infinity, of pooled features; neither is done.
     """
     flat = flat_feature(shared)
     if flat is not None:
         return undefined(flat, -math.inf if call.released else math.nan)
-    return Value(sum(feature.entropy for feature in shared.features))
+    return Value(sum(shared.entropies))
 
 
 def flat_feature(shared: TrainPass) -> str | None:
     """Says which feature has no spectrum, if one has none."""
-    for feature in shared.features:
-        if math.isnan(feature.entropy):
+    for feature, entropy in zip(shared.features, shared.entropies, strict=True):
+        if math.isnan(entropy):
             return f"feature {feature.name} is the same at every pixel, so it has no spectrum"
     return None
 

@@ -16,8 +16,7 @@ def smallest_gain(shared: TrainPass, call: Call) -> Value:
     flat = flat_feature(shared)
     if flat is not None:
         return undefined(flat, -math.inf if call.released else math.nan)
-    entropies = [feature.entropy for feature in shared.features]
-    return Value(min(after - before for before, after in pairwise(entropies)))
+    return Value(min(after - before for before, after in pairwise(shared.entropies)))
 
 
 progressivity = Proxy(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vkdnw.proxies.block_products import side_ratio
 from vkdnw.proxies.draws import Signs, random_signs
-from vkdnw.proxies.eigenvalues import eigenvalues
+from vkdnw.proxies.eigenvalues import eigenvalues_of_all
 from vkdnw.proxies.proxy import Call, Proxy
 from vkdnw.proxies.train_pass import TrainPass
 from vkdnw.proxies.value import Value, checked, undefined
@@ -29,24 +29,22 @@ def mean_of_blocks(shared: TrainPass, call: Call) -> Value:
     A block that returns what it reads gives minus infinity, as in the authors' code: its gradient
     keeps its scale because it does nothing.
     """
-    total = 0.0
+    squares = []
     for index in range(len(shared.features) - 1, 0, -1):
-        value = block_trainability(shared, index)
-        if isinstance(value, str):
-            return undefined(value, -math.inf)
-        total += value
-    return checked(total / (len(shared.features) - 1))
+        matrix = shared.block_product(index)
+        if matrix is None:
+            name = shared.features[index].name
+            return undefined(f"the block that ends in {name} returns what it reads", -math.inf)
+        feature = shared.features[index]
+        matrix = matrix / (feature.shape.numel() // feature.shape[feature.channels])
+        squares.append(matrix @ matrix.T if len(matrix) < len(matrix.T) else matrix.T @ matrix)
+    total = sum(block_trainability(spectrum) for spectrum in eigenvalues_of_all(squares))
+    return checked(total / len(squares))
 
 
-def block_trainability(shared: TrainPass, index: int) -> float | str:
-    """T_k of the block that ends in feature ``index``, or why it is minus infinity."""
-    feature = shared.features[index]
-    product = shared.block_product(index)
-    if product is None:
-        return f"the block that ends in {feature.name} returns what it reads"
-    product = product / (feature.shape.numel() // feature.shape[feature.channels])
-    small = product @ product.T if len(product) < len(product.T) else product.T @ product
-    largest = float(eigenvalues(small)[-1].clamp(min=0.0).sqrt())
+def block_trainability(spectrum: Tensor) -> float:
+    """T_k, from the squares of the singular values of M."""
+    largest = float(spectrum[-1].clamp(min=0.0).sqrt())
     return 2.0 - largest - 1.0 / (largest + EPSILON)
 
 
