@@ -93,8 +93,8 @@ def backpropagate_(
         products: [Q, 3] int64: value, seed, offset. With r the ratio of the value's height to the
             seed's, which is that of their widths, matrices[offset :] becomes [r, r, C, D], the sum
             over samples and pixels of gradient[n, r y + i, r x + j, c] * seed[n, y, x, d], in
-            float32 over some pixels and in float64 from there on; then a 1 if the gradient is equal
-            to the seed, else 0. Values with terms of their own; channels are multiples of 16.
+            float32 over a sample and in float64 from there on; then a 1 if the gradient is equal to
+            the seed, else 0. Values with terms of their own; channels are multiples of 16.
 
     Returns:
         `planes`.

@@ -4,7 +4,7 @@
 //
 //   sums[(i, j, a), b] = sum over y, x of wide[n y + i, n x + j, a] narrow[y, x, b]
 //
-// Sums are taken in float32 over kRun pixels, and in float64 from there on.
+// Sums are taken in float32, over runs of pixels that are then added up.
 #pragma once
 
 #include <algorithm>
@@ -40,7 +40,7 @@ inline constexpr int64_t kVector = kNativeBytes / 4;
 // narrow_channels apart; what is there stays in, but at the first pixel. `wide` and `narrow` are
 // the first pixel's channels at hand.
 inline void add_run(const Maps& maps, const float* wide, const float* narrow, int64_t first,
-                    int64_t last, double* sums) {
+                    int64_t last, float* sums) {
   Simd<float, kNativeBytes> block[kBlock] = {};
   for (int64_t pixel = first; pixel < last;) {
     const int64_t y = pixel / maps.width;
@@ -56,20 +56,14 @@ inline void add_run(const Maps& maps, const float* wide, const float* narrow, in
       }
     }
   }
-  constexpr int64_t kHalf = kVector / 2;
   for (int64_t a = 0; a < kBlock; ++a, sums += maps.narrow_channels) {
-    float row[kVector];
-    store_simd<kNativeBytes>(row, block[a]);
-    for (int64_t b = 0; b < kVector; b += kHalf) {
-      const auto run = load_converted<double, kNativeBytes>(row + b);
-      store_simd<kNativeBytes>(sums + b,
-                               first == 0 ? run : load_simd<kNativeBytes>(sums + b) + run);
-    }
+    store_simd<kNativeBytes>(sums,
+                             first == 0 ? block[a] : load_simd<kNativeBytes>(sums) + block[a]);
   }
 }
 
 // Overwrites `sums`, [rows(), narrow_channels].
-inline void multiply(const Maps& maps, double* sums) {
+inline void multiply(const Maps& maps, float* sums) {
   const int64_t pixels = maps.height * maps.width;
   const int64_t wide_row = maps.times * maps.width * maps.wide_channels;
   for (int64_t first = 0; first < pixels; first += kRun) {

@@ -31,7 +31,7 @@ class Products {
   explicit Products(const Tape& tape) : tape_(tape), states_(tape.products.size()) {
     for (std::size_t i = 0; i < states_.size(); ++i) {
       states_[i].size = maps_of(tape, tape.products[i], nullptr, nullptr).size();
-      states_[i].sums = std::make_unique<AlignedBuffer<double>>(tape.samples * states_[i].size);
+      states_[i].sums = std::make_unique<AlignedBuffer<float>>(tape.samples * states_[i].size);
       states_[i].equal.resize(tape.samples);
     }
   }
@@ -71,9 +71,9 @@ class Products {
 
  private:
   struct State {
-    int64_t size = 0;                             // of the matrix
-    std::unique_ptr<AlignedBuffer<double>> sums;  // [samples, size]
-    std::vector<uint8_t> equal;                   // by sample: whether the gradient is the seed
+    int64_t size = 0;                            // of the matrix
+    std::unique_ptr<AlignedBuffer<float>> sums;  // [samples, size]
+    std::vector<uint8_t> equal;                  // by sample: whether the gradient is the seed
   };
 
   void multiply(std::size_t product, const float* gradient, const float* seed, int64_t sample) {

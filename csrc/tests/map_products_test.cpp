@@ -38,7 +38,7 @@ TEST_CASE("stacks the pixels that fall on one pixel, and agrees with double prec
                       .narrow_channels = 48,
                       .wide = wide.data(),
                       .narrow = narrow.data()};
-      std::vector<double> sums(maps.size(), std::nan(""));
+      std::vector<float> sums(maps.size(), std::nanf(""));
       vkdnw::map_products::multiply(maps, sums.data());
       for (int64_t row = 0; row < maps.rows(); ++row) {
         const int64_t i = row / 32 / times;
