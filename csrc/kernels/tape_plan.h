@@ -73,12 +73,16 @@ inline constexpr int64_t kNormedPieceNumbers = 16 * 1024;
 // convolutions; and sums are taken one convolution at a time, whose weights fit the cache.
 inline constexpr int64_t kNarrowChannels = 32;
 
+// Blocks of tiles of some samples of a value.
+inline int64_t shared_blocks(const Value& value, int64_t samples) {
+  const int64_t tiles = samples * ((value.height + winograd::kTile - 1) / winograd::kTile) *
+                        ((value.width + winograd::kTile - 1) / winograd::kTile);
+  return (tiles + winograd::kMostTiles - 1) / winograd::kMostTiles;
+}
+
 // Numbers of the transformed patches of a piece's gradients.
 inline int64_t shared_patches_size(const Value& value, int64_t piece) {
-  const int64_t tiles = piece * ((value.height + winograd::kTile - 1) / winograd::kTile) *
-                        ((value.width + winograd::kTile - 1) / winograd::kTile);
-  const int64_t blocks = (tiles + winograd::kMostTiles - 1) / winograd::kMostTiles;
-  return blocks * winograd::patches_size(winograd::kMostTiles, value.channels);
+  return shared_blocks(value, piece) * winograd::patches_size(winograd::kMostTiles, value.channels);
 }
 
 // Memory of one segment, in numbers; what is given back is taken again by what has the same size.

@@ -20,6 +20,7 @@
 #include "kernels/tape_norms.h"
 #include "kernels/tape_plan.h"
 #include "kernels/tape_products.h"
+#include "kernels/upcoming.h"
 #include "kernels/winograd3x3.h"
 
 namespace vkdnw::tape {
@@ -112,6 +113,7 @@ class SegmentWorker {
     count_ = std::min(segment_.piece, tape_.samples - first_);
     std::fill(transformed_.begin(), transformed_.end(), false);
     std::fill(written_.begin(), written_.end(), false);
+    announce_sums();
     const auto gradient_of = [this](int64_t value) { return gradient(value); };
     for (int64_t i = segment_.first; i < segment_.last; ++i) {
       const Step& step = plan_.steps[i];
@@ -128,6 +130,24 @@ class SegmentWorker {
   }
 
  private:
+  // What BatchNorms read, which the sums at the end of the piece take from memory.
+  void announce_sums() {
+    int64_t calls = 0;
+    for (int64_t i = segment_.first; i < segment_.last; ++i) {
+      const Value& value = destination_of(plan_.steps[i]);
+      if (tape_.terms[plan_.steps[i].first].layer == Layer::kConv3x3) {
+        calls += shared_blocks(value, count_) * winograd::kPositions;
+      }
+    }
+    upcoming_.clear();
+    for (const Together& sum : sums_) {
+      const Term& term = tape_.terms[sum.first];
+      const int64_t numbers = tape_.values[term.source].numbers();
+      upcoming_.add(tape_.norms[term.norm].x + first_ * numbers, count_ * numbers);
+    }
+    upcoming_.spread(calls);
+  }
+
   void compute(const Step& step) {
     switch (tape_.terms[step.first].layer) {
       case Layer::kIdentity:
@@ -217,7 +237,8 @@ class SegmentWorker {
                                     .width = value.width,
                                     .channels = value.channels,
                                     .sources = {},
-                                    .target = target(step)};
+                                    .target = target(step),
+                                    .upcoming = &upcoming_};
     bool shared = false;
     for (int64_t i = step.first; i < step.last; ++i) {
       const Term& term = tape_.terms[i];
@@ -315,6 +336,7 @@ class SegmentWorker {
   const std::vector<Together>& sums_;
   const Gradients& gradients_;
   Norms& norms_;
+  Upcoming upcoming_;
   Products& products_;
   AlignedBuffer<float> scratch_;
   AlignedBuffer<float> patches_;

@@ -21,6 +21,7 @@
 #include "kernels/aligned_buffer.h"
 #include "kernels/gradient_target.h"
 #include "kernels/prefetch.h"
+#include "kernels/upcoming.h"
 #include "kernels/winograd3x3_product.h"
 #include "kernels/winograd3x3_transforms.h"
 
@@ -47,6 +48,7 @@ struct InputGradient {
   int64_t channels;
   std::vector<Source> sources;
   GradientTarget target;
+  Upcoming* upcoming = nullptr;  // fetched while products are computed
 
   int64_t tile_rows() const { return (height + kTile - 1) / kTile; }
   int64_t tile_columns() const { return (width + kTile - 1) / kTile; }
@@ -160,6 +162,9 @@ class InputGradientWorker {
       const int64_t count = std::min(block_tiles_, last - begin);
       load_patches(load, begin / block_tiles_, count);
       for (int64_t position = 0; position < kPositions; ++position) {
+        if (problem_.upcoming != nullptr) {
+          problem_.upcoming->fetch();
+        }
         multiply_position(position, count);
       }
       for (int64_t slot = 0; slot < count; ++slot, advance(store)) {
