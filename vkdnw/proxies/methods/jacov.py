@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from vkdnw.proxies.eigenvalues import eigenvalues
 from vkdnw.proxies.proxy import Call, Proxy
 from vkdnw.proxies.train_pass import TrainPass
@@ -18,13 +20,13 @@ def eigenvalue_score(shared: TrainPass, call: Call) -> Value:
     Architecture Search without Training", arXiv 2006.04647v1. The gradient is the model's dtype,
     the rest float64.
     """
-    rows = shared.input_gradient.flatten(1).double()
-    rows = rows - rows.mean(dim=1, keepdim=True)
+    rows = shared.input_gradient.flatten(1).to(torch.float64, copy=True)
+    rows -= rows.mean(dim=1, keepdim=True)
     norms = rows.norm(dim=1)
     if not bool((norms > 0).all()):
         flat = int((norms > 0).int().argmin())
         return undefined(f"the gradient at image {flat} is constant, so it has no correlation")
-    rows = rows / norms[:, None]
+    rows /= norms[:, None]
     shifted = eigenvalues(rows @ rows.T).clamp(min=0.0) + EPSILON
     return checked(-float((shifted.log() + 1.0 / shifted).sum()))
 
