@@ -24,39 +24,52 @@ class Parts:
         return cls(modules, list({id(parameter): parameter for parameter in held}.values()))
 
 
-@contextmanager
-def preserved(model: nn.Module) -> Iterator[Parts]:
-    """Restores buffers, ``requires_grad`` flags and the random state on the way out.
+class State:
+    """A model's buffers and ``requires_grad`` flags, as they are when this is made.
 
     Modes, gradients and hooks are never changed by this package, or undone where they are set.
     Weights are not copied, since nothing writes to them, except those of embeddings with
     ``max_norm``, whose forward rescales rows in place.
     """
-    parts = Parts.of(model)
-    flags = [(parameter, parameter.requires_grad) for parameter in parts.parameters]
-    registered = {module: _Registered.of(module) for module in parts.modules if module._buffers}
-    numbers = _numbers(registered.values())
-    rescaled = [
-        (module.weight, module.weight.detach().clone())
-        for module in parts.modules
-        if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.max_norm is not None
-    ]
-    devices = {parameter.device for parameter in parts.parameters if parameter.is_cuda}
+
+    def __init__(self, model: nn.Module) -> None:
+        self.parts = parts = Parts.of(model)
+        self._flags = [parameter.requires_grad for parameter in parts.parameters]
+        self._registered = {
+            module: _Registered.of(module) for module in parts.modules if module._buffers
+        }
+        self._numbers = _numbers(self._registered.values())
+        self._rescaled = [
+            (module.weight, module.weight.detach().clone())
+            for module in parts.modules
+            if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.max_norm is not None
+        ]
+
+    def restore(self) -> None:
+        """Puts all of it back."""
+        for parameter, flag in zip(self.parts.parameters, self._flags, strict=True):
+            if parameter.requires_grad != flag:
+                parameter.requires_grad_(flag)
+        for module in self.parts.modules:
+            if module._buffers or module in self._registered:
+                self._registered.get(module, NOTHING).restore(module)
+        with torch.no_grad():
+            for alike in self._numbers:
+                alike.restore()
+            for weight, value in self._rescaled:
+                weight.copy_(value)
+
+
+@contextmanager
+def preserved(model: nn.Module) -> Iterator[State]:
+    """Restores a model's state and the random state on the way out."""
+    state = State(model)
+    devices = {parameter.device for parameter in state.parts.parameters if parameter.is_cuda}
     with torch.random.fork_rng([device.index for device in devices], device_type="cuda"):
         try:
-            yield parts
+            yield state
         finally:
-            for parameter, flag in flags:
-                if parameter.requires_grad != flag:
-                    parameter.requires_grad_(flag)
-            for module in parts.modules:
-                if module._buffers or module in registered:
-                    registered.get(module, NOTHING).restore(module)
-            with torch.no_grad():
-                for alike in numbers:
-                    alike.restore()
-                for weight, value in rescaled:
-                    weight.copy_(value)
+            state.restore()
 
 
 @dataclass(frozen=True)

@@ -76,8 +76,8 @@ struct Kernels {
 // degrees.
 template <bool kTurned>
 void transform_kernels(const Kernels& kernels, float* transformed) {
-  for (int64_t d = 0; d < kernels.depth; ++d) {
-    for (int64_t c = 0; c < kernels.channels; c += kChannelBlock) {
+  for (int64_t c = 0; c < kernels.channels; c += kChannelBlock) {
+    for (int64_t d = 0; d < kernels.depth; ++d) {
       const float* first = kernels.data + d * kernels.depth_stride + c * kernels.channel_stride;
       WideChannels kernel[3][3];
       for (int64_t lane = 0; lane < kChannelBlock; ++lane) {

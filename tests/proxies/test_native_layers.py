@@ -120,7 +120,7 @@ def random_model(layer: str, reader: Callable[[Tensor], Tensor]) -> Model:
 def differentiated(model: nn.Module, x: Tensor, **options: bool) -> list[Tensor]:
     """The output, and gradients of input and parameters, by native layers."""
     leaf = x.clone(memory_format=torch.channels_last).requires_grad_()
-    with native_layers(model, WeightGradients(wanted=True), lambda _: None, **options):
+    with native_layers(model.modules(), WeightGradients(wanted=True), lambda _: None, **options):
         return _gradients(model, leaf)
 
 
@@ -180,7 +180,7 @@ def test_what_is_overwritten_before_it_is_needed_is_computed_at_once() -> None:
     read = Inputs(noise=torch.randn(4, 3, 8, 8))
     leaf = read.noise.contiguous(memory_format=torch.channels_last).requires_grad_()
     with (
-        native_layers(model, WeightGradients(), lambda _: None, pending=True),
+        native_layers(model.modules(), WeightGradients(), lambda _: None, pending=True),
         pytest.raises(OverwrittenError, match="a feature map was overwritten in place"),
     ):
         model(leaf)
@@ -232,7 +232,7 @@ def test_gradients_end_where_the_model_ends_them() -> None:
 def test_memory_is_not_read_behind_torchs_back() -> None:
     model = random_model("BatchNorm", lambda x: x)
     leaf = images().contiguous(memory_format=torch.channels_last).requires_grad_()
-    with native_layers(model, WeightGradients(), lambda _: None, pending=True):
+    with native_layers(model.modules(), WeightGradients(), lambda _: None, pending=True):
         pending = model(leaf)
     assert isinstance(pending, Pending)
     assert not pending.recipe.is_made

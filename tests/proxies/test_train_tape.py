@@ -12,6 +12,7 @@ from torch.autograd.graph import get_gradient_edge
 
 from tests.proxies.networks import Classifier, in_place, residual
 from vkdnw import proxies
+from vkdnw.preserve import Parts
 from vkdnw.proxies import Inputs, train_pass
 from vkdnw.proxies.train_tape import TrainGradients, compile_train_tape, train_gradients
 from vkdnw.search import nb201
@@ -151,8 +152,9 @@ def test_agrees_with_autograd_in_float64(name: str, monkeypatch: pytest.MonkeyPa
 
 def observed(model: nn.Module, batch: Tensor) -> list[Tensor]:
     """The gradient of the input and the products of the blocks, with alternating signs."""
+    model.train()
     with train_pass.train_pass(
-        model.train(), batch, frozenset({"features", "input gradient"}), None, None
+        model, Parts.of(model), batch, frozenset({"features", "input gradient"}), None, None
     ) as shared:
         shared.ask_for_input_gradient()
         shapes = [feature.shape for feature in shared.features[:0:-1]]

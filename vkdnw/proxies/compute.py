@@ -9,6 +9,7 @@ from torch import nn
 
 from vkdnw.checks import Output
 from vkdnw.collector import paused
+from vkdnw.preserve import Parts, preserved
 from vkdnw.proxies.held import Init, held
 from vkdnw.proxies.inputs import Inputs
 from vkdnw.proxies.proxy import Call, Convention, Proxy
@@ -61,8 +62,11 @@ def compute(
         model, inputs, seed, convention, None if features is None else tuple(features), output
     )
     values: dict[str, Value] = {}
-    for group in _groups(chosen, inputs):
-        values |= _compute_group(group, call, initialise)
+    with preserved(model) as state:
+        for group in _groups(chosen, inputs):
+            if values:
+                state.restore()  # a pass in train mode may have moved statistics
+            values |= _compute_group(group, call, initialise, state.parts)
     return {each.name: values[each.name] for each in chosen}
 
 
@@ -78,23 +82,25 @@ def _groups(chosen: list[Proxy], inputs: Inputs) -> list[list[Proxy]]:
     return [list(group) for _, group in groupby(sorted(chosen, key=key), key)]
 
 
-def _compute_group(group: list[Proxy], call: Call, initialise: bool) -> dict[str, Value]:
+def _compute_group(
+    group: list[Proxy], call: Call, initialise: bool, parts: Parts
+) -> dict[str, Value]:
     first = group[0]
     if first.alone is not None and first.cost == "none":
         return {first.name: first.alone(call)}  # nothing is run, so nothing can change
     init: Init = first.init if initialise else "none"
-    with held(call.model, first.mode, init, call.seed):
+    with held(call.model, parts, first.mode, init, call.seed):
         if first.alone is not None:
             return {first.name: first.alone(call)}
         with paused():  # until the pass is gone, and its thousands of small objects
-            return _reduced(group, call)
+            return _reduced(group, call, parts)
 
 
-def _reduced(group: list[Proxy], call: Call) -> dict[str, Value]:
+def _reduced(group: list[Proxy], call: Call, parts: Parts) -> dict[str, Value]:
     """The values of proxies that share a pass."""
     observed = frozenset(name for each in group for name in each.observes)
     batch = call.inputs.read(group[0].input)
-    with train_pass(call.model, batch, observed, call.features, call.output) as shared:
+    with train_pass(call.model, parts, batch, observed, call.features, call.output) as shared:
         for each in group:
             if each.ask is not None:
                 each.ask(shared, call)

@@ -11,21 +11,20 @@ from torch import nn
 
 import vkdnw.initialisation
 from vkdnw.precision import float32_on
-from vkdnw.preserve import preserved
+from vkdnw.preserve import Parts
 
 Mode = Literal["train", "eval", "none"]
 Init = Literal["kaiming_normal", "normal", "none"]
 
 
 @contextmanager
-def held(model: nn.Module, mode: Mode, init: Init, seed: int) -> Iterator[None]:
-    """Sets the mode, draws the weights anew unless ``init`` is ``"none"``, and puts all back.
+def held(model: nn.Module, parts: Parts, mode: Mode, init: Init, seed: int) -> Iterator[None]:
+    """Sets the mode, draws the weights anew unless ``init`` is ``"none"``, and puts both back.
 
-    On the way out weights, buffers, modes, ``requires_grad`` flags and the random state are what
-    they were. Inside, gradients are recorded, autocast is off, float32 on a GPU is not rounded to
-    TF32, and the global random state (that of dropout) follows from the seed.
+    The rest of the model is restored by :func:`vkdnw.preserve.preserved`. Inside, gradients are recorded, autocast is off, float32 on a GPU is not rounded
+    to TF32, and the global random state (that of dropout) follows from the seed.
     """
-    with preserved(model) as parts, torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
         modes = [module.training for module in parts.modules]
         drawn = parts.parameters if init != "none" else []
         weights = [parameter.detach().clone() for parameter in drawn]

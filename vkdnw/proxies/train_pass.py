@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
 
 from vkdnw.checks import Output, check_logits, pick_logits
+from vkdnw.preserve import Parts
 from vkdnw.proxies.block_products import block_product
 from vkdnw.proxies.draws import Signs
 from vkdnw.proxies.features import Feature, Features, watched_features
@@ -163,6 +164,7 @@ class TrainPass:
 @contextmanager
 def train_pass(
     model: nn.Module,
+    parts: Parts,
     batch: Tensor,
     observed: frozenset[Observable],
     features: tuple[str, ...] | None,
@@ -176,22 +178,23 @@ def train_pass(
         ValueError: the logits are not ``[B, C]`` and finite, or the features are not found.
     """
     leaf = as_leaf(batch)
-    for parameter in model.parameters():
+    for parameter in parts.parameters:
         parameter.requires_grad_(parameter.is_floating_point() and "weight gradients" in observed)
     state = torch.get_rng_state()
     with ExitStack() as native:
         try:
-            shared = _forward(native, model, leaf, observed, features, output, pending=True)
+            shared = _forward(native, model, parts, leaf, observed, features, output, pending=True)
         except OverwrittenError:  # the same bits, with every feature map written down at once
             native.close()
             torch.set_rng_state(state)
-            shared = _forward(native, model, leaf, observed, features, output, pending=False)
+            shared = _forward(native, model, parts, leaf, observed, features, output, pending=False)
         yield shared
 
 
 def _forward(
     native: ExitStack,
     model: nn.Module,
+    parts: Parts,
     leaf: Tensor,
     observed: frozenset[Observable],
     names: tuple[str, ...] | None,
@@ -205,7 +208,7 @@ def _forward(
     weights = WeightGradients()
     counted = "relus" in observed
     native.enter_context(
-        native_layers(model, weights, agreement.see if counted else _ignore, pending)
+        native_layers(parts.modules, weights, agreement.see if counted else _ignore, pending)
     )
     with ExitStack() as watching:
         if observed & {"features", "spectra"}:

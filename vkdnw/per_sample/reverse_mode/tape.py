@@ -202,7 +202,7 @@ class _Writer:
             self.number[node] = self.number[terms[0][0]]  # one gradient for both
             return
         destination = self.add_value(node)
-        # By layer and mask; convolutions hide what it takes to write to memory first, copies do not.
+        # By layer and mask. Convolutions hide what a first write to memory takes; copies do not.
         rows = [
             (
                 int(sent.layer),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from vkdnw.proxies.native_layers.weight_gradients import WeightGradients
 
 @contextmanager
 def native_layers(
-    model: nn.Module,
+    modules: Iterable[nn.Module],
     weights: WeightGradients,
     on_relu: Callable[[Tensor], None],
     pending: bool,
@@ -31,7 +31,7 @@ def native_layers(
     """
     replaced: list[nn.Module] = []
     try:
-        for module in model.modules():
+        for module in modules:
             forward = _replacement(module, weights, on_relu, pending)
             if forward is not None:
                 module.__dict__["forward"] = forward
