@@ -21,8 +21,9 @@ Init = Literal["kaiming_normal", "normal", "none"]
 def held(model: nn.Module, parts: Parts, mode: Mode, init: Init, seed: int) -> Iterator[None]:
     """Sets the mode, draws the weights anew unless ``init`` is ``"none"``, and puts both back.
 
-    The rest of the model is restored by :func:`vkdnw.preserve.preserved`. Inside, gradients are recorded, autocast is off, float32 on a GPU is not rounded
-    to TF32, and the global random state (that of dropout) follows from the seed.
+    The rest of the model is restored by :func:`vkdnw.preserve.preserved`. Inside, gradients are
+    recorded, autocast is off, float32 on a GPU is not rounded to TF32, and the global random state
+    (that of dropout) follows from the seed.
     """
     with torch.inference_mode(False), torch.enable_grad():
         modes = [module.training for module in parts.modules]
