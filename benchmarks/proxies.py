@@ -4,7 +4,8 @@ Live networks at random, the paper's size, batch 64, one thread, process CPU tim
 turns on a network; a figure is the mean over networks of the fastest of the rounds. Peak memory is
 that of a process of its own, over what it holds before, on the widest network. An
 aggregate's name stands for its parts in one call: those of vkdnw_agg should cost at most 1.4 times
-VKDNW. `vkdnw plot --costs` takes the JSON file.
+VKDNW. Memory is allocated as the workers of a search have it, or with --plain as any process does.
+`vkdnw plot --costs` takes the JSON file.
 
     python benchmarks/proxies.py [--networks 6] [--rounds 2] [--only vkdnw,naswot] [--json FILE]
 """
@@ -16,6 +17,7 @@ import json
 import os
 import random
 import statistics
+import sys
 import time
 from pathlib import Path
 
@@ -27,6 +29,7 @@ import vkdnw
 from vkdnw import proxies
 from vkdnw.proxies import Inputs
 from vkdnw.search import nb201
+from vkdnw.search.executors.child import MALLOC
 from vkdnw.search.rankings.aggregation import NAMED
 
 BATCH, RESOLUTION, CLASSES = 64, 32, 10
@@ -120,8 +123,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--only", default=",".join(SETS), help="proxies or sets, by name")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--plain", action="store_true", help="malloc as it is")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if not options.plain and "GLIBC_TUNABLES" not in os.environ:  # read when a process starts
+        environment = {**os.environ, "GLIBC_TUNABLES": MALLOC}
+        os.execve(sys.executable, [sys.executable, *sys.argv], environment)
     torch.set_num_threads(1)
     if options.child:
         print_peak(options.child)
