@@ -37,6 +37,10 @@ def read_costs(path: Path) -> dict[str, float]:
     return times | dict.fromkeys(COUNTS, 0.0)
 
 
+LABEL_HEIGHT = 0.03
+"""Of an axis; labels of lines that are closer would lie on one another."""
+
+
 def draw_cost(
     results: Sequence[Result], costs: Mapping[str, float], unit: str = MILLISECONDS
 ) -> "Figure":
@@ -49,8 +53,14 @@ def draw_cost(
     figure = new_figure(5 * len(METRICS), 4.5)
     for place, (metric, label) in enumerate(METRICS.items(), start=1):
         axes = figure.add_subplot(1, len(METRICS), place)
-        for result in drawn:
-            _mark(axes, result.ranking, costs[result.ranking], getattr(result, metric).value)
+        values = {result.ranking: getattr(result, metric).value for result in drawn}
+        for name, value in values.items():
+            if costs[name] > 0:
+                axes.scatter(costs[name], value, color="tab:blue", s=18)
+                axes.annotate(
+                    name, (costs[name], value), (4, 2), textcoords="offset points", fontsize=7
+                )
+        _draw_counts(axes, {name: value for name, value in values.items() if not costs[name] > 0})
         axes.set_xscale("log")
         axes.set_xlim(_limits([costs[result.ranking] for result in drawn]))
         axes.set_xlabel(unit)
@@ -60,13 +70,20 @@ def draw_cost(
     return figure
 
 
-def _mark(axes: "Axes", name: str, time: float, value: float) -> None:
-    if time > 0:
-        axes.scatter(time, value, color="tab:blue", s=18)
-        axes.annotate(name, (time, value), (4, 2), textcoords="offset points", fontsize=7)
-    else:
+def _draw_counts(axes: "Axes", values: Mapping[str, float]) -> None:
+    """A line for each; lines that nearly coincide have one label."""
+    for value in values.values():
         axes.axhline(value, color="tab:grey", linewidth=0.8, linestyle="--")
-        axes.annotate(name, (0.01, value), xycoords=("axes fraction", "data"), fontsize=7)
+    low, high = axes.get_ylim()
+    labels: list[list[str]] = []
+    for name in sorted(values, key=lambda name: values[name]):
+        if labels and values[name] - values[labels[-1][-1]] < LABEL_HEIGHT * (high - low):
+            labels[-1].append(name)
+        else:
+            labels.append([name])
+    for names in labels:
+        place = (0.01, values[names[-1]])
+        axes.annotate(", ".join(names), place, xycoords=("axes fraction", "data"), fontsize=7)
 
 
 def _limits(times: Sequence[float]) -> tuple[float, float]:

@@ -77,7 +77,22 @@ def test_quality_is_drawn_against_time_and_counts_as_lines():
     for axes in figure.axes:
         assert [tuple(points.get_offsets()[0]) for points in axes.collections] == [(250.0, 0.5)]
         assert [line.get_ydata()[0] for line in axes.lines] == [0.5]
-        assert [text.get_text() for text in axes.texts] == ["flops", "vkdnw"]
+        assert {text.get_text() for text in axes.texts} == {"flops", "vkdnw"}
+
+
+def test_counts_that_nearly_coincide_share_a_label():
+    def result(name: str, value: float) -> Result:
+        estimate = Estimate(value, 0.4, 0.6)
+        return Result(name, "cifar10", 50, 0, 0, estimate, estimate, estimate, 50)
+
+    values = {"flops": 0.6, "parameters": 0.601, "layers": 0.5, "vkdnw": 0.3}
+    figure = draw_cost(
+        [result(*each) for each in values.items()], dict.fromkeys(values, 0.0) | {"vkdnw": 1.0}
+    )
+    for axes in figure.axes:
+        assert sorted(line.get_ydata()[0] for line in axes.lines) == [0.5, 0.6, 0.601]
+        found = {text.get_text(): text.xy[1] for text in axes.texts}
+        assert found == {"flops, parameters": 0.601, "layers": 0.5, "vkdnw": 0.3}
 
 
 def test_costs_are_read_from_what_the_benchmark_writes(tmp_path):
