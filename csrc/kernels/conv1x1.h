@@ -65,12 +65,10 @@ struct Convolution {
   float* result;  // [samples, pixels, channels]
 };
 
-// As torch has it: -0.0 and NaN stay what they are. The count is a multiple of the vector's.
+// The count is a multiple of the vector's.
 inline void rectify(const float* x, int64_t count, float* target) {
-  using Vector = row_products::Channels;
   for (int64_t i = 0; i < count; i += row_products::kChannelBlock) {
-    const Vector value = load_simd<kNativeBytes>(x + i);
-    store_simd<kNativeBytes>(target + i, value < 0 ? Vector{} : value);
+    store_simd<kNativeBytes>(target + i, relu::rectified(load_simd<kNativeBytes>(x + i)));
   }
 }
 

@@ -6,9 +6,10 @@
 
 namespace vkdnw {
 
+inline constexpr int64_t kCacheLine = 16;  // numbers
+
 // Brings numbers into level 2. They may lie behind the end of what there is.
 inline void prefetch(const float* first, int64_t count) {
-  constexpr int64_t kCacheLine = 16;
   for (int64_t i = 0; i < count; i += kCacheLine) {
     __builtin_prefetch(first + i, 0, 2);
   }

@@ -23,6 +23,9 @@ inline constexpr int64_t kFloats = kNativeBytes / 4;
 // Numbers that are rectified together: the widest vector's, and whole bytes of the mask.
 inline constexpr int64_t kGroup = 16;
 
+// The ReLU as torch has it: -0.0 and NaN stay what they are.
+inline Floats rectified(Floats numbers) { return numbers < 0 ? Floats{} : numbers; }
+
 // passing_bits: bit i is set where the gradient of number i of a group passes.
 //
 // masked: the gradient of the numbers from `first` on, a multiple of kFloats; zero where the bit is
@@ -77,8 +80,7 @@ inline void rectify(const Rectification& problem, int64_t first, int64_t last) {
     uint8_t* mask = problem.mask + group * (kGroup / 8);
     const uint32_t bits = passing_bits(x);
     for (int64_t i = 0; i < kGroup; i += kFloats) {
-      const Floats numbers = load_simd<kNativeBytes>(x + i);
-      store_simd<kNativeBytes>(relu + i, numbers < 0 ? Floats{} : numbers);
+      store_simd<kNativeBytes>(relu + i, rectified(load_simd<kNativeBytes>(x + i)));
     }
     mask[0] = static_cast<uint8_t>(bits);
     mask[1] = static_cast<uint8_t>(bits >> 8);

@@ -6,50 +6,51 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/prefetch.h"
+
 namespace vkdnw {
 
 class Upcoming {
  public:
-  static constexpr int64_t kLineBytes = 64;
-
   void clear() {
     ranges_.clear();
-    lines_ = 0;
+    numbers_ = 0;
   }
 
   // Adds memory behind what was added before.
   void add(const float* data, int64_t count) {
-    const char* first = reinterpret_cast<const char*>(data);
-    ranges_.push_back({first, first + count * static_cast<int64_t>(sizeof(float))});
-    lines_ += count * static_cast<int64_t>(sizeof(float)) / kLineBytes + 1;
+    ranges_.push_back({data, data + count});
+    numbers_ += count;
   }
 
-  // Spreads it over some calls of fetch().
+  // Spreads it over some calls of fetch(), by whole cache lines.
   void spread(int64_t calls) {
-    lines_per_call_ = calls == 0 ? 0 : (lines_ + calls - 1) / calls;
+    const int64_t share = calls == 0 ? 0 : (numbers_ + calls - 1) / calls;
+    numbers_per_call_ = (share + kCacheLine - 1) / kCacheLine * kCacheLine;
     range_ = 0;
   }
 
   void fetch() {
-    for (int64_t lines = lines_per_call_; lines > 0 && range_ < ranges_.size();) {
+    for (int64_t wanted = numbers_per_call_; wanted > 0 && range_ < ranges_.size();) {
       Range& range = ranges_[range_];
-      for (; lines > 0 && range.next < range.end; --lines, range.next += kLineBytes) {
-        __builtin_prefetch(range.next, 0, 2);
-      }
-      range_ += range.next >= range.end;
+      const int64_t count = std::min(wanted, static_cast<int64_t>(range.end - range.next));
+      prefetch(range.next, count);
+      range.next += count;
+      wanted -= count;
+      range_ += range.next == range.end;
     }
   }
 
  private:
   struct Range {
-    const char* next;
-    const char* end;
+    const float* next;
+    const float* end;
   };
 
   std::vector<Range> ranges_;
   std::size_t range_ = 0;
-  int64_t lines_ = 0;
-  int64_t lines_per_call_ = 0;
+  int64_t numbers_ = 0;
+  int64_t numbers_per_call_ = 0;
 };
 
 }  // namespace vkdnw

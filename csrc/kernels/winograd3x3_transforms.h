@@ -11,6 +11,7 @@
 
 #include <cstdint>
 
+#include "kernels/relu_mask.h"
 #include "kernels/simd.h"
 
 namespace vkdnw::winograd {
@@ -133,7 +134,7 @@ inline void transform_patch(const float* patch, int64_t row_stride, int64_t pixe
       const bool has_pixel = has_column && (kWhole || (y >= inside.top && y < inside.bottom));
       const Channels pixel =
           has_pixel ? load_channels(patch + y * row_stride + x * pixel_stride) : Channels{};
-      column[y] = kRectify ? (pixel < 0 ? Channels{} : pixel) : pixel;
+      column[y] = kRectify ? relu::rectified(pixel) : pixel;
     }
     transform_patch_line(column, line);
 #pragma GCC unroll 6

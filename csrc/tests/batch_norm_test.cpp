@@ -4,25 +4,16 @@
 
 #include <cmath>
 #include <cstdint>
-#include <random>
 #include <vector>
 
 #include "kernels/norm_conv.h"
+#include "tests/random_numbers.h"
 
 using namespace vkdnw;
 using batch_norm::Size;
+using vkdnw::tests::random_numbers;
 
 namespace {
-
-std::vector<float> random_numbers(int64_t count, float mean, unsigned seed) {
-  std::mt19937 rng(seed);
-  std::normal_distribution<float> normal(mean);
-  std::vector<float> numbers(count);
-  for (float& number : numbers) {
-    number = normal(rng);
-  }
-  return numbers;
-}
 
 // Coefficients with their memory, which are arbitrary numbers.
 struct Table {
@@ -30,7 +21,7 @@ struct Table {
   batch_norm::Coefficients by;
 
   explicit Table(int64_t channels)
-      : numbers(random_numbers(4 * channels, 0.5f, 3)),
+      : numbers(random_numbers(4 * channels, 3, 0.5f)),
         by{.scale = numbers.data(),
            .slope = numbers.data() + channels,
            .mean = numbers.data() + 2 * channels,
@@ -45,8 +36,8 @@ TEST_CASE("sums of products agree with double precision for any number of pixels
   for (const int64_t channels : {16, 48}) {
     for (const int64_t pixels : {1, 2, 15, 16, 17, 33}) {
       const Size size{.samples = 1, .pixels = pixels, .channels = channels};
-      const std::vector<float> a = random_numbers(size.numbers(), 0, 1);
-      const std::vector<float> x = random_numbers(size.numbers(), 3, 2);
+      const std::vector<float> a = random_numbers(size.numbers(), 1, 0);
+      const std::vector<float> x = random_numbers(size.numbers(), 2, 3);
       std::vector<double> sums(2 * channels);
       std::vector<double> squares(2 * channels);
       batch_norm::sum_products<false, 1>(size, {a.data()}, x.data(), x.data(), {sums.data()});
@@ -103,8 +94,8 @@ TEST_CASE("every number is normalised, whatever the number of pixels and channel
   for (const int64_t channels : {16, 80}) {
     for (const int64_t pixels : {1, 3, 300}) {
       const Table table(channels);
-      const std::vector<float> x = random_numbers(pixels * channels, 0, 1);
-      const std::vector<float> other = random_numbers(pixels * channels, 0, 2);
+      const std::vector<float> x = random_numbers(pixels * channels, 1, 0);
+      const std::vector<float> other = random_numbers(pixels * channels, 2, 0);
       std::vector<float> plain(x.size(), NAN);
       std::vector<float> sum(x.size(), NAN);
       std::vector<float> gradient(x.size(), NAN);
@@ -130,9 +121,9 @@ TEST_CASE("pieces of samples do not show in the gradient of a convolution") {
   constexpr int64_t kChannels = 16;
   const Size size{.samples = kSamples, .pixels = kSide * kSide, .channels = kChannels};
   const Table table(kChannels);
-  const std::vector<float> grad = random_numbers(kSamples * size.numbers(), 0, 1);
-  const std::vector<float> x = random_numbers(kSamples * size.numbers(), 0, 2);
-  const std::vector<float> weight = random_numbers(kChannels * kChannels, 0, 4);
+  const std::vector<float> grad = random_numbers(kSamples * size.numbers(), 1, 0);
+  const std::vector<float> x = random_numbers(kSamples * size.numbers(), 2, 0);
+  const std::vector<float> weight = random_numbers(kChannels * kChannels, 4, 0);
   std::vector<float> between(grad.size());
   batch_norm::input_gradient(table.by, kSamples * size.pixels, kChannels, grad.data(), x.data(),
                              between.data());

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tests/packed_mask.h"
+#include "tests/random_numbers.h"
 
 using vkdnw::conv1x1::Convolution;
 using vkdnw::conv1x1::ConvolutionWorker;
@@ -18,6 +19,7 @@ using vkdnw::row_products::kMaxBlocks;
 using vkdnw::row_products::kMaxSums;
 using vkdnw::row_products::kTileRows;
 using vkdnw::tests::packed_mask;
+using vkdnw::tests::random_numbers;
 
 namespace {
 
@@ -44,15 +46,6 @@ struct Example {
                        .mask_first = 0}};
   }
 };
-
-std::vector<float> random_numbers(int64_t count, std::mt19937& rng) {
-  std::normal_distribution<float> normal;
-  std::vector<float> numbers(count);
-  for (float& number : numbers) {
-    number = normal(rng);
-  }
-  return numbers;
-}
 
 Example random_example(int64_t pixels, int64_t grad_blocks, int64_t blocks, int64_t mask_pixels) {
   std::mt19937 rng(7);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tests/packed_mask.h"
+#include "tests/random_numbers.h"
 
 using vkdnw::depthwise_conv::Axis;
 using vkdnw::depthwise_conv::InputGradient;
@@ -15,20 +16,12 @@ using vkdnw::depthwise_conv::InputGradientWorker;
 using vkdnw::depthwise_conv::kFloats;
 using vkdnw::depthwise_conv::kMostPixels;
 using vkdnw::tests::packed_mask;
+using vkdnw::tests::random_numbers;
 
 namespace {
 
 constexpr int64_t kSamples = 3;
 constexpr int64_t kChannels = 2 * vkdnw::relu::kGroup;
-
-std::vector<float> random_numbers(int64_t count, std::mt19937& rng) {
-  std::normal_distribution<float> normal;
-  std::vector<float> numbers(count);
-  for (float& number : numbers) {
-    number = normal(rng);
-  }
-  return numbers;
-}
 
 Axis axis(int64_t size, int64_t kernel, int64_t stride, int64_t padding) {
   const int64_t outputs = (size + 2 * padding - kernel) / stride + 1;

@@ -4,22 +4,14 @@
 
 #include <cmath>
 #include <cstdint>
-#include <random>
 #include <vector>
 
+#include "tests/random_numbers.h"
+
 using vkdnw::map_products::Maps;
+using vkdnw::tests::random_numbers;
 
 namespace {
-
-std::vector<float> random_numbers(int64_t count, unsigned seed) {
-  std::mt19937 rng(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> numbers(count);
-  for (float& number : numbers) {
-    number = normal(rng);
-  }
-  return numbers;
-}
 
 constexpr float kRoundings = 30 * 0x1p-24f;  // of a run of products in float32
 

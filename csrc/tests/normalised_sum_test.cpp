@@ -4,25 +4,16 @@
 
 #include <cmath>
 #include <cstdint>
-#include <random>
 #include <vector>
 
 #include "tests/packed_mask.h"
+#include "tests/random_numbers.h"
 
 using namespace vkdnw;
 using normalised_sum::Summand;
+using vkdnw::tests::random_numbers;
 
 namespace {
-
-std::vector<float> random_numbers(int64_t count, unsigned seed) {
-  std::mt19937 rng(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> numbers(count);
-  for (float& number : numbers) {
-    number = normal(rng);
-  }
-  return numbers;
-}
 
 constexpr int64_t kSamples = 3;
 constexpr int64_t kHeight = 10;

@@ -5,13 +5,14 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
-#include <random>
 #include <vector>
 
 #include "tests/packed_mask.h"
+#include "tests/random_numbers.h"
 
 using namespace vkdnw::relu;
 using vkdnw::tests::packed_mask;
+using vkdnw::tests::random_numbers;
 
 namespace {
 
@@ -32,16 +33,6 @@ Rectified rectified(const std::vector<float>& x) {
   rectify(problem, 0, groups / 2);
   rectify(problem, groups / 2, groups);
   return result;
-}
-
-std::vector<float> random_numbers(int64_t count) {
-  std::mt19937 rng(3);
-  std::normal_distribution<float> normal;
-  std::vector<float> numbers(count);
-  for (float& number : numbers) {
-    number = normal(rng);
-  }
-  return numbers;
 }
 
 bool same_bits(float a, float b) { return std::memcmp(&a, &b, sizeof(a)) == 0; }
@@ -79,8 +70,8 @@ TEST_CASE("zeros keep their sign, and a NaN stays and lets the gradient pass") {
 }
 
 TEST_CASE("a gradient passes unchanged where its bit is set, from any vector on") {
-  const std::vector<float> x = random_numbers(8 * kGroup);
-  std::vector<float> gradient = random_numbers(8 * kGroup);
+  const std::vector<float> x = random_numbers(8 * kGroup, 3);
+  std::vector<float> gradient = random_numbers(8 * kGroup, 3);
   gradient[5] = gradient[6] = kNaN;
   gradient[7] = gradient[8] = kInfinity;
   const std::vector<uint8_t> mask = packed_mask(x);
@@ -101,7 +92,7 @@ TEST_CASE("channels are filled up to whole groups with bits that are clear") {
   for (const int64_t channels : {kGroup, kGroup + 3, kGroup - 1}) {
     CAPTURE(channels);
     const int64_t padded = 8 * mask_bytes(channels);
-    const std::vector<float> relu = random_numbers(kPixels * channels);
+    const std::vector<float> relu = random_numbers(kPixels * channels, 3);
     std::vector<float> filled(kPixels * padded, 0);
     for (int64_t i = 0; i < kPixels * channels; ++i) {
       filled[i / channels * padded + i % channels] = relu[i];

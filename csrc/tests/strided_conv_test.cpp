@@ -8,23 +8,16 @@
 #include <vector>
 
 #include "tests/packed_mask.h"
+#include "tests/random_numbers.h"
 
 using vkdnw::row_products::kChannelBlock;
 using vkdnw::strided_conv::Axis;
 using vkdnw::strided_conv::InputGradient;
 using vkdnw::strided_conv::InputGradientWorker;
 using vkdnw::tests::packed_mask;
+using vkdnw::tests::random_numbers;
 
 namespace {
-
-std::vector<float> random_numbers(int64_t count, std::mt19937& rng) {
-  std::normal_distribution<float> normal;
-  std::vector<float> numbers(count);
-  for (float& number : numbers) {
-    number = normal(rng);
-  }
-  return numbers;
-}
 
 Axis axis(int64_t size, int64_t kernel, int64_t stride, int64_t padding) {
   const int64_t outputs = (size + 2 * padding - kernel) / stride + 1;

@@ -8,8 +8,10 @@
 #include <vector>
 
 #include "tests/packed_mask.h"
+#include "tests/random_numbers.h"
 
 using vkdnw::tests::packed_mask;
+using vkdnw::tests::random_numbers;
 using vkdnw::winograd::InputGradient;
 using vkdnw::winograd::InputGradientWorker;
 using vkdnw::winograd::kChannelBlock;
@@ -55,15 +57,6 @@ struct Example {
 
   int64_t outputs() const { return samples * height * width * channels; }
 };
-
-std::vector<float> random_numbers(int64_t count, std::mt19937& rng) {
-  std::normal_distribution<float> normal;
-  std::vector<float> numbers(count);
-  for (float& number : numbers) {
-    number = normal(rng);
-  }
-  return numbers;
-}
 
 Example random_example(int64_t samples, int64_t height, int64_t width, int64_t grad_blocks,
                        int64_t blocks) {

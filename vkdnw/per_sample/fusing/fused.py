@@ -24,14 +24,13 @@ from vkdnw.convolution import (
     conv3x3_input_gradient,
     rectify,
     strided_conv_input_gradient,
-    winograd_weights,
 )
 from vkdnw.host_copies import on_host
 from vkdnw.per_sample.capture import PathChanged, Recorder, Tap
-from vkdnw.per_sample.fusing.fusion import Fusion, Gradient, pools_natively
+from vkdnw.per_sample.fusing.fusion import LAYERS, Fusion, pools_natively
 from vkdnw.per_sample.graph import Node
 from vkdnw.per_sample.probing.trace import Trace
-from vkdnw.per_sample.reverse_mode.backwards import Backward
+from vkdnw.per_sample.reverse_mode.backwards import PACKED, Backward
 from vkdnw.pooling import avg_pool3x3_input_gradient
 
 Forward = Callable[[Tensor], Tensor]
@@ -122,25 +121,8 @@ def _scaled_weights(found: Trace, fusion: Fusion) -> _Weights:
         bias = shift.to(weight, non_blocking=True)
         weight = (weight * factor).to(weight.dtype)
     weight = weight.contiguous(memory_format=found.layout)
-    layer = None if fusion.gradient is None else _LAYERS[fusion.gradient]
-    return _Weights(conv, weight, bias, layer, _native_weights(layer, weight))
-
-
-_LAYERS: dict[Gradient, Layer] = {
-    "winograd": Layer.CONV3X3,
-    "pointwise": Layer.CONV1X1,
-    "strided": Layer.STRIDED_CONV,
-}
-
-
-def _native_weights(layer: Layer | None, weight: Tensor) -> Tensor | None:
-    if layer is None:
-        return None
-    if layer == Layer.CONV3X3:
-        return winograd_weights(weight)
-    if layer == Layer.CONV1X1:
-        return weight.contiguous()
-    return weight.permute(2, 3, 0, 1).contiguous()
+    layer = None if fusion.gradient is None else LAYERS[fusion.gradient]
+    return _Weights(conv, weight, bias, layer, None if layer is None else PACKED[layer](weight))
 
 
 def _convolution(

@@ -21,6 +21,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from vkdnw.backpropagation import Layer
 from vkdnw.convolution import CHANNEL_MULTIPLE
 from vkdnw.host_copies import on_host
 from vkdnw.per_sample.capture import CallSite, Record
@@ -29,6 +30,13 @@ from vkdnw.per_sample.probing.trace import Trace
 from vkdnw.rules.batch_norm import normaliser
 
 Gradient = Literal["winograd", "pointwise", "strided"]
+
+LAYERS: dict[Gradient, Layer] = {
+    "winograd": Layer.CONV3X3,
+    "pointwise": Layer.CONV1X1,
+    "strided": Layer.STRIDED_CONV,
+}
+"""What a native data gradient is on a tape."""
 
 MAX_PLAIN_CHANNELS = 128  # plain products lose their lead where weights leave level 1
 MAX_OFFSET = 10.0  # |bias / weight| up to which (y - bias) / weight keeps its digits

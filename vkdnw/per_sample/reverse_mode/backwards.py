@@ -123,7 +123,7 @@ def _convolution(node: Node) -> Backward | None:
     if layer is None:
         return None
     return Backward(
-        layer, lambda: _PACKED[layer](_padded(weight.detach(), layer)), None, *stride, *padding
+        layer, lambda: PACKED[layer](_padded(weight.detach(), layer)), None, *stride, *padding
     )
 
 
@@ -146,7 +146,7 @@ def _padded(weight: Tensor, layer: Layer) -> Tensor:
     return F.pad(weight, (0, 0, 0, 0, 0, more_inputs, 0, more_outputs))
 
 
-_PACKED: dict[Layer, Callable[[Tensor], Tensor]] = {
+PACKED: dict[Layer, Callable[[Tensor], Tensor]] = {
     Layer.CONV3X3: winograd_weights,
     Layer.CONV1X1: lambda weight: weight.contiguous(),
     Layer.STRIDED_CONV: lambda weight: weight.permute(2, 3, 0, 1).contiguous(),

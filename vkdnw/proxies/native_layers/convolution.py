@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from vkdnw.backpropagation import Layer, Norm
+from vkdnw.backpropagation import Norm
 from vkdnw.convolution import (
     conv1x1,
     conv1x1_input_gradient,
@@ -21,16 +21,15 @@ from vkdnw.convolution import (
     conv3x3_input_gradient,
     strided_conv_input_gradient,
     winograd_forward_weights,
-    winograd_weights,
 )
 from vkdnw.normalisation import (
     norm_conv1x1_input_gradient,
     norm_conv3x3_input_gradient,
     norm_strided_conv_input_gradient,
 )
-from vkdnw.per_sample.fusing.fusion import Gradient, native_gradient, strided_gradient
+from vkdnw.per_sample.fusing.fusion import LAYERS, Gradient, native_gradient, strided_gradient
 from vkdnw.per_sample.graph import Node
-from vkdnw.per_sample.reverse_mode.backwards import Backward
+from vkdnw.per_sample.reverse_mode.backwards import PACKED, Backward
 from vkdnw.proxies.native_layers.pending import Reading, rectified_from
 from vkdnw.proxies.native_layers.relu import Rectified
 from vkdnw.proxies.native_layers.values import CHANNELS_LAST, made_by, note, suits
@@ -38,12 +37,6 @@ from vkdnw.proxies.native_layers.weight_gradients import WeightGradients
 
 Forward = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 """From the input as it came to the output and, of a native one, its channels' moments."""
-
-_LAYERS: dict[Gradient, Layer] = {
-    "winograd": Layer.CONV3X3,
-    "pointwise": Layer.CONV1X1,
-    "strided": Layer.STRIDED_CONV,
-}
 
 
 @dataclass(frozen=True)
@@ -57,10 +50,7 @@ class NativeConvolution:
     @cached_property
     def weight(self) -> Tensor:
         """The weight as the native gradient has it."""
-        weight = self.conv.weight.detach()
-        if self.kind == "winograd":
-            return winograd_weights(weight)
-        return weight if self.kind == "pointwise" else weight.permute(2, 3, 0, 1).contiguous()
+        return PACKED[LAYERS[self.kind]](self.conv.weight.detach())
 
     @property
     def padding(self) -> int:
@@ -70,8 +60,8 @@ class NativeConvolution:
     def sends_back(self, mask: Tensor | None, norm: Callable[[], Norm] | None) -> Backward:
         """The same as a layer of a tape."""
         return Backward(
-            _LAYERS[self.kind],
-            self.weight.contiguous,
+            LAYERS[self.kind],
+            lambda: self.weight,
             None if mask is None else lambda: mask,
             self.conv.stride[0],
             self.padding,

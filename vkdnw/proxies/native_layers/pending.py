@@ -33,13 +33,17 @@ class Reading:
     def of(cls, tensor: Tensor) -> Reading:
         return cls(tensor, tensor._version)
 
-    def numbers(self) -> Tensor:
-        """The tensor outside the graph. Raises OverwrittenError."""
+    def check(self) -> None:
+        """Raises OverwrittenError where the tensor was written to since."""
         if self.tensor._version != self.version:
             raise OverwrittenError(
                 "a feature map was overwritten in place after a layer had read it, so its gradient "
                 "is lost; use an out-of-place operation"
             )
+
+    def numbers(self) -> Tensor:
+        """The tensor outside the graph. Raises OverwrittenError."""
+        self.check()
         if isinstance(self.tensor, Pending):
             return self.tensor.recipe.value()
         return self.tensor.detach()

@@ -40,7 +40,7 @@ def native_relu(on_relu: Callable[[Tensor], None], pending: bool) -> Callable[[T
             return F.relu(input)  # the observer of torch's own operators sees this one
         mask = _mask(input)
         kept: list[Reading] = []  # of the output; the output itself would be kept by itself
-        output: Pending = _Rectification.apply(input, Reading.of(input), kept)  # type: ignore[no-untyped-call]
+        output: Pending = _Rectification.apply(input, Reading.of(input), mask, kept)  # type: ignore[no-untyped-call]
         kept.append(Reading.of(output.detached()))
         if not pending:
             output.recipe.value()
@@ -74,8 +74,10 @@ class _Rectification(torch.autograd.Function):
     """ReLU; its backward runs where something else than a convolution reads it."""
 
     @staticmethod
-    def forward(ctx: Any, input: Tensor, reading: Reading, kept: list[Reading]) -> Tensor:
-        ctx.kept = kept
+    def forward(
+        ctx: Any, input: Tensor, reading: Reading, mask: Tensor, kept: list[Reading]
+    ) -> Tensor:
+        ctx.mask, ctx.kept = mask, kept
         output: Pending = Pending.of(input, ReLURecipe(reading))
         return output
 
@@ -84,9 +86,14 @@ class _Rectification(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (output,) = ctx.kept
         passed = torch.ops.aten.threshold_backward(gradients[0], output.numbers(), 0)
-        return passed, None, None
+        return passed, None, None, None
 
     @staticmethod
     def sends_back(node: Node) -> Backward:
-        (output,) = node.kept
-        return Backward(Layer.IDENTITY, mask=lambda: relu_mask(output.numbers()))
+        def mask() -> Tensor:
+            (output,) = node.kept
+            output.check()
+            found: Tensor = node.mask
+            return found
+
+        return Backward(Layer.IDENTITY, mask=mask)
