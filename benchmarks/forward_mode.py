@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import vkdnw
-from vkdnw.search import mobilenetv2, nb201
+from vkdnw.search.spaces import mobilenetv2, nb201
 
 CELL = (
     "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_1x1~1|+"

@@ -12,7 +12,7 @@ import torch
 from measure.cpu_time import best_times, normal_images
 from torch import Tensor
 
-from vkdnw.pooling import avg_pool3x3_input_gradient
+from vkdnw.ops.pooling import avg_pool3x3_input_gradient
 
 NODES = ((16, 32), (32, 16), (64, 8))  # channels, height = width
 BATCHES = (8, 16, 64)

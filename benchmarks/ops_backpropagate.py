@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vkdnw.backpropagation import NONE, Layer, backpropagate_
-from vkdnw.convolution import conv3x3_input_gradient, rectify, winograd_weights
+from vkdnw.ops.backpropagate import NONE, Layer, backpropagate_
+from vkdnw.ops.convolution import conv3x3_input_gradient, rectify, winograd_weights
 
 STAGES = ((16, 32), (32, 16), (64, 8))  # channels, height = width
 CELLS, NODES = 5, 4

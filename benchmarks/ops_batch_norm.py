@@ -15,8 +15,7 @@ import torch
 from measure.cpu_time import best_times, normal_images
 from torch import Tensor
 
-from vkdnw.convolution import conv3x3_input_gradient, rectify, winograd_weights
-from vkdnw.normalisation import (
+from vkdnw.ops.batch_norm import (
     Summand,
     batch_norm_coefficients,
     batch_norm_factors,
@@ -26,6 +25,7 @@ from vkdnw.normalisation import (
     norm_conv3x3_input_gradient,
     normalised_sum,
 )
+from vkdnw.ops.convolution import conv3x3_input_gradient, rectify, winograd_weights
 
 NODES = ((16, 32), (32, 16), (64, 8))  # channels, height = width
 BATCH = 64

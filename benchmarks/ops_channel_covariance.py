@@ -12,7 +12,7 @@ import torch
 from measure.cpu_time import best_times
 from torch import Tensor
 
-from vkdnw.covariance import channel_covariance
+from vkdnw.ops.covariance import channel_covariance
 
 FEATURES = ((16, 32), (32, 16), (64, 8), (128, 8), (256, 8))  # channels, height = width
 BATCH = 64

@@ -18,7 +18,7 @@ import torch
 from measure.cpu_time import best_times, normal_images
 from torch import Tensor
 
-from vkdnw.convolution import conv3x3_input_gradient, rectify, winograd_weights
+from vkdnw.ops.convolution import conv3x3_input_gradient, rectify, winograd_weights
 
 LAYERS = ((16, 32), (32, 16), (64, 8))  # channels, height = width
 BATCHES = ((8, 1), (16, 1), (64, 1), (16, 64))  # samples, copies of the data

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from measure.cpu_time import best_times, normal_images
 from torch import Tensor
 
-from vkdnw.convolution import conv1x1, conv3x3, winograd_forward_weights
-from vkdnw.normalisation import channel_moments
+from vkdnw.ops.batch_norm import channel_moments
+from vkdnw.ops.convolution import conv1x1, conv3x3, winograd_forward_weights
 
 LAYERS = ((16, 32), (32, 16), (64, 8))  # channels, height = width
 BATCH = 64

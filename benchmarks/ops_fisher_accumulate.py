@@ -13,7 +13,7 @@ import torch
 from measure import Table, arguments, medians
 from torch import Tensor
 
-from vkdnw import ops
+from vkdnw.ops.fisher import fisher_accumulate_, fisher_factor
 
 CASES = (  # samples, classes, columns
     (64, 10, 128),
@@ -60,14 +60,14 @@ def main() -> None:
         p = torch.randn(samples, classes, dtype=torch.float64).softmax(1)
         fisher = torch.zeros(width, width, dtype=torch.float64)
         exact = by_factor(torch.zeros_like(fisher), jacobian, p)
-        ours = ops.fisher_accumulate_(torch.zeros_like(fisher), jacobian, p)
+        ours = fisher_accumulate_(torch.zeros_like(fisher), jacobian, p)
         times = medians(
             {
                 "factor": lambda f=fisher, j=jacobian, p=p: by_factor(f, j, p),
                 "covariance": lambda f=fisher, j=jacobian, p=p: by_covariance(f, j, p),
-                "vkdnw": lambda f=fisher, j=jacobian, p=p: ops.fisher_accumulate_(f, j, p),
+                "vkdnw": lambda f=fisher, j=jacobian, p=p: fisher_accumulate_(f, j, p),
                 "factor alone": lambda j=jacobian, p=p: composed_factor(j.double(), p),
-                "vkdnw factor": lambda j=jacobian, p=p: ops.fisher_factor(j, p),
+                "vkdnw factor": lambda j=jacobian, p=p: fisher_factor(j, p),
             },
             options.repeats,
         )

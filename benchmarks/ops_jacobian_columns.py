@@ -16,7 +16,7 @@ import torch
 from measure import Table, arguments, medians
 from torch import Tensor
 
-from vkdnw import ops
+from vkdnw.ops.fisher import ONES, jacobian_columns_
 
 LAYERS = ((32, 16, 32), (10, 32, 16))  # how many, channels, height = width
 CASES = (  # samples, cotangents, dtype
@@ -54,7 +54,7 @@ def problem(samples: int, cotangents: int, dtype: torch.dtype) -> Problem:
             grads.append(channels_last((cotangents, samples), channels, size, dtype))
             picks.append([column, layer, 0, 0, 0, -1, -1, 1, 1, 1])
             picks.append([column + 1, layer, 0, 0, 0, 0, 0, 1, 1, 1])
-            picks.append([column + 2, layer, 0, ops.ONES, 0, 0, 0, 1, 1, 1])
+            picks.append([column + 2, layer, 0, ONES, 0, 0, 0, 1, 1, 1])
             affine += [[0.0, 1.0], [0.1, 1.1], [0.0, 1.0]]
     accumulator = torch.float64 if dtype == torch.float64 else torch.float32
     jacobian = torch.zeros(samples, cotangents, len(picks), dtype=accumulator)
@@ -89,12 +89,12 @@ def main() -> None:
         torch.manual_seed(0)
         p = problem(samples, cotangents, dtype)
         arguments_of_op = (p.inputs, p.grads, p.picks, p.affine)
-        ours = ops.jacobian_columns_(torch.zeros_like(p.jacobian), *arguments_of_op)
+        ours = jacobian_columns_(torch.zeros_like(p.jacobian), *arguments_of_op)
         error = ((ours - composed(p)).norm() / ours.norm()).item()
         times = medians(
             {
                 "torch": lambda p=p: composed(p),
-                "vkdnw": lambda p=p, a=arguments_of_op: ops.jacobian_columns_(p.jacobian, *a),
+                "vkdnw": lambda p=p, a=arguments_of_op: jacobian_columns_(p.jacobian, *a),
             },
             options.repeats,
         )

@@ -19,7 +19,7 @@ import torch
 from measure import Table, arguments, medians
 from torch import Tensor
 
-from vkdnw import ops
+from vkdnw.ops.fisher import low_rank_spectrum
 
 SHAPES = ((1, 576, 128), (8, 576, 128), (1, 128, 128), (64, 128, 128), (8, 128, 576))
 DECADES = (0, 4)
@@ -39,15 +39,15 @@ def by_gram(factor: Tensor) -> Tensor:
 VERSIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "svdvals": by_svd,
     "eigvalsh": by_gram,
-    "vkdnw": ops.low_rank_spectrum,
+    "vkdnw": low_rank_spectrum,
 }
 
 
 def reference(factor: Tensor) -> Tensor:
     if factor.dtype == torch.float32:
-        return ops.low_rank_spectrum(factor.double())
+        return low_rank_spectrum(factor.double())
     order = torch.randperm(factor.shape[-2], generator=torch.Generator().manual_seed(1))
-    return ops.low_rank_spectrum(factor[..., order, :])
+    return low_rank_spectrum(factor[..., order, :])
 
 
 def main() -> None:

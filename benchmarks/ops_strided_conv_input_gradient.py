@@ -11,7 +11,7 @@ import torch
 from measure.cpu_time import best_times, normal_images
 from torch import Tensor
 
-from vkdnw.convolution import rectify, strided_conv_input_gradient
+from vkdnw.ops.convolution import rectify, strided_conv_input_gradient
 
 LAYERS = ((16, 32), (32, 16))  # input channels, height = width; twice the channels come out
 BATCHES = (8, 16, 64)

@@ -28,9 +28,9 @@ from torch import nn
 import vkdnw
 from vkdnw import proxies
 from vkdnw.proxies import Inputs
-from vkdnw.search import nb201
 from vkdnw.search.executors.child import MALLOC
 from vkdnw.search.rankings.aggregation import NAMED
+from vkdnw.search.spaces import nb201
 
 BATCH, RESOLUTION, CLASSES = 64, 32, 10
 AGGREGATES = {name: NAMED[name].parts for name in ("vkdnw_agg", "flow_agg", "az_nas")}

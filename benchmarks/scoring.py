@@ -38,7 +38,7 @@ from measure.in_turn import (
 from torch import Tensor, nn
 
 import vkdnw
-from vkdnw.search import nb201
+from vkdnw.search.spaces import nb201
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 import reference  # the slow obvious implementation that the tests compare with

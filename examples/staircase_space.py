@@ -19,7 +19,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from vkdnw.search.space import ArchitectureError, Cost
+from vkdnw.search.spaces.search_space import ArchitectureError, Cost
 
 WIDTHS = (8, 12, 16, 24, 32)
 KERNELS = (1, 3, 5)
@@ -130,7 +130,7 @@ def main(folder: Path, evaluations: int = 60, workers: int = 2) -> None:
     from vkdnw.search.evolution.run import SearchRequest, search
     from vkdnw.search.inputs.seeded import input_digests
     from vkdnw.search.scoring import Scorer
-    from vkdnw.search.space import settings_of
+    from vkdnw.search.spaces.search_space import settings_of
 
     space = Staircase()
     plan = Plan(

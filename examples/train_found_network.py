@@ -26,7 +26,7 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from vkdnw.search.export import found
-from vkdnw.search.space import SearchSpace
+from vkdnw.search.spaces.search_space import SearchSpace
 
 SIDE = 32
 CLASSES = 10

@@ -61,7 +61,7 @@ def find_devices(text: str) -> Devices:
         raise ValueError(f"{text}: torch {torch.__version__} finds no CUDA device here")
     if colon and int(number) >= count:
         raise ValueError(f"{text}: this machine has {count} CUDA devices, from cuda:0 on")
-    from vkdnw import native
+    from vkdnw.ops import native
 
     try:
         native.require_cuda_kernels()

@@ -15,13 +15,13 @@ from torch import nn
 
 import vkdnw
 from vkdnw import proxies
-from vkdnw.collector import paused
+from vkdnw.runtime.garbage_collection import gc_disabled
+from vkdnw.runtime.threads import one_thread
 from vkdnw.search.configuration import Configuration, parse_weights
 from vkdnw.search.evaluation import Scored, Task
 from vkdnw.search.inputs.seeded import batch_on, proxy_inputs
-from vkdnw.search.space import SearchSpace
+from vkdnw.search.spaces.search_space import SearchSpace
 from vkdnw.search.state.store import now
-from vkdnw.threads import one_thread
 
 EIGENVALUES_KEPT = 4096
 """Spectra up to this length are kept whole (8 bytes each): later statistics then cost no scoring.
@@ -58,7 +58,7 @@ class Scorer:
             ArchitectureError, ValueError, RuntimeError: from building or scoring.
         """
         begun, started_at = time.perf_counter(), now()
-        with one_thread(), paused():
+        with one_thread(), gc_disabled():
             found = self._found(task)
         return Scored(
             # -0.0 becomes 0.0, as it would in the store

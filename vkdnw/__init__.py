@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from vkdnw import proxies, weights
     from vkdnw.api import FallbackWarning, Score, fisher, jacobian, score
     from vkdnw.initialisation import initialise
-    from vkdnw.native import NativeLibraryError
-    from vkdnw.per_sample.halving import SmallerChunksWarning
+    from vkdnw.ops.native import NativeLibraryError
+    from vkdnw.runtime.retry_on_oom import SmallerChunksWarning
 
 __all__ = [
     "FallbackWarning",
@@ -30,9 +30,9 @@ __all__ = [
 # Loaded on first use: `vkdnw --help`, `vkdnw top` and the start of a run need no torch.
 _MODULES = {
     "FallbackWarning": "vkdnw.api",
-    "NativeLibraryError": "vkdnw.native",
+    "NativeLibraryError": "vkdnw.ops.native",
     "Score": "vkdnw.api",
-    "SmallerChunksWarning": "vkdnw.per_sample.halving",
+    "SmallerChunksWarning": "vkdnw.runtime.retry_on_oom",
     "fisher": "vkdnw.api",
     "initialise": "vkdnw.initialisation",
     "jacobian": "vkdnw.api",

@@ -17,7 +17,7 @@ from vkdnw import spectrum
 from vkdnw.batch import BatchLike
 from vkdnw.checks import Output
 from vkdnw.fisher_information import Convention, check_options, eigenvalues, fisher_matrix
-from vkdnw.per_sample.jacobian import Way, differentiated, jacobian_chunks
+from vkdnw.per_sample.jacobian import Differentiation, differentiated, jacobian_chunks
 from vkdnw.per_sample.mode import Mode
 from vkdnw.per_sample.problem import Problem, prepared
 from vkdnw.per_sample.reverse_mode.chunks import chunk_size
@@ -83,20 +83,20 @@ def score(
         max_memory=max_memory,
         tf32=tf32,
     ) as problem:
-        found_eigenvalues, way = differentiated(
-            problem, mode, lambda way: eigenvalues(problem, way, smoothing, convention)
+        on_device, differentiation = differentiated(
+            problem, mode, lambda one: eigenvalues(problem, one, smoothing, convention)
         )
-    ascending = found_eigenvalues.cpu()
+    ascending = on_device.cpu()
     quantiles = spectrum.deciles(ascending)
     return Score(
         vkdnw=spectrum.entropy(quantiles),
         layers=sum(1 for _ in model.parameters()),
         eigenvalues=ascending,
         deciles=quantiles,
-        fallback=way.found.fallback,
-        unreached=way.found.unreached,
-        mode=way.decision.mode,
-        mode_reason=way.decision.reason,
+        fallback=differentiation.trace.fallback,
+        unreached=differentiation.trace.unreached,
+        mode=differentiation.decision.mode,
+        mode_reason=differentiation.decision.reason,
     )
 
 
@@ -154,10 +154,10 @@ def fisher(
         max_memory=max_memory,
         tf32=tf32,
     ) as problem:
-        matrix, way = differentiated(
-            problem, mode, lambda way: fisher_matrix(problem, way, smoothing, convention)
+        matrix, differentiation = differentiated(
+            problem, mode, lambda one: fisher_matrix(problem, one, smoothing, convention)
         )
-    _announce_fallback(way)
+    _announce_fallback(differentiation)
     return matrix
 
 
@@ -194,37 +194,37 @@ def jacobian(
         max_memory=max_memory,
         tf32=tf32,
     ) as problem:
-        full, way = differentiated(problem, mode, lambda way: _collected(problem, way))
-    _announce_fallback(way)
+        full, differentiation = differentiated(problem, mode, lambda one: _collected(problem, one))
+    _announce_fallback(differentiation)
     return full
 
 
-def _collected(problem: Problem, way: Way) -> Tensor:
+def _collected(problem: Problem, differentiation: Differentiation) -> Tensor:
     """The Jacobians of all chunks, each written to its place as it comes."""
-    found = way.found
-    shape = (problem.batch.size, found.classes, len(problem.selection))
-    chunk_size(problem, found)  # whether one sample fits is the first question
-    needed = math.prod(shape) * found.dtype.itemsize
+    trace = differentiation.trace
+    shape = (problem.batch.size, trace.classes, len(problem.selection))
+    chunk_size(problem, trace)  # whether one sample fits is the first question
+    needed = math.prod(shape) * trace.dtype.itemsize
     if needed > problem.max_memory:
         raise MemoryError(
             f"the Jacobian {list(shape)} needs {needed} bytes, max_memory={problem.max_memory}; "
             "raise it, or choose fewer scalars with weights= (vkdnw.score and vkdnw.fisher never "
             "hold it)"
         )
-    every_class = torch.eye(found.classes, dtype=torch.float64, device=problem.device)
-    full = torch.empty(shape, dtype=found.dtype, device=problem.device)
-    for chunk in jacobian_chunks(problem, way, problem.selection, every_class):
+    every_class = torch.eye(trace.classes, dtype=torch.float64, device=problem.device)
+    full = torch.empty(shape, dtype=trace.dtype, device=problem.device)
+    for chunk in jacobian_chunks(problem, differentiation, problem.selection, every_class):
         full[chunk.samples.start : chunk.samples.stop] = chunk.jacobian
     return full
 
 
-def _announce_fallback(way: Way) -> None:
+def _announce_fallback(differentiation: Differentiation) -> None:
     """Warns, once a call, of parameters that went through the fallback."""
-    found = way.found
-    if found.fallback and way.decision.mode == "reverse":
+    trace = differentiation.trace
+    if trace.fallback and differentiation.decision.mode == "reverse":
         warnings.warn(
-            f"{len(found.fallback)} parameters have no layer rule here and were differentiated "
-            f"sample by sample (exact, slower): {', '.join(found.fallback)}",
+            f"{len(trace.fallback)} parameters have no layer rule here and were differentiated "
+            f"sample by sample (exact, slower): {', '.join(trace.fallback)}",
             FallbackWarning,
             stacklevel=3,
         )

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from vkdnw import native
 from vkdnw.batch import Batch
+from vkdnw.ops import native
 
 Output = Callable[[Any], Tensor] | str | int | None
 
@@ -54,7 +54,7 @@ def check_device(model: nn.Module) -> None:
 
     Raises:
         ValueError: it is neither a CPU nor a CUDA device.
-        vkdnw.native.NativeLibraryError: the library holds no CUDA kernels.
+        vkdnw.ops.native.NativeLibraryError: the library holds no CUDA kernels.
     """
     device = next((p.device for p in _parameters(model)), None)
     if device is None or device.type == "cpu":

@@ -16,11 +16,11 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from vkdnw import ops
-from vkdnw.per_sample.jacobian import Way, jacobian_chunks
+from vkdnw.ops.fisher import fisher_accumulate_, fisher_factor, low_rank_spectrum
+from vkdnw.per_sample.jacobian import Differentiation, jacobian_chunks
 from vkdnw.per_sample.problem import Problem
 from vkdnw.per_sample.reverse_mode.chunks import Chunk
-from vkdnw.threads import several_threads
+from vkdnw.runtime.threads import several_threads
 from vkdnw.weights import Selection
 
 Convention = Literal["fisher", "released"]
@@ -67,7 +67,9 @@ def class_cotangents(classes: int, convention: Convention, device: torch.device)
     return rows
 
 
-def fisher_matrix(problem: Problem, way: Way, smoothing: float, convention: Convention) -> Tensor:
+def fisher_matrix(
+    problem: Problem, differentiation: Differentiation, smoothing: float, convention: Convention
+) -> Tensor:
     """The Fisher matrix ``[P, P]``, float64, accumulated chunk by chunk.
 
     Raises:
@@ -82,10 +84,10 @@ def fisher_matrix(problem: Problem, way: Way, smoothing: float, convention: Conv
             "(vkdnw.score needs no matrix where scalars outnumber samples times classes)"
         )
     matrix = torch.zeros(columns, columns, dtype=torch.float64, device=problem.device)
-    cotangents = class_cotangents(way.found.classes, convention, problem.device)
-    for chunk in jacobian_chunks(problem, way, problem.selection, cotangents):
+    cotangents = class_cotangents(differentiation.trace.classes, convention, problem.device)
+    for chunk in jacobian_chunks(problem, differentiation, problem.selection, cotangents):
         check_jacobian(chunk, problem.selection)
-        ops.fisher_accumulate_(
+        fisher_accumulate_(
             matrix,
             chunk.jacobian,
             probabilities(chunk.logits, smoothing, convention),
@@ -95,7 +97,9 @@ def fisher_matrix(problem: Problem, way: Way, smoothing: float, convention: Conv
     return matrix
 
 
-def eigenvalues(problem: Problem, way: Way, smoothing: float, convention: Convention) -> Tensor:
+def eigenvalues(
+    problem: Problem, differentiation: Differentiation, smoothing: float, convention: Convention
+) -> Tensor:
     """All P eigenvalues of the Fisher matrix, ascending, float64.
 
     With ``M = B (C - 1)`` rows (``B C`` for ``released``) in the stacked factor ``A``, there are at
@@ -105,16 +109,18 @@ def eigenvalues(problem: Problem, way: Way, smoothing: float, convention: Conven
     of columns so that ``B C P`` numbers are never held; small ones are then accurate to rounding
     of the largest only.
     """
-    rows = problem.batch.size * (way.found.classes - (convention == "fisher"))
+    rows = problem.batch.size * (differentiation.trace.classes - (convention == "fisher"))
     columns = len(problem.selection)
     small = columns <= DIRECT_COLUMNS and min(rows, columns) <= DIRECT_RANK
     if small and rows * columns * 8 <= problem.max_memory // 4:
-        factor = _factor(problem, way, problem.selection, smoothing, convention)
-        nonzero = ops.low_rank_spectrum(factor) / problem.batch.size
+        factor = _factor(problem, differentiation, problem.selection, smoothing, convention)
+        nonzero = low_rank_spectrum(factor) / problem.batch.size
     elif columns <= rows:
-        nonzero = _gram_spectrum(problem, fisher_matrix(problem, way, smoothing, convention))
+        nonzero = _gram_spectrum(
+            problem, fisher_matrix(problem, differentiation, smoothing, convention)
+        )
     else:
-        gram = _dual_gram(problem, way, rows, smoothing, convention)
+        gram = _dual_gram(problem, differentiation, rows, smoothing, convention)
         nonzero = _gram_spectrum(problem, gram) / problem.batch.size
     zeros = torch.zeros(columns - len(nonzero), dtype=torch.float64, device=nonzero.device)
     return torch.cat([zeros, nonzero])
@@ -129,23 +135,27 @@ def _gram_spectrum(problem: Problem, gram: Tensor) -> Tensor:
 
 def _factor(
     problem: Problem,
-    way: Way,
+    differentiation: Differentiation,
     selection: Selection,
     smoothing: float,
     convention: Convention,
 ) -> Tensor:
     """The stacked ``A_n``: ``[M, len(selection)]`` float64."""
-    cotangents = class_cotangents(way.found.classes, convention, problem.device)
+    cotangents = class_cotangents(differentiation.trace.classes, convention, problem.device)
     pieces = []
-    for chunk in jacobian_chunks(problem, way, selection, cotangents):
+    for chunk in jacobian_chunks(problem, differentiation, selection, cotangents):
         check_jacobian(chunk, selection)
         weights = probabilities(chunk.logits, smoothing, convention)
-        pieces.append(ops.fisher_factor(chunk.jacobian, weights, released=convention == "released"))
+        pieces.append(fisher_factor(chunk.jacobian, weights, released=convention == "released"))
     return torch.cat(pieces)
 
 
 def _dual_gram(
-    problem: Problem, way: Way, rows: int, smoothing: float, convention: Convention
+    problem: Problem,
+    differentiation: Differentiation,
+    rows: int,
+    smoothing: float,
+    convention: Convention,
 ) -> Tensor:
     """``A A^T [M, M]`` from blocks of columns of at most a quarter of ``max_memory``.
 
@@ -161,7 +171,7 @@ def _dual_gram(
         )
     gram = torch.zeros(rows, rows, dtype=torch.float64, device=problem.device)
     for selection in problem.selection.blocks(block):
-        factor = _factor(problem, way, selection, smoothing, convention)
+        factor = _factor(problem, differentiation, selection, smoothing, convention)
         with several_threads(problem.threads):
             gram.addmm_(factor, factor.T)
     return gram

@@ -14,7 +14,7 @@ import torch
 from clock import Options, milliseconds_in_a_row, options, tell
 from torch import Tensor
 
-from vkdnw import ops
+from vkdnw.ops.fisher import ONES, jacobian_columns_
 
 LAYERS = ((32, 16, 32), (10, 32, 16))  # how many, channels, height = width
 SECTOR = 32  # bytes that a GPU reads at least
@@ -34,7 +34,7 @@ def problem(o: Options, dtype: torch.dtype, packed: bool) -> tuple[list[Tensor],
             grads.append(grad.contiguous() if packed else grad)
             picks.append([column, layer, 0, 0, 0, -1, -1, 1, 1, 1])
             picks.append([column + 1, layer, 0, 0, 0, 0, 0, 1, 1, 1])
-            picks.append([column + 2, layer, 0, ops.ONES, 0, 0, 0, 1, 1, 1])
+            picks.append([column + 2, layer, 0, ONES, 0, 0, 0, 1, 1, 1])
             affine += [[0.0, 1.0], [0.1, 1.1], [0.0, 1.0]]
     return inputs, grads, [torch.tensor(picks)], [torch.tensor(affine).double()]
 
@@ -68,7 +68,7 @@ def main() -> None:
             shape = (samples, cotangents, len(picks))
             jacobian = torch.zeros(shape, dtype=accumulator, device=o.device)
             ms = milliseconds_in_a_row(
-                lambda a=(jacobian, inputs, grads, picks, affine): ops.jacobian_columns_(*a),
+                lambda a=(jacobian, inputs, grads, picks, affine): jacobian_columns_(*a),
                 o.device,
                 o.repeats,
             )

@@ -20,8 +20,8 @@ from torch.func import functional_call, jacrev, vmap
 from torch.profiler import ProfilerActivity, profile
 
 import vkdnw
-from vkdnw.precision import float32_on
-from vkdnw.search import nb201
+from vkdnw.runtime.precision import float32_on
+from vkdnw.search.spaces import nb201
 from vkdnw.weights import DEFAULT, select
 
 CONV = "nor_conv_3x3"

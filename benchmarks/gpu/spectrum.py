@@ -15,7 +15,7 @@ import torch
 from clock import milliseconds, options, tell
 from torch import Tensor
 
-from vkdnw import ops
+from vkdnw.ops.fisher import low_rank_spectrum
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def linalg_library(name: str) -> Iterator[None]:
 
 def relative_error(found: Tensor, factor: Tensor) -> float:
     """Of eigenvalues above 1e-6 of the largest, against the CPU in float64."""
-    expected = ops.low_rank_spectrum(factor.cpu().double())
+    expected = low_rank_spectrum(factor.cpu().double())
     large = expected > 1e-6 * expected[..., -1:]
     return float(((found.cpu().double() - expected) / expected)[large].abs().max())
 
@@ -44,8 +44,8 @@ def main() -> None:
             factor = torch.randn(shape, dtype=torch.float64).to(o.device, dtype)
             gram = factor.mT @ factor
             title = f"{list(shape)} {str(dtype)[6:]}"
-            ours = milliseconds(lambda f=factor: ops.low_rank_spectrum(f), o.device, o.repeats)
-            error = relative_error(ops.low_rank_spectrum(factor), factor)
+            ours = milliseconds(lambda f=factor: low_rank_spectrum(f), o.device, o.repeats)
+            error = relative_error(low_rank_spectrum(factor), factor)
             tell(f"op (c), {title}", ours, "ms", largest_relative_error=error)
             for library in ("default", "cusolver") if o.device.type == "cuda" else ("default",):
                 with linalg_library(library):

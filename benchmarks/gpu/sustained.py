@@ -23,7 +23,7 @@ WORKERS = (1, 4, 8, 12)
 def score(task: tuple[str, str, bool]) -> float:
     """Scores one network; called in a worker."""
     import vkdnw
-    from vkdnw.search import nb201
+    from vkdnw.search.spaces import nb201
 
     architecture, device, small = task
     torch.set_num_threads(1)
@@ -37,7 +37,7 @@ def score(task: tuple[str, str, bool]) -> float:
 
 
 def main() -> None:
-    from vkdnw.search import nb201
+    from vkdnw.search.spaces import nb201
 
     o = options(__doc__ or "")
     count = 8 if o.small else max(o.repeats, 500)

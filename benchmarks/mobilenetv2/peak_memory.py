@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 import vkdnw
-from vkdnw.search import mobilenetv2
+from vkdnw.search.spaces import mobilenetv2
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from measure.in_turn import resident

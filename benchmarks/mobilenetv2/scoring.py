@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 import vkdnw
-from vkdnw.search import mobilenetv2
+from vkdnw.search.spaces import mobilenetv2
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

@@ -3,7 +3,7 @@
 
 #include <torch/csrc/stable/tensor.h>
 
-#include "kernels/avg_pool3x3.h"
+#include "kernels/layers/avg_pool3x3.h"
 
 namespace vkdnw {
 

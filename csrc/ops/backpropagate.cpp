@@ -2,9 +2,9 @@
 
 #include <torch/csrc/stable/library.h>
 
-#include "kernels/row_products.h"
-#include "kernels/tape_products.h"
-#include "kernels/winograd3x3.h"
+#include "kernels/conv/row_products.h"
+#include "kernels/conv/winograd3x3.h"
+#include "kernels/tape/tape_products.h"
 #include "ops/batch_norm.h"
 #include "ops/channels_last.h"
 #include "ops/check.h"

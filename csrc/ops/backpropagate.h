@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "kernels/tape.h"
+#include "kernels/tape/tape.h"
 
 namespace vkdnw {
 

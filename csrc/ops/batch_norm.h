@@ -5,7 +5,7 @@
 
 #include <optional>
 
-#include "kernels/batch_norm.h"
+#include "kernels/layers/batch_norm.h"
 
 namespace vkdnw {
 

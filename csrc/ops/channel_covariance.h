@@ -3,7 +3,7 @@
 
 #include <torch/csrc/stable/tensor.h>
 
-#include "kernels/channel_covariance.h"
+#include "kernels/layers/channel_covariance.h"
 
 namespace vkdnw {
 

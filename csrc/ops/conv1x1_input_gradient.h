@@ -5,7 +5,7 @@
 
 #include <optional>
 
-#include "kernels/conv1x1.h"
+#include "kernels/conv/conv1x1.h"
 
 namespace vkdnw {
 

@@ -6,7 +6,7 @@
 
 #include <optional>
 
-#include "kernels/winograd3x3.h"
+#include "kernels/conv/winograd3x3.h"
 
 namespace vkdnw {
 

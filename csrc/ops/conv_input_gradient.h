@@ -5,7 +5,7 @@
 
 #include <optional>
 
-#include "kernels/gradient_target.h"
+#include "kernels/layers/gradient_target.h"
 
 namespace vkdnw {
 

@@ -3,8 +3,8 @@
 
 #include <torch/csrc/stable/tensor.h>
 
-#include "kernels/conv1x1.h"
-#include "kernels/winograd3x3.h"
+#include "kernels/conv/conv1x1.h"
+#include "kernels/conv/winograd3x3.h"
 
 namespace vkdnw {
 

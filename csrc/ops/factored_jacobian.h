@@ -3,7 +3,7 @@
 
 #include <torch/csrc/stable/tensor.h>
 
-#include "kernels/softmax_factor.h"
+#include "kernels/fisher/softmax_factor.h"
 
 namespace vkdnw {
 

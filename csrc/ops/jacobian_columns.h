@@ -6,7 +6,7 @@
 
 #include <vector>
 
-#include "kernels/jacobian_columns_problem.h"
+#include "kernels/fisher/jacobian_columns_problem.h"
 #include "ops/check.h"
 
 namespace vkdnw {

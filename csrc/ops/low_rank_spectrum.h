@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "kernels/spectrum_scaling.h"
+#include "kernels/spectrum/spectrum_scaling.h"
 
 namespace vkdnw {
 

@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "kernels/normalised_sum.h"
+#include "kernels/layers/normalised_sum.h"
 
 namespace vkdnw {
 

@@ -3,7 +3,7 @@
 
 #include <torch/csrc/stable/tensor.h>
 
-#include "kernels/relu_mask.h"
+#include "kernels/layers/relu_mask.h"
 
 namespace vkdnw {
 

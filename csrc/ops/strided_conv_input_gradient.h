@@ -5,7 +5,7 @@
 
 #include <optional>
 
-#include "kernels/strided_conv.h"
+#include "kernels/conv/strided_conv.h"
 
 namespace vkdnw {
 

@@ -1,4 +1,4 @@
-#include "kernels/avg_pool3x3.h"
+#include "kernels/layers/avg_pool3x3.h"
 
 #include <doctest.h>
 

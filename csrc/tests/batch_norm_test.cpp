@@ -1,4 +1,4 @@
-#include "kernels/batch_norm.h"
+#include "kernels/layers/batch_norm.h"
 
 #include <doctest.h>
 
@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/norm_conv.h"
+#include "kernels/conv/norm_conv.h"
 #include "tests/random_numbers.h"
 
 using namespace vkdnw;

@@ -1,4 +1,4 @@
-#include "kernels/channel_covariance.h"
+#include "kernels/layers/channel_covariance.h"
 
 #include <doctest.h>
 

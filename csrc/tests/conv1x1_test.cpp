@@ -1,4 +1,4 @@
-#include "kernels/conv1x1.h"
+#include "kernels/conv/conv1x1.h"
 
 #include <doctest.h>
 

@@ -1,4 +1,4 @@
-#include "kernels/conv_moments.h"
+#include "kernels/conv/conv_moments.h"
 
 #include <doctest.h>
 

@@ -1,4 +1,4 @@
-#include "kernels/depthwise_conv.h"
+#include "kernels/conv/depthwise_conv.h"
 
 #include <doctest.h>
 

@@ -5,9 +5,9 @@
 #include <random>
 #include <vector>
 
-#include "kernels/fisher_accumulate.h"
-#include "kernels/fisher_factor.h"
-#include "kernels/softmax_factor.h"
+#include "kernels/fisher/fisher_accumulate.h"
+#include "kernels/fisher/fisher_factor.h"
+#include "kernels/fisher/softmax_factor.h"
 
 using namespace vkdnw;
 

@@ -1,4 +1,4 @@
-#include "kernels/jacobian_columns.h"
+#include "kernels/fisher/jacobian_columns.h"
 
 #include <doctest.h>
 

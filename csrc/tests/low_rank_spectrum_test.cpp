@@ -1,4 +1,4 @@
-#include "kernels/low_rank_spectrum.h"
+#include "kernels/spectrum/low_rank_spectrum.h"
 
 #include <doctest.h>
 

@@ -1,4 +1,4 @@
-#include "kernels/map_products.h"
+#include "kernels/layers/map_products.h"
 
 #include <doctest.h>
 

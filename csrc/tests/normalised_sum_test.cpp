@@ -1,4 +1,4 @@
-#include "kernels/normalised_sum.h"
+#include "kernels/layers/normalised_sum.h"
 
 #include <doctest.h>
 

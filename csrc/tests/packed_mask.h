@@ -1,4 +1,4 @@
-// A bit mask as kernels/relu_mask.h describes it, one number after the other.
+// A bit mask as kernels/layers/relu_mask.h describes it, one number after the other.
 #pragma once
 
 #include <cstdint>

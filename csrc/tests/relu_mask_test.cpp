@@ -1,4 +1,4 @@
-#include "kernels/relu_mask.h"
+#include "kernels/layers/relu_mask.h"
 
 #include <doctest.h>
 

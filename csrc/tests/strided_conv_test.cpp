@@ -1,4 +1,4 @@
-#include "kernels/strided_conv.h"
+#include "kernels/conv/strided_conv.h"
 
 #include <doctest.h>
 

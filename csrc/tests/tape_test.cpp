@@ -6,7 +6,7 @@
 #include <random>
 #include <vector>
 
-#include "kernels/tape_run.h"
+#include "kernels/tape/tape_run.h"
 #include "tests/packed_mask.h"
 
 using vkdnw::tape::Layer;
@@ -274,8 +274,8 @@ TEST_CASE("gradients that other segments read are kept for all samples") {
   for (const Term& term : example.tape().terms) {
     const bool seed = term.source == 0;
     const bool crosses =
-        plan.homes[term.source].last_segment > plan.homes[term.source].first_segment;
-    CHECK((seed || plan.homes[term.source].in_scratch != crosses));
+        plan.slots[term.source].last_segment > plan.slots[term.source].first_segment;
+    CHECK((seed || plan.slots[term.source].in_scratch != crosses));
   }
 }
 

@@ -1,4 +1,4 @@
-#include "kernels/winograd3x3.h"
+#include "kernels/conv/winograd3x3.h"
 
 #include <doctest.h>
 

@@ -11,7 +11,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what was built, against what, and what is running; exit 1 if there is a problem."""
-    from vkdnw import doctor as checks
+    from vkdnw.ops import doctor as checks
 
     report = checks.report()
     if as_json:

@@ -12,10 +12,10 @@ from vkdnw.search.configuration import Configuration
 from vkdnw.search.evaluation import Scored, Task
 from vkdnw.search.evolution.budget import Budget, parse_count
 from vkdnw.search.evolution.plan import PAPER_KEYS, Opposed, Plan, StrategyName
-from vkdnw.search.mobilenetv2.cost import Formula
-from vkdnw.search.mobilenetv2.mutation import Draw
-from vkdnw.search.mobilenetv2.space import MobileNetV2
-from vkdnw.search.space import settings_of
+from vkdnw.search.spaces.mobilenetv2.cost import Formula
+from vkdnw.search.spaces.mobilenetv2.mutation import Draw
+from vkdnw.search.spaces.mobilenetv2.space import MobileNetV2
+from vkdnw.search.spaces.search_space import settings_of
 
 SIZES = MobileNetV2()
 PLAN = Plan()

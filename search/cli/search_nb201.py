@@ -9,8 +9,8 @@ from vkdnw.search.cli.options import DEFAULTS, NETWORK, WHICH
 from vkdnw.search.cli.working import work
 from vkdnw.search.configuration import Configuration
 from vkdnw.search.enumeration import Request
-from vkdnw.search.nb201.space import NB201
-from vkdnw.search.space import settings_of
+from vkdnw.search.spaces.nb201.space import NB201
+from vkdnw.search.spaces.search_space import settings_of
 from vkdnw.search.state.results import open_results
 
 SIZES = NB201()
@@ -96,8 +96,8 @@ def nb201(
     """
     from vkdnw.search.devices import find_devices, spread
     from vkdnw.search.inputs.seeded import input_digests
-    from vkdnw.search.nb201.selection import Selection, describe
     from vkdnw.search.scoring import Scorer
+    from vkdnw.search.spaces.nb201.selection import Selection, describe
     from vkdnw.search.values import check_inputs, ranked_by, resolve
 
     with console.usage_errors():

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
 from vkdnw.search.configuration import Json
-from vkdnw.search.space import Cost
+from vkdnw.search.spaces.search_space import Cost
 
 
 @dataclass(frozen=True)

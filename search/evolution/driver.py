@@ -14,7 +14,7 @@ from random import Random
 
 from vkdnw.search.evaluation import Asked, Failure, Scored, Task
 from vkdnw.search.evolution.plan import Plan
-from vkdnw.search.space import Cost, SearchSpace
+from vkdnw.search.spaces.search_space import Cost, SearchSpace
 
 DRAWS = 10_000
 """Draws in a row that are over the budget or known already, after which there is nothing left."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from vkdnw.search.evaluation import Scored, Task
-from vkdnw.search.space import SearchSpace
+from vkdnw.search.spaces.search_space import SearchSpace
 
 LATENCY = "latency"
 """The name of the value."""
@@ -53,7 +53,7 @@ def latency(space: SearchSpace, network: str, resolution: int) -> float:
     """The median time of a forward pass of one image, in seconds."""
     import torch
 
-    from vkdnw.threads import one_thread
+    from vkdnw.runtime.threads import one_thread
 
     model = space.build(network).eval()
     image = torch.zeros(1, 3, resolution, resolution)

@@ -14,7 +14,7 @@ from vkdnw.search.executors import start
 from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Progress
 from vkdnw.search.runner import Runner, Summary
-from vkdnw.search.space import SearchSpace
+from vkdnw.search.spaces.search_space import SearchSpace
 from vkdnw.search.state.results import open_results
 from vkdnw.search.state.store import Inputs, open_store
 

@@ -9,10 +9,10 @@ from vkdnw.search.configuration import Json
 from vkdnw.search.errors import StoreError
 from vkdnw.search.evolution import history
 from vkdnw.search.export.formats import ExportError
-from vkdnw.search.mobilenetv2.space import MobileNetV2
-from vkdnw.search.nb201.space import NB201
 from vkdnw.search.rankings.best import rank
-from vkdnw.search.space import SearchSpace
+from vkdnw.search.spaces.mobilenetv2.space import MobileNetV2
+from vkdnw.search.spaces.nb201.space import NB201
+from vkdnw.search.spaces.search_space import SearchSpace
 from vkdnw.search.state.results import open_results
 
 if TYPE_CHECKING:

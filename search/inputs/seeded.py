@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from vkdnw.proxies import Inputs
+from vkdnw.runtime.threads import one_thread
 from vkdnw.search.configuration import Configuration
 from vkdnw.search.inputs.batches import DataError, load_batch, random_batch
-from vkdnw.threads import one_thread
 
 
 @lru_cache(maxsize=4)

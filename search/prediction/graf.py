@@ -15,7 +15,7 @@ from functools import cache
 
 import pandas as pd
 
-from vkdnw.search.nb201.architecture import EDGES, NODES, NONE, OPERATIONS, Edge, parse
+from vkdnw.search.spaces.nb201.architecture import EDGES, NODES, NONE, OPERATIONS, Edge, parse
 
 SETS = tuple(
     operations

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from vkdnw.search import nb201
 from vkdnw.search.rankings.aggregation import Aggregate, aggregate_scores
 from vkdnw.search.rankings.metrics import Estimate, agreement, fill_undefined
 from vkdnw.search.rankings.scores import Columns, complete_table
+from vkdnw.search.spaces import nb201
 
 DETERMINISTIC: Mapping[str, Callable[[str], int]] = {
     "layers": nb201.layers,

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 from nats_bench import create
 
-from vkdnw.search import nb201
+from vkdnw.search.spaces import nb201
 
 NATS_DATASETS: Mapping[str, str] = {
     "cifar10": "ori-test",

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 import vkdnw
-from vkdnw.search.space import ArchitectureError, Cost, SearchSpace, settings_of
-from vkdnw.threads import one_thread
+from vkdnw.runtime.threads import one_thread
+from vkdnw.search.spaces.search_space import ArchitectureError, Cost, SearchSpace, settings_of
 
 BUILT = 5
 """Architectures that a test builds."""

@@ -10,7 +10,7 @@ import os
 import pytest
 import torch
 
-from vkdnw import native
+from vkdnw.ops import native
 
 REHEARSAL = os.environ.get("VKDNW_GPU_TESTS") == "cpu"
 

@@ -11,8 +11,8 @@ from tests.library.cases import CASES
 from tests.library.cases.case import Case
 from tests.library.cases.networks import residual_network
 from tests.library.comparison import assert_close
+from vkdnw.per_sample.reverse_mode import batched_vjp as together
 from vkdnw.per_sample.reverse_mode import chunk as reverse
-from vkdnw.per_sample.reverse_mode import together
 from vkdnw.weights import select
 
 pytestmark = [
@@ -28,12 +28,12 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     taken: list[int] = []
 
     def counted(logits: Tensor, edges: list, cotangents: Tensor) -> list[Tensor | None]:
-        found = together.gradients_together(logits, edges, cotangents)
+        found = together.batched_vjp(logits, edges, cotangents)
         taken.append(len(cotangents))
         return found
 
     monkeypatch.setitem(together.AT_ONCE, "cpu", 3)
-    monkeypatch.setattr(reverse, "gradients_together", counted)
+    monkeypatch.setattr(reverse, "batched_vjp", counted)
     return taken
 
 

@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 import vkdnw
-from vkdnw import host_copies, memory, native
-from vkdnw.host_copies import constants_copied, on_host
-from vkdnw.native import NativeLibraryError
-from vkdnw.precision import float32_on
-from vkdnw.preserve import Numbers, preserved
+from vkdnw.ops import native
+from vkdnw.ops.native import NativeLibraryError
+from vkdnw.runtime import host_copies, memory
+from vkdnw.runtime.host_copies import constants_copied, on_host
+from vkdnw.runtime.model_state import Numbers, preserved
+from vkdnw.runtime.precision import float32_on
 
 CUDA = torch.device("cuda", 0)
 OPS = ("jacobian_columns_", "fisher_accumulate_", "fisher_factor", "low_rank_spectrum")

@@ -11,8 +11,8 @@ import torch
 import vkdnw
 from tests.library.cases.networks import residual_network
 from vkdnw import SmallerChunksWarning
-from vkdnw.per_sample.halving import halving
 from vkdnw.per_sample.reverse_mode import chunks
+from vkdnw.runtime.retry_on_oom import retry_on_oom
 
 CPU = torch.device("cpu")
 
@@ -31,7 +31,7 @@ def test_pieces_come_in_order_and_cover_everything() -> None:
     for limit in (1, 3, 5, 40):
         seen: list[range] = []
         with pytest.warns(SmallerChunksWarning) if limit < 10 else pytest.MonkeyPatch.context():
-            pieces = list(halving([range(10), range(10, 20)], room_for(limit, seen), 1, CPU))
+            pieces = list(retry_on_oom([range(10), range(10, 20)], room_for(limit, seen), 1, CPU))
         assert [n for piece in pieces for n in piece] == list(range(20))
         assert all(len(piece) <= limit for piece in pieces)
         failures = [samples for samples in seen if len(samples) > limit]
@@ -43,7 +43,7 @@ def test_the_warning_names_the_device_and_both_sizes() -> None:
         SmallerChunksWarning,
         match="cpu ran out of memory with 8 samples at a time: going on with 4",
     ):
-        list(halving([range(8)], room_for(4, []), 1, CPU))
+        list(retry_on_oom([range(8)], room_for(4, []), 1, CPU))
 
 
 @pytest.mark.parametrize(("fewest", "attempts"), [(1, 4), (2, 3)])
@@ -53,7 +53,7 @@ def test_too_little_for_the_fewest_samples_is_an_error(fewest: int, attempts: in
         pytest.warns(SmallerChunksWarning),
         pytest.raises(MemoryError, match=f"no fewer than {fewest}"),
     ):
-        list(halving([range(8)], room_for(0, seen), fewest, CPU))
+        list(retry_on_oom([range(8)], room_for(0, seen), fewest, CPU))
     assert len(seen) == attempts
 
 
@@ -62,7 +62,7 @@ def test_other_errors_pass() -> None:
         raise RuntimeError("something else")
 
     with pytest.raises(RuntimeError, match="something else"):
-        list(halving([range(8)], compute, 1, CPU))
+        list(retry_on_oom([range(8)], compute, 1, CPU))
 
 
 def test_the_failed_attempt_is_let_go_before_the_next() -> None:
@@ -78,7 +78,7 @@ def test_the_failed_attempt_is_let_go_before_the_next() -> None:
         return len(samples)
 
     with pytest.warns(SmallerChunksWarning):
-        assert list(halving([range(4)], compute, 1, CPU)) == [1] * 4
+        assert list(retry_on_oom([range(4)], compute, 1, CPU)) == [1] * 4
 
 
 @pytest.mark.parametrize("call", [vkdnw.jacobian, vkdnw.fisher, vkdnw.score])

@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from vkdnw import ops
+from vkdnw.ops.fisher import (
+    ONES,
+    fisher_accumulate_,
+    fisher_factor,
+    jacobian_columns_,
+    low_rank_spectrum,
+)
 
 pytestmark = pytest.mark.gpu
 
@@ -39,7 +45,7 @@ def layers(samples: int, cotangents: int, dtype: torch.dtype) -> tuple[list, lis
         picks += [
             [first, layer, 0, 0, 0, -1, -1, 1, 1, 1],
             [first + 1, layer, 1, 1, 0, 0, 0, 1, 1, 1],
-            [first + 2, layer, 1, ops.ONES, 0, 0, 0, 1, 1, 1],
+            [first + 2, layer, 1, ONES, 0, 0, 0, 1, 1, 1],
             [first + 3, layer, 2, 2, 0, 1, 1, 1, 2, 2],
         ]
         affine += [[0.0, 1.0], [0.1, 1.1], [0.0, 1.0], [-0.2, 0.5]]
@@ -58,7 +64,7 @@ def test_jacobian_columns(
     inputs, grads, picks, affine = layers(samples, cotangents, dtype)
     accumulator = torch.float64 if dtype == torch.float64 else torch.float32
     start = random(samples, cotangents, 16, dtype=accumulator)
-    expected = ops.jacobian_columns_(
+    expected = jacobian_columns_(
         start.to(torch.float64, copy=True),
         [x.double() for x in inputs],
         [g.double() for g in grads],
@@ -68,7 +74,7 @@ def test_jacobian_columns(
 
     def compute() -> Tensor:
         there = [[t.to(device) for t in tensors] for tensors in (inputs, grads)]
-        return ops.jacobian_columns_(start.to(device, copy=True), *there, picks, affine)
+        return jacobian_columns_(start.to(device, copy=True), *there, picks, affine)
 
     found = compute()
     assert_same(found, expected, TOLERANCE[accumulator])
@@ -84,7 +90,7 @@ def test_a_tensor_of_more_than_2_to_31_elements(only_on_gpu: None, device: torch
     g = torch.zeros_like(x).unsqueeze(0)
     g[..., -1] = 2.0
     jacobian = torch.zeros(samples, 1, 1, device=device)
-    ops.jacobian_columns_(
+    jacobian_columns_(
         jacobian, [x], [g], torch.tensor([[0] * 7 + [1] * 3]), torch.tensor([[0.0, 1.0]]).double()
     )
     assert jacobian.flatten().tolist() == [2.0, 6.0]
@@ -102,12 +108,12 @@ def test_fisher(
     samples, classes, columns = sizes
     jacobian = random(samples, classes - 1, columns, dtype=dtype)
     p = torch.softmax(random(samples, classes, seed=1), dim=1)
-    factor = ops.fisher_factor(jacobian.to(device), p.to(device), released=released)
-    assert_same(factor, ops.fisher_factor(jacobian, p, released=released), 1e-12)
+    factor = fisher_factor(jacobian.to(device), p.to(device), released=released)
+    assert_same(factor, fisher_factor(jacobian, p, released=released), 1e-12)
     start = torch.eye(columns, dtype=dtype)
 
     def compute(on: torch.device) -> Tensor:
-        return ops.fisher_accumulate_(
+        return fisher_accumulate_(
             start.to(on, copy=True), jacobian.to(on), p.to(on), released=released, scale=0.5
         )
 
@@ -123,10 +129,10 @@ def test_what_are_no_probabilities_is_refused_by_sample(bad: float, device: torc
     p[2, 1] = bad
     jacobian = torch.ones(3, 3, 5, dtype=torch.float64, device=device)
     with pytest.raises(ValueError, match=r"probabilities\[2"):
-        ops.fisher_factor(jacobian, p.to(device))
+        fisher_factor(jacobian, p.to(device))
     fisher = torch.zeros(5, 5, dtype=torch.float64, device=device)
     with pytest.raises(ValueError, match=r"probabilities\[2"):
-        ops.fisher_accumulate_(fisher, jacobian, p.to(device))
+        fisher_accumulate_(fisher, jacobian, p.to(device))
 
 
 # ---- low_rank_spectrum -----------------------------------------------------------------------
@@ -142,27 +148,27 @@ def test_spectrum(shape: tuple[int, int], dtype: torch.dtype, device: torch.devi
     """Eigenvalues above 1e-6 of the largest: 1e-4 in float32, 1e-11 in float64."""
     columns = shape[1]
     factor = (random(*shape) * torch.logspace(0, -3, columns, dtype=torch.float64)).to(dtype)
-    found = ops.low_rank_spectrum(factor.to(device)).cpu().double()
-    expected = ops.low_rank_spectrum(factor.double())
+    found = low_rank_spectrum(factor.to(device)).cpu().double()
+    expected = low_rank_spectrum(factor.double())
     large = expected > 1e-6 * expected[-1]
     error = ((found - expected) / expected)[large].abs().max()
     assert error <= (1e-4 if dtype == torch.float32 else 1e-11)
-    assert torch.equal(found, ops.low_rank_spectrum(factor.to(device)).cpu().double())
+    assert torch.equal(found, low_rank_spectrum(factor.to(device)).cpu().double())
 
 
 def test_small_eigenvalues_keep_their_digits(device: torch.device) -> None:
     factor = random(40, 12) * torch.logspace(0, -12, 12, dtype=torch.float64)
-    found = ops.low_rank_spectrum(factor.to(device)).cpu()
-    expected = ops.low_rank_spectrum(factor)
+    found = low_rank_spectrum(factor.to(device)).cpu()
+    expected = low_rank_spectrum(factor)
     assert expected[0] < 1e-20 * expected[-1]
     torch.testing.assert_close(found, expected, rtol=1e-11, atol=0)
 
 
 def test_a_batch_is_each_matrix_alone(device: torch.device) -> None:
     batch = random(3, 2, 30, 20).to(device)
-    alone = torch.stack([ops.low_rank_spectrum(m) for m in batch.flatten(0, 1)])
-    assert torch.equal(ops.low_rank_spectrum(batch).flatten(0, 1), alone)
-    assert ops.low_rank_spectrum(batch[:0]).shape == (0, 2, 20)
+    alone = torch.stack([low_rank_spectrum(m) for m in batch.flatten(0, 1)])
+    assert torch.equal(low_rank_spectrum(batch).flatten(0, 1), alone)
+    assert low_rank_spectrum(batch[:0]).shape == (0, 2, 20)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -173,7 +179,7 @@ def test_a_factor_that_is_not_finite_is_refused(
     batch = random(3, size, size).to(device)
     batch[1, 2, 3] = value
     with pytest.raises(ValueError, match="NaN or an infinity in matrix 1 of the batch"):
-        ops.low_rank_spectrum(batch)
+        low_rank_spectrum(batch)
 
 
 # ---- the caller's stream and device ----------------------------------------------------------
@@ -182,12 +188,12 @@ def test_a_factor_that_is_not_finite_is_refused(
 def test_ops_run_on_the_current_stream(only_on_gpu: None, device: torch.device) -> None:
     stream = torch.cuda.Stream(device)
     factor = random(576, 128)
-    expected = ops.low_rank_spectrum(factor.to(device))
+    expected = low_rank_spectrum(factor.to(device))
     with torch.cuda.stream(stream):
         late = factor.pin_memory().to(device, non_blocking=True)
         torch.cuda._sleep(20_000_000)
         late += torch.zeros_like(late)
-        found = ops.low_rank_spectrum(late)
+        found = low_rank_spectrum(late)
     stream.synchronize()
     assert torch.equal(found, expected)
 
@@ -195,7 +201,7 @@ def test_ops_run_on_the_current_stream(only_on_gpu: None, device: torch.device) 
 def test_ops_run_on_their_tensors_device(only_on_gpu: None) -> None:
     if torch.cuda.device_count() < 2:
         pytest.skip("one CUDA device")
-    found = ops.low_rank_spectrum(random(20, 9).to("cuda:1"))
+    found = low_rank_spectrum(random(20, 9).to("cuda:1"))
     assert found.device == torch.device("cuda", 1)
     assert torch.cuda.current_device() == 0
-    torch.testing.assert_close(found.cpu(), ops.low_rank_spectrum(random(20, 9)))
+    torch.testing.assert_close(found.cpu(), low_rank_spectrum(random(20, 9)))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import vkdnw
 from tests.library.cases.networks import pre_activation_network, residual_network
 from vkdnw import SmallerChunksWarning
-from vkdnw.search import nb201
+from vkdnw.search.spaces import nb201
 
 pytestmark = pytest.mark.gpu
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import vkdnw
-from vkdnw.collector import paused
+from vkdnw.runtime.garbage_collection import gc_disabled
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def test_is_paused_inside_and_given_back_however_the_block_ends() -> None:
     inside: list[bool] = []
 
     def fail() -> None:
-        with paused():
+        with gc_disabled():
             inside.append(gc.isenabled())
             raise RuntimeError
 
@@ -39,7 +39,7 @@ def test_is_paused_inside_and_given_back_however_the_block_ends() -> None:
 
 def test_stays_off_for_a_caller_who_turned_it_off() -> None:
     gc.disable()
-    with paused():
+    with gc_disabled():
         pass
     assert not gc.isenabled()
 
@@ -48,12 +48,12 @@ def test_the_last_of_overlapping_blocks_gives_it_back() -> None:
     entered, leave = Event(), Event()
 
     def hold() -> None:
-        with paused():
+        with gc_disabled():
             entered.set()
             leave.wait()
 
     other = Thread(target=hold)
-    with paused():
+    with gc_disabled():
         other.start()
         entered.wait()
     assert not gc.isenabled()

@@ -23,9 +23,9 @@ from tests.library.comparison import (
 from tests.library.test_golden import GOLDEN_CASES, OPTIONS, golden, relative
 from tests.shared import needs_golden
 from vkdnw.per_sample.forward_mode import chunk as forward
-from vkdnw.search import nb201
 from vkdnw.search.cli import app
 from vkdnw.search.cli.frame import run
+from vkdnw.search.spaces import nb201
 from vkdnw.weights import select
 
 ANOTHER_PATH = (

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import vkdnw
 from tests import reference
 from tests.shared import GOLDEN, GOLDEN_CASES, needs_golden
-from vkdnw.search import nb201
+from vkdnw.search.spaces import nb201
 
 pytestmark = needs_golden
 

@@ -9,7 +9,7 @@ from torch.nn.utils import parametrizations
 
 import vkdnw
 from tests.library.cases.networks import residual_network
-from vkdnw.search import nb201
+from vkdnw.search.spaces import nb201
 
 
 def parameters(model: nn.Module) -> list[torch.Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import vkdnw
 from vkdnw import proxies
 from vkdnw.proxies import Inputs
-from vkdnw.search import nb201
+from vkdnw.search.spaces import nb201
 
 CELL = "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|avg_pool_3x3~0|none~1|nor_conv_3x3~2|"
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
-from vkdnw.per_sample.graph import consumers
-from vkdnw.per_sample.probing.rowwise import entries
+from vkdnw.backward.graph import consumers
+from vkdnw.per_sample.probing.batch_axis import entries
 
 WEIGHT = torch.randn(4, 4, 3, 3, generator=torch.Generator().manual_seed(0))
 

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 import vkdnw
 from tests import reference
-from vkdnw.backpropagation import Layer
-from vkdnw.per_sample.reverse_mode import taps
-from vkdnw.per_sample.reverse_mode.tape import Tape, compile_tape
+from vkdnw.backward.tape import Tape, compile_tape
+from vkdnw.ops.backpropagate import Layer
+from vkdnw.per_sample.reverse_mode import gradient_sinks as sinks
 
 TOLERANCE = 1e-4
 """Of the Jacobian's norm, in float32: some layers of rounding. No ReLU of these networks is so near
@@ -299,7 +299,7 @@ def tapes(monkeypatch: pytest.MonkeyPatch) -> list[Tape | None]:
         compiled.append(compile_tape(*args))  # type: ignore[arg-type]
         return compiled[-1]
 
-    monkeypatch.setattr(taps, "compile_tape", watch)
+    monkeypatch.setattr(sinks, "compile_tape", watch)
     return compiled
 
 

@@ -1,4 +1,4 @@
-"""Bit masks of ReLUs, slow and obvious: what vkdnw.convolution's rectify and relu_mask return."""
+"""Bit masks of ReLUs, slow and obvious: as `ops.convolution` returns them."""
 
 from __future__ import annotations
 

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tests.native.relu_masks import packed
-from vkdnw.backpropagation import NONE, Layer, Norm, backpropagate_
-from vkdnw.convolution import winograd_weights
-from vkdnw.normalisation import batch_norm_statistics
+from vkdnw.ops.backpropagate import NONE, Layer, Norm, backpropagate_
+from vkdnw.ops.batch_norm import batch_norm_statistics
+from vkdnw.ops.convolution import winograd_weights
 
 ACCURACY = 2e-5
 """Of a value's largest gradient: a handful of layers of Winograd's accuracy, see its own tests."""

@@ -1,4 +1,4 @@
-"""vkdnw.pooling against automatic differentiation in float64; refusals by name."""
+"""vkdnw.ops.pooling against automatic differentiation in float64; refusals by name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vkdnw.pooling import avg_pool3x3, avg_pool3x3_input_gradient, load
+from vkdnw.ops.pooling import avg_pool3x3, avg_pool3x3_input_gradient, load
 
 ROUNDINGS = 8
 """Of each of the nine terms: two factors, two products and four additions."""

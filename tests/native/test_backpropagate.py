@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tests.native.tape_graph import Graph, assert_agrees, nhwc
-from vkdnw.backpropagation import NONE, Layer, backpropagate_, load
+from vkdnw.ops.backpropagate import NONE, Layer, backpropagate_, load
 
 
 def cell(graph: Graph, node: int, rng: random.Random) -> int:

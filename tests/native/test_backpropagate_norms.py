@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.native.tape_graph import Graph, assert_agrees, nhwc
-from vkdnw.backpropagation import NONE, Layer, Norm, backpropagate_
+from vkdnw.ops.backpropagate import NONE, Layer, Norm, backpropagate_
 
 PRODUCT_ACCURACY = 2e-5
 """Of a product's largest number: that of the gradients, see assert_agrees."""

@@ -1,4 +1,4 @@
-"""vkdnw.covariance against centred products in float64."""
+"""vkdnw.ops.covariance against centred products in float64."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vkdnw.covariance import channel_covariance, load
+from vkdnw.ops.covariance import channel_covariance, load
 
 
 def by_definition(rows: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tests.native.relu_masks import packed
-from vkdnw.convolution import conv1x1_input_gradient, load
+from vkdnw.ops.convolution import conv1x1_input_gradient, load
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""vkdnw.convolution against float64: any image size, any channels, any mask; refusals by name."""
+"""vkdnw.ops.convolution against float64: any image size, channels, mask; refusals by name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tests.native.relu_masks import packed
-from vkdnw.convolution import conv3x3_input_gradient, load, winograd_weights
+from vkdnw.ops.convolution import conv3x3_input_gradient, load, winograd_weights
 
 ACCURACY = 5e-6
 """Of the largest element: what F(4x4, 3x3) has to reach to be used for gradients."""

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vkdnw.convolution import (
+from vkdnw.ops.batch_norm import channel_moments
+from vkdnw.ops.convolution import (
     conv1x1,
     conv3x3,
     conv3x3_input_gradient,
@@ -17,7 +18,6 @@ from vkdnw.convolution import (
     winograd_forward_weights,
     winograd_weights,
 )
-from vkdnw.normalisation import channel_moments
 
 Native = Callable[[Tensor, Tensor, bool], tuple[Tensor, Tensor]]
 """From an image, a weight as torch has it and whether to rectify to the output and its moments."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tests.native import reference
-from vkdnw import ops
+from vkdnw.ops.fisher import fisher_accumulate_, fisher_factor, load
 
 SHAPES = [(1, 2, 1), (1, 2, 7), (3, 4, 16), (5, 10, 33), (64, 10, 128), (2, 300, 20), (2, 3, 261)]
 DTYPES = [torch.float64, torch.float32]
@@ -32,7 +32,7 @@ def problem(
 def fisher_from_zero(jacobian: Tensor, probabilities: Tensor, **options: object) -> Tensor:
     columns = jacobian.shape[2]
     zero = torch.zeros(columns, columns, dtype=torch.float64)
-    return ops.fisher_accumulate_(zero, jacobian, probabilities, **options)  # type: ignore[arg-type]
+    return fisher_accumulate_(zero, jacobian, probabilities, **options)  # type: ignore[arg-type]
 
 
 def magnitude(jacobian: Tensor, probabilities: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ def test_factor_equals_the_explicit_factor(
     shape: tuple[int, int, int], dtype: torch.dtype, released: bool
 ) -> None:
     jacobian, p = problem(shape, dtype, released)
-    actual = ops.fisher_factor(jacobian, p, released=released)
+    actual = fisher_factor(jacobian, p, released=released)
     expected = reference.fisher_factor(jacobian, p, released)
     assert actual.shape == (shape[0] * (shape[1] - (not released)), shape[2])
     torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
@@ -74,7 +74,7 @@ def test_accumulates_the_factor(shape: tuple[int, int, int], released: bool) -> 
     jacobian, p = problem(shape, torch.float64, released)
     factor = reference.fisher_factor(jacobian, p, released)
     start = factor.T @ factor + 1.0
-    actual = ops.fisher_accumulate_(start.clone(), jacobian, p, released=released, scale=-0.25)
+    actual = fisher_accumulate_(start.clone(), jacobian, p, released=released, scale=-0.25)
     torch.testing.assert_close(actual, start - 0.25 * factor.T @ factor, rtol=1e-11, atol=1e-11)
 
 
@@ -83,7 +83,7 @@ def test_accumulates_the_factor(shape: tuple[int, int, int], released: bool) -> 
 def test_float32_sums_in_float32(dtype: torch.dtype, released: bool) -> None:
     jacobian, p = problem((16, 10, 40), dtype, released)
     actual = torch.zeros(40, 40)
-    ops.fisher_accumulate_(actual, jacobian, p, released=released)
+    fisher_accumulate_(actual, jacobian, p, released=released)
     factor = reference.fisher_factor(jacobian, p, released)
     # The sum over n rows, and the rounding of each row, which is itself a sum over C classes.
     bound = (len(factor) + 2 * 10 + 4) * torch.finfo(torch.float32).eps * magnitude(jacobian, p)
@@ -99,7 +99,7 @@ def test_exactly_symmetric_with_any_thread_count(
     jacobian, p = problem(shape, torch.float32, released)
 
     def run() -> tuple[Tensor, Tensor]:
-        factor = ops.fisher_factor(jacobian, p, released=released)
+        factor = fisher_factor(jacobian, p, released=released)
         return fisher_from_zero(jacobian, p, released=released), factor
 
     threads = torch.get_num_threads()
@@ -156,7 +156,7 @@ def test_not_a_number_in_the_jacobian_is_passed_on() -> None:
 def test_no_samples_change_nothing() -> None:
     jacobian, p = problem((1, 3, 4), torch.float64, released=False)
     assert torch.equal(fisher_from_zero(jacobian[:0], p[:0]), torch.zeros(4, 4).double())
-    assert ops.fisher_factor(jacobian[:0], p[:0]).shape == (0, 4)
+    assert fisher_factor(jacobian[:0], p[:0]).shape == (0, 4)
 
 
 J, P = torch.zeros(2, 2, 4), torch.full((2, 3), 1 / 3, dtype=torch.float64)
@@ -189,13 +189,13 @@ def test_refuses_by_name(change: dict[str, object], message: str) -> None:
         "fisher": torch.zeros(4, 4, dtype=torch.float64), "jacobian": J, "probabilities": P,
     }  # fmt: skip
     with pytest.raises(ValueError, match=message):
-        ops.fisher_accumulate_(**(arguments | change))  # type: ignore[arg-type]
+        fisher_accumulate_(**(arguments | change))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("released", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_opcheck(dtype: torch.dtype, released: bool) -> None:
-    ops.load()
+    load()
     jacobian, p = problem((3, 4, 5), dtype, released)
     fisher = torch.zeros(5, 5, dtype=dtype)
     torch.library.opcheck(torch.ops.vkdnw.fisher_accumulate_, (fisher, jacobian, p, released, 0.5))
@@ -203,14 +203,12 @@ def test_opcheck(dtype: torch.dtype, released: bool) -> None:
 
 
 def test_compiles_into_one_graph() -> None:
-    ops.load()
+    load()
     jacobian, p = problem((3, 4, 5), torch.float64, released=False)
 
     @torch.compile(fullgraph=True, backend="aot_eager")
     def gram(jacobian: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
-        return ops.fisher_accumulate_(torch.zeros(5, 5), jacobian, p), ops.fisher_factor(
-            jacobian, p
-        )
+        return fisher_accumulate_(torch.zeros(5, 5), jacobian, p), fisher_factor(jacobian, p)
 
     fisher, factor = gram(jacobian, p)
     torch.testing.assert_close(fisher.double(), factor.T @ factor, rtol=1e-5, atol=1e-5)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tests.native import reference
-from vkdnw import ops
+from vkdnw.ops.fisher import ONES, PICK_FIELDS, jacobian_columns_, load
 
 STORAGE = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -26,7 +26,7 @@ class Case:
     affine: Tensor
 
     def run(self) -> Tensor:
-        return ops.jacobian_columns_(
+        return jacobian_columns_(
             self.jacobian.clone(), self.inputs, self.grads, self.picks, self.affine
         )
 
@@ -91,7 +91,7 @@ def random_case(seed: int, dtype: torch.dtype, layouts: tuple[str, ...]) -> Case
         torch.randn(samples, cotangents, columns, generator=torch_rng).to(accumulator),
         inputs,
         grads,
-        torch.tensor(picks, dtype=torch.int64).reshape(-1, ops.PICK_FIELDS),
+        torch.tensor(picks, dtype=torch.int64).reshape(-1, PICK_FIELDS),
         torch.tensor(affine, dtype=torch.float64).reshape(-1, 2),
     )
 
@@ -128,7 +128,7 @@ def test_agrees_with_autograd() -> None:
     weight = torch.randn(5, 4, 3, 2, generator=rng, dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(5, dtype=torch.float64, requires_grad=True)
     picks = torch.tensor(
-        [[0, 0, 2, 3, 0, 1 * 2 - 2, 1 * 1 - 1, 1, 3, 2], [1, 0, 4, ops.ONES, 0, 0, 0, 1, 1, 1]]
+        [[0, 0, 2, 3, 0, 1 * 2 - 2, 1 * 1 - 1, 1, 3, 2], [1, 0, 4, ONES, 0, 0, 0, 1, 1, 1]]
     )
     y = torch.nn.functional.conv2d(x, weight, bias, stride=(3, 2), padding=(2, 1), dilation=(2, 1))
     cotangent = torch.randn(y.shape, generator=rng, dtype=torch.float64)
@@ -136,7 +136,7 @@ def test_agrees_with_autograd() -> None:
     for n in range(3):
         dw, db = torch.autograd.grad(y[n], (weight, bias), cotangent[n], retain_graph=True)
         expected[n, 0] = torch.stack([dw[2, 3, 1, 1], db[4]])
-    actual = ops.jacobian_columns_(
+    actual = jacobian_columns_(
         torch.zeros_like(expected),
         [x.unsqueeze(2)],
         [cotangent.unsqueeze(2).unsqueeze(0)],
@@ -178,7 +178,7 @@ def test_planes_beyond_the_gradient_scratch() -> None:
     x = torch.randn(1, 1, 1, 300, 301, generator=rng)
     g = torch.randn(2, 1, 1, 1, 300, 301, generator=rng)
     picks = torch.tensor([[0, 0, 0, 0, 0, 0, -2, 1, 1, 1]])
-    actual = ops.jacobian_columns_(
+    actual = jacobian_columns_(
         torch.zeros(1, 2, 1), [x], [g], picks, torch.tensor([[0.0, 1.0]]).double()
     )
     products = g[:, 0, 0, 0, :, 2:].double() * x[0, 0, 0, :, :-2].double()  # [K, 300, 299]
@@ -193,7 +193,7 @@ def test_adds_tied_columns_into_a_strided_jacobian() -> None:
     jacobian = storage.transpose(0, 1)
     picks = torch.tensor([[1, 0, 0, 0, 0, 0, 0, 1, 1, 1]] * 2 + [[1, 0, 0, -1, 0, 0, 0, 1, 1, 1]])
     affine = torch.tensor([[0.0, 1.0], [0.5, 4.0], [0.0, -1.0]], dtype=torch.float64)
-    ops.jacobian_columns_(jacobian, [x], [g], picks, affine)
+    jacobian_columns_(jacobian, [x], [g], picks, affine)
     assert torch.equal(jacobian, torch.tensor([10.0, 14.0, 10.0]).expand(2, 1, 3))
 
 
@@ -204,7 +204,7 @@ def test_nothing_to_add(samples: int, cotangents: int, count: int) -> None:
     affine = torch.ones(count, 2, dtype=torch.float64)
     x, g = torch.ones(samples, 1, 1, 1, 1), torch.ones(cotangents, samples, 1, 1, 1, 1)
     assert torch.equal(
-        ops.jacobian_columns_(jacobian, [x], [g], picks, affine),
+        jacobian_columns_(jacobian, [x], [g], picks, affine),
         torch.ones(samples, cotangents, 1),
     )
 
@@ -214,7 +214,7 @@ def test_not_a_number_outside_the_window_is_not_read() -> None:
     g = torch.ones(1, 1, 1, 1, 1, 2)
     picks = torch.tensor([[0, 0, 0, 0, 0, 0, -1, 1, 1, 1], [1, 0, 0, 0, 0, 0, 0, 1, 1, 1]])
     affine = torch.tensor([[0.0, 1.0], [0.0, 1.0]], dtype=torch.float64)
-    jacobian = ops.jacobian_columns_(torch.zeros(1, 1, 2), [x], [g], picks, affine)
+    jacobian = jacobian_columns_(torch.zeros(1, 1, 2), [x], [g], picks, affine)
     assert jacobian[0, 0, 0] == 1.0
     assert jacobian[0, 0, 1].isnan()
 
@@ -224,7 +224,7 @@ def test_half_conversions_are_exact() -> None:
     bits = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16)
     values = bits.view(torch.float16)
     values = values[~values.isnan()]
-    jacobian = ops.jacobian_columns_(
+    jacobian = jacobian_columns_(
         torch.zeros(len(values), 1, 1),
         [values.reshape(-1, 1, 1, 1, 1)],
         [torch.ones(1, len(values), 1, 1, 1, 1, dtype=torch.float16)],
@@ -268,12 +268,12 @@ def test_refuses_by_name(change: dict[str, object], message: str) -> None:
         "affine": torch.zeros(1, 2, dtype=torch.float64),
     }
     with pytest.raises(ValueError, match=message):
-        ops.jacobian_columns_(**(arguments | change))  # type: ignore[arg-type]
+        jacobian_columns_(**(arguments | change))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("dtype", STORAGE)
 def test_opcheck(dtype: torch.dtype) -> None:
-    ops.load()
+    load()
     case = nb201_like_case(dtype)
     torch.library.opcheck(
         torch.ops.vkdnw.jacobian_columns_,
@@ -282,8 +282,8 @@ def test_opcheck(dtype: torch.dtype) -> None:
 
 
 def test_compiles_into_one_graph() -> None:
-    ops.load()
+    load()
     case = nb201_like_case(torch.float32)
-    compiled = torch.compile(ops.jacobian_columns_, fullgraph=True, backend="aot_eager")
+    compiled = torch.compile(jacobian_columns_, fullgraph=True, backend="aot_eager")
     actual = compiled(case.jacobian.clone(), case.inputs, case.grads, case.picks, case.affine)
     assert torch.equal(actual, case.run())

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vkdnw import ops
+from vkdnw.ops.fisher import load, low_rank_spectrum
 
 DTYPES = [torch.float64, torch.float32]
 SHAPES = [(1, 1), (1, 6), (6, 1), (7, 5), (5, 7), (12, 12), (30, 9), (9, 30), (16, 17)]
@@ -44,7 +44,7 @@ def relative_error(actual: Tensor, expected: Tensor) -> Tensor:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_well_conditioned(shape: tuple[int, int], dtype: torch.dtype) -> None:
     factor = well_conditioned(shape).to(dtype)
-    error = relative_error(ops.low_rank_spectrum(factor), exact_spectrum(factor))
+    error = relative_error(low_rank_spectrum(factor), exact_spectrum(factor))
     assert error.max() <= relative_bound(shape, dtype), error
 
 
@@ -64,7 +64,7 @@ def test_scaled_columns_keep_every_eigenvalue(
     factor = (well_conditioned(shape) * scale).to(dtype)
     expected = exact_spectrum(factor)
     assert expected[0] < 1e-20 * expected[-1]
-    error = relative_error(ops.low_rank_spectrum(factor), expected)
+    error = relative_error(low_rank_spectrum(factor), expected)
     assert error.max() <= relative_bound(shape, dtype), error
 
 
@@ -75,7 +75,7 @@ def test_scaled_columns_of_a_wide_factor(shape: tuple[int, int], dtype: torch.dt
     order = torch.randperm(shape[1], generator=torch.Generator().manual_seed(0))
     factor = (well_conditioned(shape) * scale[order]).to(dtype)
     expected = exact_spectrum(factor)
-    error = relative_error(ops.low_rank_spectrum(factor), expected)
+    error = relative_error(low_rank_spectrum(factor), expected)
     assert error.max() <= 10 * relative_bound(shape, dtype), error
 
 
@@ -85,7 +85,7 @@ def test_agrees_with_svdvals(shape: tuple[int, int], dtype: torch.dtype) -> None
     """At the sizes of use, to the absolute accuracy that svdvals has."""
     factor = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     expected = torch.linalg.svdvals(factor.to(dtype).double()).flip(0).square()
-    error = (ops.low_rank_spectrum(factor.to(dtype)).double() - expected).abs()
+    error = (low_rank_spectrum(factor.to(dtype)).double() - expected).abs()
     assert error.max() <= 4 * max(shape) * torch.finfo(dtype).eps * expected[-1]
 
 
@@ -97,7 +97,7 @@ def test_rank_deficient(shape: tuple[int, int], rank: int, dtype: torch.dtype) -
     rng = torch.Generator().manual_seed(0)
     left = torch.randint(-3, 4, (shape[0], rank), generator=rng).to(dtype)
     factor = left @ torch.randint(-3, 4, (rank, shape[1]), generator=rng).to(dtype)
-    spectrum = ops.low_rank_spectrum(factor).double()
+    spectrum = low_rank_spectrum(factor).double()
     expected = exact_spectrum(factor)
     zeros = len(spectrum) - rank
     bound = max(shape) * torch.finfo(dtype).eps
@@ -109,7 +109,7 @@ def test_rank_deficient(shape: tuple[int, int], rank: int, dtype: torch.dtype) -
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_equal_columns(dtype: torch.dtype) -> None:
     """Tied parameters: one eigenvalue, exactly zero others where subtraction is exact."""
-    spectrum = ops.low_rank_spectrum(torch.ones(9, 4, dtype=dtype))
+    spectrum = low_rank_spectrum(torch.ones(9, 4, dtype=dtype))
     torch.testing.assert_close(spectrum[-1], torch.tensor(36.0, dtype=dtype))
     assert (spectrum[:-1] <= 36 * torch.finfo(dtype).eps ** 2 * 36).all()
 
@@ -117,14 +117,14 @@ def test_equal_columns(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(3, 5), (5, 3), (1, 1)])
 def test_zero(shape: tuple[int, int], dtype: torch.dtype) -> None:
-    spectrum = ops.low_rank_spectrum(torch.zeros(shape, dtype=dtype))
+    spectrum = low_rank_spectrum(torch.zeros(shape, dtype=dtype))
     assert torch.equal(spectrum, torch.zeros(min(shape), dtype=dtype))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_orthogonal_columns_are_read_off(dtype: torch.dtype) -> None:
     factor = torch.diag(torch.tensor([3.0, 1e-9, 2.0, 0.0], dtype=dtype))
-    actual = ops.low_rank_spectrum(factor)
+    actual = low_rank_spectrum(factor)
     expected = torch.tensor([0.0, 1e-9, 2.0, 3.0], dtype=dtype).square()
     assert actual[0] == 0.0
     torch.testing.assert_close(actual, expected, rtol=4 * torch.finfo(dtype).eps, atol=0)
@@ -143,21 +143,19 @@ def test_scaling_the_factor_scales_the_spectrum(dtype: torch.dtype, scale: float
     """Near the ends of the range, where squares of inner products would overflow or vanish."""
     factor = well_conditioned((12, 8)).to(dtype)
     scaled = factor * 2.0 ** torch.tensor(scale, dtype=torch.float64).log2().round()
-    ratio = ops.low_rank_spectrum(scaled) / ops.low_rank_spectrum(factor)
+    ratio = low_rank_spectrum(scaled) / low_rank_spectrum(factor)
     assert torch.equal(ratio, ratio[:1].expand_as(ratio))
 
 
 def test_batch_is_each_matrix_alone_for_any_thread_count() -> None:
     rng = torch.Generator().manual_seed(0)
     batch = torch.randn(3, 2, 20, 9, generator=rng, dtype=torch.float64)
-    alone = torch.stack([ops.low_rank_spectrum(m) for m in batch.flatten(0, 1)]).unflatten(
-        0, (3, 2)
-    )
+    alone = torch.stack([low_rank_spectrum(m) for m in batch.flatten(0, 1)]).unflatten(0, (3, 2))
     threads = torch.get_num_threads()
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
-            assert torch.equal(ops.low_rank_spectrum(batch), alone)
+            assert torch.equal(low_rank_spectrum(batch), alone)
     finally:
         torch.set_num_threads(threads)
 
@@ -165,12 +163,12 @@ def test_batch_is_each_matrix_alone_for_any_thread_count() -> None:
 def test_takes_any_strides_and_leaves_the_factor_as_it_was() -> None:
     factor = well_conditioned((12, 8))
     before = factor.clone()
-    torch.testing.assert_close(ops.low_rank_spectrum(factor.T), ops.low_rank_spectrum(factor))
+    torch.testing.assert_close(low_rank_spectrum(factor.T), low_rank_spectrum(factor))
     assert torch.equal(factor, before)
 
 
 def test_empty_batch() -> None:
-    assert ops.low_rank_spectrum(torch.zeros(0, 4, 3)).shape == (0, 3)
+    assert low_rank_spectrum(torch.zeros(0, 4, 3)).shape == (0, 3)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
@@ -180,7 +178,7 @@ def test_not_finite_is_an_error(dtype: torch.dtype, position: int, value: float)
     factor = torch.ones(3, 4, 5, dtype=dtype)
     factor[1].view(-1)[position] = value
     with pytest.raises(ValueError, match="NaN or an infinity in matrix 1 of the batch"):
-        ops.low_rank_spectrum(factor)
+        low_rank_spectrum(factor)
 
 
 @pytest.mark.parametrize(
@@ -195,19 +193,19 @@ def test_not_finite_is_an_error(dtype: torch.dtype, position: int, value: float)
 )
 def test_refuses_by_name(factor: Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        ops.low_rank_spectrum(factor)
+        low_rank_spectrum(factor)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(2, 5, 3), (4, 7)])
 def test_opcheck(shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    ops.load()
+    load()
     factor = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
     torch.library.opcheck(torch.ops.vkdnw.low_rank_spectrum, (factor,))
 
 
 def test_compiles_into_one_graph() -> None:
-    ops.load()
+    load()
     factor = well_conditioned((6, 4))
-    compiled = torch.compile(ops.low_rank_spectrum, fullgraph=True, backend="aot_eager")
-    assert torch.equal(compiled(factor), ops.low_rank_spectrum(factor))
+    compiled = torch.compile(low_rank_spectrum, fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(factor), low_rank_spectrum(factor))

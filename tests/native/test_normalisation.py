@@ -1,4 +1,4 @@
-"""vkdnw.normalisation against automatic differentiation in float64; refusals by name."""
+"""vkdnw.ops.batch_norm against automatic differentiation in float64; refusals by name."""
 
 from __future__ import annotations
 
@@ -10,15 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vkdnw.convolution import (
-    conv1x1_input_gradient,
-    conv3x3_input_gradient,
-    rectify,
-    relu_mask,
-    strided_conv_input_gradient,
-    winograd_weights,
-)
-from vkdnw.normalisation import (
+from vkdnw.ops.batch_norm import (
     Summand,
     batch_norm_coefficients,
     batch_norm_factors,
@@ -31,7 +23,15 @@ from vkdnw.normalisation import (
     norm_strided_conv_input_gradient,
     normalised_sum,
 )
-from vkdnw.pooling import avg_pool3x3
+from vkdnw.ops.convolution import (
+    conv1x1_input_gradient,
+    conv3x3_input_gradient,
+    rectify,
+    relu_mask,
+    strided_conv_input_gradient,
+    winograd_weights,
+)
+from vkdnw.ops.pooling import avg_pool3x3
 
 EPS = 1e-5
 ROUNDINGS = 32 * torch.finfo(torch.float32).eps

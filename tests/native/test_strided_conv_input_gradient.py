@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tests.native.relu_masks import packed
-from vkdnw.convolution import load, strided_conv_input_gradient
+from vkdnw.ops.convolution import load, strided_conv_input_gradient
 
 ROUNDING = 2.0**-24  # of float32
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from vkdnw import doctor, native
+from vkdnw.ops import doctor, native
 
 
 def test_a_sound_install_has_no_problem_and_is_fit_for_json():

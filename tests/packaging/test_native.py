@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import vkdnw
-from vkdnw import build_facts, native
-from vkdnw.native import NativeLibraryError
+from vkdnw.ops import build_facts, native
+from vkdnw.ops.native import NativeLibraryError
 
 FACTS = build_facts.BuildFacts(
     version="0.1.0",
@@ -52,7 +52,7 @@ def run_python(code: str, *path: Path) -> subprocess.CompletedProcess[str]:
 
 LOAD = """
 import vkdnw
-from vkdnw import native
+from vkdnw.ops import native
 print(vkdnw.__file__)
 try:
     native.load()

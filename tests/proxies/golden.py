@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tests.shared import GOLDEN
 from vkdnw.proxies import Inputs
-from vkdnw.search import nb201
+from vkdnw.search.spaces import nb201
 
 CASES = ("s1_all_conv3x3", "s2_skips", "s3_pools", "s4_one_conv", "s5_all_none")
 

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests.proxies.networks import NETWORKS, network
 from vkdnw import proxies
 from vkdnw.proxies.flop_count import PUT_OFF, forward_flops
-from vkdnw.search import nb201
+from vkdnw.search.spaces import nb201
 
 SIZE = 16
 CELL = "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|avg_pool_3x3~0|none~1|nor_conv_3x3~2|"

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vkdnw import proxies
+from vkdnw.backward.layers import OverwrittenError, WeightGradients, native_layers
+from vkdnw.backward.layers.lazy_tensor import LazyTensor
 from vkdnw.proxies import Inputs
-from vkdnw.proxies.native_layers import OverwrittenError, WeightGradients, native_layers
-from vkdnw.proxies.native_layers.pending import Pending
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
 ROUNDING = 1e-4
@@ -147,7 +147,7 @@ def test_every_reader_sees_what_torch_computes(reader: str, layer: str) -> None:
     found = differentiated(model, images(), pending=True)
     scale = max(float(each.abs().max()) for each in expected[1:])  # some gradients are zero
     for ours, theirs in zip(found, expected, strict=True):
-        assert not isinstance(ours, Pending)
+        assert not isinstance(ours, LazyTensor)
         assert float((ours - theirs).abs().max()) <= ROUNDING * scale
     at_once = differentiated(model, images(), pending=False)
     for ours, same in zip(found, at_once, strict=True):
@@ -234,7 +234,7 @@ def test_memory_is_not_read_behind_torchs_back() -> None:
     leaf = images().contiguous(memory_format=torch.channels_last).requires_grad_()
     with native_layers(model.modules(), WeightGradients(), lambda _: None, pending=True):
         pending = model(leaf)
-    assert isinstance(pending, Pending)
+    assert isinstance(pending, LazyTensor)
     assert not pending.recipe.is_made
     assert torch.equal(pending.detach(), pending.recipe.value())
     assert pending.data_ptr() == 0

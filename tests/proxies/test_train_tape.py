@@ -12,10 +12,10 @@ from torch.autograd.graph import get_gradient_edge
 
 from tests.proxies.networks import Classifier, in_place, residual
 from vkdnw import proxies
-from vkdnw.preserve import Parts
+from vkdnw.backward.train_tape import TrainGradients, compile_train_tape, train_gradients
 from vkdnw.proxies import Inputs, train_pass
-from vkdnw.proxies.train_tape import TrainGradients, compile_train_tape, train_gradients
-from vkdnw.search import nb201
+from vkdnw.runtime.model_state import Parts
+from vkdnw.search.spaces import nb201
 
 ROUNDING = 2e-4
 """Of the largest number: float32 through some layers of batch statistics. No ReLU of these networks

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.search.fakes import rows, wait_until
-from vkdnw.search import nb201
 from vkdnw.search.cli import app
 from vkdnw.search.cli.frame import run
 from vkdnw.search.errors import StoreError
 from vkdnw.search.rankings.best import Ranked, rank
+from vkdnw.search.spaces import nb201
 from vkdnw.search.state.results import open_results
 
 TINY = [

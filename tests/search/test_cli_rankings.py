@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from vkdnw.search import nb201
 from vkdnw.search.cli import app
 from vkdnw.search.cli.frame import run
 from vkdnw.search.evaluation import Evaluation
-from vkdnw.search.nb201.selection import sample
 from vkdnw.search.rankings.published import read, write
 from vkdnw.search.rankings.scores import mean_columns
+from vkdnw.search.spaces import nb201
+from vkdnw.search.spaces.nb201.selection import sample
 
 Vkdnw = Callable[..., tuple[int, str, str]]
 

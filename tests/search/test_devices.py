@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vkdnw import native
+from vkdnw.ops import native
 from vkdnw.search import scoring
 from vkdnw.search.configuration import Configuration, differences
 from vkdnw.search.devices import Devices, find_devices, spread
 from vkdnw.search.evaluation import Task
-from vkdnw.search.nb201.space import NB201
 from vkdnw.search.scoring import Scorer
+from vkdnw.search.spaces.nb201.space import NB201
 
 ARCHITECTURE = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|skip_connect~2|"
 SPACE = NB201(channels=4, cells=1, classes=3, resolution=8)

@@ -10,19 +10,20 @@ from rich.console import Console
 
 import vkdnw
 from tests.search.fakes import rows
-from vkdnw.search import nb201, scoring
+from vkdnw.runtime.threads import one_thread
+from vkdnw.search import scoring
 from vkdnw.search.configuration import Configuration
 from vkdnw.search.enumeration import Request, score_all
 from vkdnw.search.errors import ConfigurationDiffers
 from vkdnw.search.evaluation import Scored, Task
 from vkdnw.search.inputs.seeded import batch, input_digests, proxy_inputs
 from vkdnw.search.interruption import Interruption
-from vkdnw.search.nb201 import NB201
-from vkdnw.search.nb201.selection import Selection, describe
 from vkdnw.search.progress import Lines
 from vkdnw.search.runner import Summary
 from vkdnw.search.scoring import Scorer, network_seed
-from vkdnw.threads import one_thread
+from vkdnw.search.spaces import nb201
+from vkdnw.search.spaces.nb201 import NB201
+from vkdnw.search.spaces.nb201.selection import Selection, describe
 
 SPACE = NB201(channels=4, cells=1, classes=3, resolution=8)
 TINY = Configuration(batch_size=4)

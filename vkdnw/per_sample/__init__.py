@@ -8,7 +8,7 @@ trace     what has a rule, what has none  plan      the table of columns
 fusion    layers that go together         fused     computes them together
 reverse   columns by layer rules          fallback  columns by autograd, sample by sample
 operations  layers read off the graph
-owners    whose rows layers hold          taps      where gradients are read
+owners    whose rows layers hold          sinks      where gradients are read
 tape      backward passes, compiled       replay    what is read of a tape
 forward   columns by tangents, checked    forward_chunks  their sizes
 tangents  how they begin, by rules        lanes     which go together

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from vkdnw.per_sample.graph import Node
+from vkdnw.backward.graph import Node
 
 
 class CallSite(NamedTuple):
@@ -63,7 +63,7 @@ class Record:
 
 
 Records = dict[CallSite, Record]
-Tap = Callable[[Tensor], None]
+GradientSink = Callable[[Tensor], None]
 
 
 class Recorder:
@@ -104,22 +104,22 @@ class Recorder:
             self._current.substitutes[name] = x
 
     @contextmanager
-    def tapping(self, taps: Mapping[str, Tap]) -> Iterator[None]:
-        """Hands the output gradients of native convolutions to ``taps``, by layer, as they pass.
+    def sinking(self, sinks: Mapping[str, GradientSink]) -> Iterator[None]:
+        """Hands the output gradients of native convolutions to ``sinks``, by layer, as they pass.
 
         Reading a gradient while it is in cache, and letting it go, is cheaper than capturing it.
         """
-        self._current.taps = taps
+        self._current.sinks = sinks
         try:
             yield
         finally:
-            del self._current.taps
+            del self._current.sinks
 
-    def tap(self, name: str, gradient: Tensor) -> None:
+    def sink(self, name: str, gradient: Tensor) -> None:
         """Called by a native convolution's backward with its output gradient."""
-        taps = getattr(self._current, "taps", {})
-        if name in taps:
-            taps[name](gradient)
+        sinks = getattr(self._current, "sinks", {})
+        if name in sinks:
+            sinks[name](gradient)
 
     def _hook(self, name: str) -> Any:
         def record(layer: nn.Module, args: Any, kwargs: Any, output: Tensor) -> None:

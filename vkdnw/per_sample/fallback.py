@@ -21,7 +21,7 @@ from vkdnw.per_sample.problem import Problem
 def add_fallback_columns(
     jacobian: Tensor,
     problem: Problem,
-    found: Trace,
+    trace: Trace,
     plan: Plan,
     samples: range,
     cotangents: Tensor,
@@ -39,7 +39,7 @@ def add_fallback_columns(
     chosen = [parameters[term.name] for term in plan.fallback]
     logits = []
     for n, sample in enumerate(samples):
-        alone = _forward_alone(problem, found, sample)
+        alone = _forward_alone(problem, trace, sample)
         logits.append(alone.detach()[0])
         for k, cotangent in enumerate(cotangents):
             row = torch.zeros_like(alone)
@@ -52,14 +52,14 @@ def add_fallback_columns(
     return torch.stack(logits)
 
 
-def _forward_alone(problem: Problem, found: Trace, sample: int) -> Tensor:
+def _forward_alone(problem: Problem, trace: Trace, sample: int) -> Tensor:
     """Logits of one sample; ``[2, C]``, twice the same, for a model that needs a batch."""
-    piece = problem.batch.samples(range(sample, sample + 1), found.layout, found.fewest)
+    piece = problem.batch.samples(range(sample, sample + 1), trace.layout, trace.fewest)
     logits = pick_logits(piece.forward(problem.model), problem.output)
     check_logits(logits, piece.size)
-    if logits.shape[1] != found.classes:
+    if logits.shape[1] != trace.classes:
         raise ValueError(
-            f"the model returns {found.classes} logits for some samples and {logits.shape[1]} for "
+            f"the model returns {trace.classes} logits for some samples and {logits.shape[1]} for "
             f"sample {sample}; the number of classes must not depend on the data"
         )
     return logits

@@ -11,7 +11,7 @@ from torch import Tensor
 from vkdnw.per_sample.capture import PathChanged
 from vkdnw.per_sample.forward_mode.chunks import forward_chunks
 from vkdnw.per_sample.mode import Decision, ForwardRefused, Mode, check_mode, decide, in_reverse
-from vkdnw.per_sample.probing.trace import Trace, trace, without_rules
+from vkdnw.per_sample.probing.trace import Trace, trace_model, without_rules
 from vkdnw.per_sample.problem import Problem
 from vkdnw.per_sample.reverse_mode.chunks import Chunk, reverse_chunks
 from vkdnw.weights import Selection
@@ -20,15 +20,15 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Way:
+class Differentiation:
     """How a problem is differentiated: what is known of the model, and the mode."""
 
-    found: Trace
+    trace: Trace
     decision: Decision
 
 
 def jacobian_chunks(
-    problem: Problem, way: Way, selection: Selection, cotangents: Tensor
+    problem: Problem, differentiation: Differentiation, selection: Selection, cotangents: Tensor
 ) -> Iterator[Chunk]:
     """Derivatives of ``cotangents [K, C] @ logits`` for every sample, chunk by chunk, in order.
 
@@ -36,11 +36,13 @@ def jacobian_chunks(
         PathChanged, ForwardRefused: go on another way; :func:`differentiated` does.
         MemoryError: not even one sample fits the budget.
     """
-    in_mode = forward_chunks if way.decision.mode == "forward" else reverse_chunks
-    return in_mode(problem, way.found, selection, cotangents)
+    in_mode = forward_chunks if differentiation.decision.mode == "forward" else reverse_chunks
+    return in_mode(problem, differentiation.trace, selection, cotangents)
 
 
-def differentiated(problem: Problem, mode: Mode, run: Callable[[Way], T]) -> tuple[T, Way]:
+def differentiated(
+    problem: Problem, mode: Mode, run: Callable[[Differentiation], T]
+) -> tuple[T, Differentiation]:
     """Runs with the rules, in forward mode if it is cheaper, and with what is left otherwise.
 
     Where forward mode is refused, reverse mode is taken; where the model's path depends on the
@@ -50,20 +52,22 @@ def differentiated(problem: Problem, mode: Mode, run: Callable[[Way], T]) -> tup
         ValueError: ``mode`` is unknown, or ``"forward"`` and refused; says why.
     """
     check_mode(mode)
-    found = trace(problem)
-    way = Way(found, decide(mode, problem, found))
-    if way.decision.mode == "forward":
+    trace = trace_model(problem)
+    differentiation = Differentiation(trace, decide(mode, problem, trace))
+    if differentiation.decision.mode == "forward":
         try:
-            return run(way), way
+            return run(differentiation), differentiation
         except (ForwardRefused, PathChanged) as refusal:
             if mode == "forward":
                 raise ValueError(
                     f"mode='forward': {refusal}; mode='reverse' differentiates this model, and "
                     "mode='auto' chooses it where it has to"
                 ) from refusal
-            way = replace(way, decision=in_reverse(way.decision, refusal))
+            differentiation = replace(
+                differentiation, decision=in_reverse(differentiation.decision, refusal)
+            )
     try:
-        return run(way), way
+        return run(differentiation), differentiation
     except PathChanged:
-        way = replace(way, found=without_rules(found))
-        return run(way), way
+        differentiation = replace(differentiation, trace=without_rules(trace))
+        return run(differentiation), differentiation

@@ -49,7 +49,7 @@ def check_mode(mode: Mode) -> None:
         raise ValueError(f"mode={mode!r}: expected 'auto', 'reverse' or 'forward'")
 
 
-def decide(mode: Mode, problem: Problem, found: Trace) -> Decision:
+def decide(mode: Mode, problem: Problem, trace: Trace) -> Decision:
     """Forward mode where it is asked for, or where it crosses fewer layers.
 
     Both numbers are in units of a backward pass of the batch. A parameter without a rule costs
@@ -57,41 +57,41 @@ def decide(mode: Mode, problem: Problem, found: Trace) -> Decision:
     """
     if mode != "auto":
         return Decision(mode, "asked for")
-    passes = (found.classes - 1) * (1 + bool(found.fallback))
-    cost = NATIVE_TANGENT_COST if _carries_natively(found) else TANGENT_COST
-    tangents = cost * tangent_passes(problem.selection, found) + CHECK_COST
+    passes = (trace.classes - 1) * (1 + bool(trace.fallback))
+    cost = NATIVE_TANGENT_COST if _carries_natively(trace) else TANGENT_COST
+    tangents = cost * tangent_passes(problem.selection, trace) + CHECK_COST
     forward = tangents < passes
     counts = f"tangents cost {tangents:.0f} backward passes, and reverse mode takes {passes}"
     return Decision("forward" if forward else "reverse", counts)
 
 
-def _carries_natively(found: Trace) -> bool:
-    single = found.logits.device.type == "cpu" and found.logits.dtype == torch.float32
-    convolutional = any(isinstance(layer.module, nn.Conv2d) for layer in found.layers.values())
-    return single and convolutional and not found.by_sample
+def _carries_natively(trace: Trace) -> bool:
+    single = trace.logits.device.type == "cpu" and trace.logits.dtype == torch.float32
+    convolutional = any(isinstance(layer.module, nn.Conv2d) for layer in trace.layers.values())
+    return single and convolutional and not trace.by_sample
 
 
-def tangent_passes(selection: Selection, found: Trace) -> float:
+def tangent_passes(selection: Selection, trace: Trace) -> float:
     """Passes through the whole network that the tangents of all scalars add up to."""
-    calls = max(1, len(found.records))
+    calls = max(1, len(trace.records))
     return sum(
         len(indices) * (calls - place) / calls
         for name, indices, place in zip(
-            selection.names, selection.indices, places(selection, found), strict=True
+            selection.names, selection.indices, places(selection, trace), strict=True
         )
-        if name not in found.unreached
+        if name not in trace.unreached
     )
 
 
-def places(selection: Selection, found: Trace) -> list[int]:
+def places(selection: Selection, trace: Trace) -> list[int]:
     """For each parameter: how many layer calls of a forward pass come before its first use.
 
     A parameter without a rule counts as used where the one before it is.
     """
-    order = {site: place for place, site in enumerate(found.records)}
+    order = {site: place for place, site in enumerate(trace.records)}
     last, found_places = 0, []
     for name in selection.names:
-        terms = found.terms.get(name, ())
+        terms = trace.terms.get(name, ())
         last = min((order[site] for site, _ in terms), default=last)
         found_places.append(last)
     return found_places

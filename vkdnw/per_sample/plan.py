@@ -7,11 +7,11 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor, nn
 
-from vkdnw.host_copies import on_host
 from vkdnw.per_sample.capture import CallSite
-from vkdnw.per_sample.fusing.fusion import Fusion
+from vkdnw.per_sample.fusion.find import Fusion
 from vkdnw.per_sample.probing.trace import Layer, Trace
 from vkdnw.rules import Picks
+from vkdnw.runtime.host_copies import on_host
 from vkdnw.weights import Selection
 
 # Picking a scalar costs one pass over its two channels; a matrix product gives all scalars of a
@@ -62,10 +62,10 @@ class Plan:
     dense: tuple[DenseTerm, ...]
     fallback: tuple[FallbackTerm, ...]
     fused: frozenset[str]  # layers whose own parameters do not enter the graph
-    taps: dict[str, tuple[int, ...]]  # native convolution -> entries that read its gradient
+    sinks: dict[str, tuple[int, ...]]  # native convolution -> entries that read its gradient
 
 
-def make_plan(selection: Selection, found: Trace, fusions: tuple[Fusion, ...] = ()) -> Plan:
+def make_plan(selection: Selection, trace: Trace, fusions: tuple[Fusion, ...] = ()) -> Plan:
     """Lays out the columns of ``selection``; unreached parameters keep columns of zeros."""
     picked: dict[CallSite, list[_Picked]] = {}
     dense: list[DenseTerm] = []
@@ -75,10 +75,10 @@ def make_plan(selection: Selection, found: Trace, fusions: tuple[Fusion, ...] = 
         selection.names, selection.indices, selection.offsets, strict=True
     ):
         columns = slice(offset, offset + len(indices))
-        if name in found.fallback:
+        if name in trace.fallback:
             fallback.append(FallbackTerm(name, indices, columns))
-        for site, leaf in found.terms.get(name, ()):
-            layer = found.layers[site.layer]
+        for site, leaf in trace.terms.get(name, ()):
+            layer = trace.layers[site.layer]
             if picks_are_cheaper(layer, leaf, len(indices)):
                 picks = layer.rule.picks(layer.module, leaf, indices)
                 picks = _fused_picks(picks, leaf, layer, fusion_of.get(site.layer), site)
@@ -94,7 +94,7 @@ def make_plan(selection: Selection, found: Trace, fusions: tuple[Fusion, ...] = 
         dense=tuple(dense),
         fallback=tuple(fallback),
         fused=frozenset(fusion_of),
-        taps=_taps(fusions, entries),
+        sinks=_sinks(fusions, entries),
     )
 
 
@@ -170,16 +170,16 @@ def _kept(group: Tensor, channel: Tensor, groups: int) -> tuple[tuple[Tensor, ..
     return (distinct % _MOST_CHANNELS).split(sizes.tolist()), place
 
 
-def _taps(fusions: tuple[Fusion, ...], entries: tuple[Entry, ...]) -> dict[str, tuple[int, ...]]:
+def _sinks(fusions: tuple[Fusion, ...], entries: tuple[Entry, ...]) -> dict[str, tuple[int, ...]]:
     """Entries whose output gradient passes through a native convolution's backward."""
     number = {entry.site.layer: position for position, entry in enumerate(entries)}
-    taps = {}
+    sinks = {}
     for fusion in fusions:
         sharing = (fusion.conv, *([fusion.norm.name] if fusion.norm is not None else []))
         readers = tuple(number[layer] for layer in sharing if layer in number)
         if fusion.gradient is not None and readers:
-            taps[fusion.conv] = readers
-    return taps
+            sinks[fusion.conv] = readers
+    return sinks
 
 
 def picks_are_cheaper(layer: Layer, leaf: str, count: int) -> bool:
@@ -190,9 +190,9 @@ def picks_are_cheaper(layer: Layer, leaf: str, count: int) -> bool:
 
 def _by_layer(fusions: tuple[Fusion, ...]) -> dict[str, Fusion]:
     """The fusion that a convolution or a folded BatchNorm is part of."""
-    found = {fusion.conv: fusion for fusion in fusions}
-    found.update({fusion.norm.name: fusion for fusion in fusions if fusion.norm is not None})
-    return found
+    by_layer = {fusion.conv: fusion for fusion in fusions}
+    by_layer.update({fusion.norm.name: fusion for fusion in fusions if fusion.norm is not None})
+    return by_layer
 
 
 def _fused_picks(

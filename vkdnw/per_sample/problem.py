@@ -11,13 +11,13 @@ from functools import cached_property
 import torch
 from torch import nn
 
-from vkdnw import memory
 from vkdnw.batch import Batch, BatchLike, as_batch
 from vkdnw.checks import Output, check_batch, check_device, check_model
-from vkdnw.host_copies import constants_copied
-from vkdnw.precision import float32_on
-from vkdnw.preserve import preserved
-from vkdnw.threads import one_thread
+from vkdnw.runtime import memory
+from vkdnw.runtime.host_copies import constants_copied
+from vkdnw.runtime.model_state import preserved
+from vkdnw.runtime.precision import float32_on
+from vkdnw.runtime.threads import one_thread
 from vkdnw.weights import Selection, Weights, select
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)

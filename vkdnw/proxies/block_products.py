@@ -1,6 +1,6 @@
 """How a block maps cotangents of its output back: products of both sides, by autograd's gradient.
 
-The tape of a pass computes the same where it can (:mod:`vkdnw.proxies.train_tape`).
+The tape of a pass computes the same where it can (:mod:`vkdnw.backward.train_tape`).
 """
 
 from __future__ import annotations

@@ -8,14 +8,14 @@ from itertools import groupby
 from torch import nn
 
 from vkdnw.checks import Output
-from vkdnw.collector import paused
-from vkdnw.preserve import Parts, preserved
-from vkdnw.proxies.held import Init, held
 from vkdnw.proxies.inputs import Inputs
 from vkdnw.proxies.proxy import Call, Convention, Proxy
+from vkdnw.proxies.proxy_state import Init, proxy_state
 from vkdnw.proxies.registry import proxy
 from vkdnw.proxies.train_pass import train_pass
 from vkdnw.proxies.value import Value
+from vkdnw.runtime.garbage_collection import gc_disabled
+from vkdnw.runtime.model_state import Parts, preserved
 
 
 def compute(
@@ -89,10 +89,10 @@ def _compute_group(
     if first.alone is not None and first.cost == "none":
         return {first.name: first.alone(call)}  # nothing is run, so nothing can change
     init: Init = first.init if initialise else "none"
-    with held(call.model, parts, first.mode, init, call.seed):
+    with proxy_state(call.model, parts, first.mode, init, call.seed):
         if first.alone is not None:
             return {first.name: first.alone(call)}
-        with paused():  # until the pass is gone, and its thousands of small objects
+        with gc_disabled():  # until the pass is gone, and its thousands of small objects
             return _reduced(group, call, parts)
 
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.utils._python_dispatch import _disable_current_modes
 
+from vkdnw.backward.layers import cut
 from vkdnw.proxies.blocks import blocks
-from vkdnw.proxies.native_layers import cut
 from vkdnw.proxies.spectra import covariance
 
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from vkdnw.checks import Output
 from vkdnw.proxies.draws import generator
-from vkdnw.proxies.held import Init, Mode
 from vkdnw.proxies.inputs import Inputs, Source, as_inputs, given
+from vkdnw.proxies.proxy_state import Init, Mode
 from vkdnw.proxies.value import Value
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vkdnw.covariance import channel_covariance
+from vkdnw.ops.covariance import channel_covariance
 from vkdnw.proxies.eigenvalues import eigenvalues_of_all
 
 ROWS = 4096

@@ -17,15 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
 
+from vkdnw.backward.layers import OverwrittenError, WeightGradients, native_layers
+from vkdnw.backward.train_tape import Input, TrainGradients, train_gradients
 from vkdnw.checks import Output, check_logits, pick_logits
-from vkdnw.preserve import Parts
 from vkdnw.proxies.block_products import block_product
 from vkdnw.proxies.draws import Signs
 from vkdnw.proxies.features import Feature, Features, watched_features
-from vkdnw.proxies.native_layers import OverwrittenError, WeightGradients, native_layers
 from vkdnw.proxies.relus import Agreement, WatchedReLUs
 from vkdnw.proxies.spectra import spectral_entropies
-from vkdnw.proxies.train_tape import Input, TrainGradients, train_gradients
+from vkdnw.runtime.model_state import Parts
 
 Observable = Literal["features", "spectra", "relus", "input gradient", "weight gradients"]
 """What can be taken from a pass: features with their place in the graph, spectra of features,

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from vkdnw.host_copies import on_host
 from vkdnw.rules.rule import Picks, Rule, dense_product, dense_sum, pointwise_picks
+from vkdnw.runtime.host_copies import on_host
 
 
 def normaliser(layer: _BatchNorm) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@
 
 #include "kernels/cuda/fisher_launch.h"
 #include "kernels/cuda/launch.h"
-#include "kernels/softmax_factor.h"
+#include "kernels/fisher/softmax_factor.h"
 
 namespace vkdnw::cuda {
 

@@ -6,8 +6,8 @@
 #include <cstdint>
 
 #include "kernels/cuda/sizes.h"
-#include "kernels/softmax_factor.h"
-#include "kernels/softmax_status.h"
+#include "kernels/fisher/softmax_factor.h"
+#include "kernels/fisher/softmax_status.h"
 
 namespace vkdnw::cuda {
 

@@ -9,7 +9,7 @@
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/spectrum_batch.h"
 #include "kernels/cuda/warp.h"
-#include "kernels/spectrum_scaling.h"
+#include "kernels/spectrum/spectrum_scaling.h"
 
 namespace vkdnw::cuda {
 

@@ -7,10 +7,10 @@
 #include <stdexcept>
 #include <string>
 
+#include "kernels/conv/plane_products.h"
 #include "kernels/cuda/jacobian_columns_tables.h"
-#include "kernels/jacobian_columns_plan.h"
-#include "kernels/jacobian_columns_problem.h"
-#include "kernels/plane_products.h"
+#include "kernels/fisher/jacobian_columns_plan.h"
+#include "kernels/fisher/jacobian_columns_problem.h"
 
 namespace vkdnw::cuda {
 

@@ -9,7 +9,7 @@
 #include <numeric>
 #include <vector>
 
-#include "kernels/half_types.h"
+#include "kernels/simd/half_types.h"
 
 namespace vkdnw {
 struct JacobianColumnsPlan;

@@ -1,4 +1,4 @@
-// The rotation that makes two columns orthogonal; see kernels/one_sided_jacobi.h.
+// The rotation that makes two columns orthogonal; see kernels/spectrum/one_sided_jacobi.h.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -8,7 +8,7 @@
 #include <limits>
 
 #include "kernels/cuda/warp.h"
-#include "kernels/spectrum_scaling.h"
+#include "kernels/spectrum/spectrum_scaling.h"
 
 namespace vkdnw::cuda {
 

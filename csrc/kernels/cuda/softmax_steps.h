@@ -8,8 +8,8 @@
 
 #include "kernels/cuda/fisher_launch.h"
 #include "kernels/cuda/launch.h"
-#include "kernels/softmax_factor.h"
-#include "kernels/softmax_status.h"
+#include "kernels/fisher/softmax_factor.h"
+#include "kernels/fisher/softmax_status.h"
 
 namespace vkdnw::cuda {
 

@@ -1,7 +1,7 @@
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 
-#include "kernels/tape_run.h"
+#include "kernels/tape/tape_run.h"
 #include "ops/backpropagate.h"
 
 namespace vkdnw {

@@ -5,8 +5,8 @@
 #include <tuple>
 #include <vector>
 
-#include "kernels/conv1x1.h"
-#include "kernels/conv_moments.h"
+#include "kernels/conv/conv1x1.h"
+#include "kernels/conv/conv_moments.h"
 #include "ops/convolution.h"
 #include "ops/cpu/moments.h"
 

@@ -1,7 +1,7 @@
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 
-#include "kernels/fisher_accumulate.h"
+#include "kernels/fisher/fisher_accumulate.h"
 #include "ops/cpu/softmax_steps.h"
 #include "ops/fisher_accumulate.h"
 

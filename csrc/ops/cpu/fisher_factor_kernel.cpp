@@ -3,7 +3,7 @@
 
 #include <array>
 
-#include "kernels/fisher_factor.h"
+#include "kernels/fisher/fisher_factor.h"
 #include "ops/cpu/softmax_steps.h"
 
 namespace vkdnw {

@@ -1,7 +1,7 @@
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 
-#include "kernels/jacobian_columns.h"
+#include "kernels/fisher/jacobian_columns.h"
 #include "ops/jacobian_columns.h"
 
 namespace vkdnw {

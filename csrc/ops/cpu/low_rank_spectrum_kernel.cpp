@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "kernels/low_rank_spectrum.h"
+#include "kernels/spectrum/low_rank_spectrum.h"
 #include "ops/low_rank_spectrum.h"
 
 namespace vkdnw {

@@ -3,7 +3,7 @@
 
 #include <torch/csrc/stable/tensor.h>
 
-#include "kernels/batch_norm.h"
+#include "kernels/layers/batch_norm.h"
 
 namespace vkdnw {
 

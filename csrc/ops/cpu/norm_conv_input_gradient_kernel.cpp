@@ -3,7 +3,7 @@
 
 #include <array>
 
-#include "kernels/norm_conv.h"
+#include "kernels/conv/norm_conv.h"
 #include "ops/batch_norm.h"
 #include "ops/conv1x1_input_gradient.h"
 #include "ops/conv3x3_input_gradient.h"

@@ -11,8 +11,8 @@
 #include "kernels/cuda/fisher_accumulate.h"
 #include "kernels/cuda/fisher_factor.h"
 #include "kernels/cuda/softmax_steps.h"
-#include "kernels/fisher_accumulate.h"
-#include "kernels/fisher_factor.h"
+#include "kernels/fisher/fisher_accumulate.h"
+#include "kernels/fisher/fisher_factor.h"
 
 using namespace vkdnw;
 

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "both_orders.h"
-#include "kernels/low_rank_spectrum.h"
+#include "kernels/spectrum/low_rank_spectrum.h"
 
 using namespace vkdnw;
 

@@ -20,9 +20,9 @@ from vkdnw.search.evaluation import Scored, Task
 from vkdnw.search.evolution import Budget, Plan
 from vkdnw.search.evolution.run import SearchRequest, search
 from vkdnw.search.interruption import Interruption
-from vkdnw.search.mobilenetv2 import MobileNetV2
 from vkdnw.search.progress import Lines, Progress
-from vkdnw.search.space import settings_of
+from vkdnw.search.spaces.mobilenetv2 import MobileNetV2
+from vkdnw.search.spaces.search_space import settings_of
 from vkdnw.search.state.results import open_results
 
 SPACE = MobileNetV2()

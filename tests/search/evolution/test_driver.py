@@ -11,7 +11,7 @@ from vkdnw.search.evaluation import Failure
 from vkdnw.search.evolution import Budget, Plan
 from vkdnw.search.evolution.driver import Search
 from vkdnw.search.executors.interface import Done, carry_out
-from vkdnw.search.nb201 import NB201
+from vkdnw.search.spaces.nb201 import NB201
 
 BUDGET = Budget(flops=450_000_000, depth=14)
 
@@ -150,7 +150,7 @@ class Tiny(NB201):
     """Six cells of NAS-Bench-201, too few for any search."""
 
     def sample(self, random):
-        from vkdnw.search.nb201 import enumerate as every
+        from vkdnw.search.spaces.nb201 import enumerate as every
 
         return random.choice(every()[:6])
 

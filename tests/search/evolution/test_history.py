@@ -15,7 +15,7 @@ from vkdnw.search.cli.frame import run
 from vkdnw.search.errors import StoreError
 from vkdnw.search.evolution import history
 from vkdnw.search.evolution.history import History
-from vkdnw.search.mobilenetv2 import parse
+from vkdnw.search.spaces.mobilenetv2 import parse
 from vkdnw.search.state.results import Tally
 
 SETTINGS = {"keys": "flops,a,b", "pareto": None, "budget_latency": None, "strategy": "evolution"}

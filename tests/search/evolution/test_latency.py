@@ -9,7 +9,7 @@ from tests.search.evolution.fakes import FakeProxies
 from vkdnw.search.evaluation import Task
 from vkdnw.search.evolution import latency as module
 from vkdnw.search.evolution.latency import TimedScorer, latency
-from vkdnw.search.nb201 import NB201
+from vkdnw.search.spaces.nb201 import NB201
 
 SPACE = NB201(channels=4, cells=1, classes=3, resolution=8)
 NETWORK = "|nor_conv_3x3~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|skip_connect~2|"
@@ -57,7 +57,7 @@ def test_a_search_by_latency_records_it(tmp_path, pareto, monkeypatch):
     from vkdnw.search.evolution.run import SearchRequest, search
     from vkdnw.search.interruption import Interruption
     from vkdnw.search.progress import Lines
-    from vkdnw.search.space import settings_of
+    from vkdnw.search.spaces.search_space import settings_of
 
     def measured(space, network, resolution):
         return Random(network).random()

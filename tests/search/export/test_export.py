@@ -18,8 +18,8 @@ from vkdnw.search.evolution import history
 from vkdnw.search.export import ExportError, found
 from vkdnw.search.export.source import construction, source
 from vkdnw.search.export.write import write
-from vkdnw.search.mobilenetv2 import INITIAL, MobileNetV2
-from vkdnw.search.nb201 import NB201
+from vkdnw.search.spaces.mobilenetv2 import INITIAL, MobileNetV2
+from vkdnw.search.spaces.nb201 import NB201
 
 NETWORKS = {
     "mobilenetv2": MobileNetV2(classes=5, resolution=32),

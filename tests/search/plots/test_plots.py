@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vkdnw.search import nb201
 from vkdnw.search.plots.correlation import correlations, draw_correlations
 from vkdnw.search.plots.cost import draw_cost, read_costs
 from vkdnw.search.plots.figure import new_figure, save
@@ -15,6 +14,7 @@ from vkdnw.search.plots.ranks import draw_ranks
 from vkdnw.search.plots.spectra import draw_spectra
 from vkdnw.search.rankings.evaluate import Result, rankings_of
 from vkdnw.search.rankings.metrics import Estimate, kendall
+from vkdnw.search.spaces import nb201
 
 INDEX = pd.Index(nb201.live()[:50], name="arch")
 RNG = np.random.default_rng(0)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from vkdnw.search import nb201
 from vkdnw.search.prediction.graf import NO_PATH, SETS, graf_features
+from vkdnw.search.spaces import nb201
 
 SKIP, ONE, THREE, POOL = "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"
 

@@ -8,12 +8,12 @@ import pytest
 from sklearn.metrics import ndcg_score
 
 from tests.shared import DATA, needs_data
-from vkdnw.search import nb201
 from vkdnw.search.rankings import truth
 from vkdnw.search.rankings.aggregation import parse
 from vkdnw.search.rankings.evaluate import EvaluationError, deterministic, rankings_of
 from vkdnw.search.rankings.evaluate import evaluate as evaluate_rankings
 from vkdnw.search.rankings.metrics import kendall, ndcg
+from vkdnw.search.spaces import nb201
 
 ARCHITECTURES = nb201.live()[:60]
 RNG = np.random.default_rng(0)

@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 
 from tests.shared import DATA, needs_data
-from vkdnw.search import nb201
 from vkdnw.search.rankings import truth
 from vkdnw.search.rankings.truth import TruthError
+from vkdnw.search.spaces import nb201
 
 ARCHITECTURES = nb201.enumerate()[:4]
 

@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch import nn
 
-from vkdnw.search.mobilenetv2 import MobileNetV2
-from vkdnw.search.nb201 import NB201
-from vkdnw.search.space import Cost
+from vkdnw.search.spaces.mobilenetv2 import MobileNetV2
+from vkdnw.search.spaces.nb201 import NB201
+from vkdnw.search.spaces.search_space import Cost
 from vkdnw.search.testing import SearchSpaceTests
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "staircase_space.py"

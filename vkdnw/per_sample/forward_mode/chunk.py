@@ -25,8 +25,8 @@ from vkdnw.checks import pick_logits
 from vkdnw.per_sample.capture import CallSite, Record, Recorder, Records
 from vkdnw.per_sample.forward_mode.lanes import Group, groups
 from vkdnw.per_sample.forward_mode.tangents import FirstTangents, first_tangents
-from vkdnw.per_sample.fusing.fused import fused
-from vkdnw.per_sample.fusing.fusion import Fusion
+from vkdnw.per_sample.fusion.apply import fused
+from vkdnw.per_sample.fusion.find import Fusion
 from vkdnw.per_sample.mode import ForwardRefused
 from vkdnw.per_sample.probing.trace import Trace
 from vkdnw.per_sample.problem import Problem
@@ -37,7 +37,7 @@ _one_call = threading.Lock()  # levels of forward differentiation are global to 
 
 def logit_derivatives(
     problem: Problem,
-    found: Trace,
+    trace: Trace,
     selection: Selection,
     folds: tuple[Fusion, ...],
     piece: Batch,
@@ -58,33 +58,33 @@ def logit_derivatives(
         torch.OutOfMemoryError: they do not fit the device.
     """
     recorder = Recorder(
-        {name: layer.module for name, layer in found.layers.items() if layer.leaves}
+        {name: layer.module for name, layer in trace.layers.items() if layer.leaves}
     )
     scales = {fold.conv: fold.norm.scale for fold in folds if fold.norm is not None}
     with torch.no_grad(), _differentiable_attention():
         with recorder.attached(), recorder.recording() as records:
-            logits = _forward(problem, found, piece)
-        covered = {site for terms in found.terms.values() for site, _ in terms}
-        called = {site for site in covered if site.layer not in found.operations}
+            logits = _forward(problem, trace, piece)
+        covered = {site for terms in trace.terms.values() for site, _ in terms}
+        called = {site for site in covered if site.layer not in trace.operations}
         if not called <= records.keys():
             raise ForwardRefused("the model calls other layers where no gradients are recorded")
         inputs = {site: _input_alone(records[site]) for site in called}
         records.clear()
         shape = (*logits.shape, len(selection))
-        derivatives = torch.zeros(shape, dtype=found.dtype, device=logits.device)
-        with fused(replace(found, pools={}), folds, recorder):  # which no tangent passes
-            for group in groups(problem, found, selection, lanes):
-                tangents = _tangents_by_call(found, group, inputs, scales)
-                columns, logits = _carried(problem, found, group, tangents, piece)
-                derivatives[:, :, group.columns.to(columns.device)] = columns.to(found.dtype)
+        derivatives = torch.zeros(shape, dtype=trace.dtype, device=logits.device)
+        with fused(replace(trace, pools={}), folds, recorder):  # which no tangent passes
+            for group in groups(problem, trace, selection, lanes):
+                tangents = _tangents_by_call(trace, group, inputs, scales)
+                columns, logits = _carried(problem, trace, group, tangents, piece)
+                derivatives[:, :, group.columns.to(columns.device)] = columns.to(trace.dtype)
     return derivatives, logits
 
 
 def _forward(
-    problem: Problem, found: Trace, piece: Batch, moved: dict[str, Tensor] | None = None
+    problem: Problem, trace: Trace, piece: Batch, moved: dict[str, Tensor] | None = None
 ) -> Tensor:
     """Logits of a copy of the samples, with some parameters replaced."""
-    copied = piece.chunk(slice(0, piece.size), found.layout)
+    copied = piece.chunk(slice(0, piece.size), trace.layout)
     if not moved:
         return pick_logits(copied.forward(problem.model), problem.output)
     returned = torch.func.functional_call(problem.model, moved, copied.args, copied.kwargs)
@@ -97,12 +97,12 @@ def _input_alone(record: Record) -> Record:
 
 
 def _tangents_by_call(
-    found: Trace, group: Group, records: Records, scales: dict[str, Tensor]
+    trace: Trace, group: Group, records: Records, scales: dict[str, Tensor]
 ) -> dict[CallSite, FirstTangents]:
     sites = dict.fromkeys(part.site for part in group.moved)
     return {
         site: first_tangents(
-            found,
+            trace,
             [part for part in group.moved if part.site == site],
             records[site],
             scales.get(site.layer),
@@ -113,7 +113,7 @@ def _tangents_by_call(
 
 def _carried(
     problem: Problem,
-    found: Trace,
+    trace: Trace,
     group: Group,
     tangents: dict[CallSite, FirstTangents],
     piece: Batch,
@@ -126,11 +126,11 @@ def _carried(
             part.name: _moved(parameters[part.name], part.indices, coefficients[part.slots])
             for part in group.parameters
         }
-        with _moving(found, tangents, coefficients):
-            logits = _forward(problem, found, piece, moved)
+        with _moving(trace, tangents, coefficients):
+            logits = _forward(problem, trace, piece, moved)
         return logits, logits
 
-    start = torch.zeros(len(group.columns), dtype=found.dtype, device=problem.device)
+    start = torch.zeros(len(group.columns), dtype=trace.dtype, device=problem.device)
     try:
         with _one_call, warnings.catch_warnings():
             warnings.filterwarnings("ignore", "There is a performance drop")
@@ -138,7 +138,7 @@ def _carried(
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # the same forward pass has just gone well without tangents
-        raise ForwardRefused(_said(error, found)) from error
+        raise ForwardRefused(_said(error, trace)) from error
     return columns, logits
 
 
@@ -151,14 +151,14 @@ def _moved(parameter: Tensor, indices: Tensor, coefficients: Tensor) -> Tensor:
 
 @contextmanager
 def _moving(
-    found: Trace, tangents: dict[CallSite, FirstTangents], coefficients: Tensor
+    trace: Trace, tangents: dict[CallSite, FirstTangents], coefficients: Tensor
 ) -> Iterator[None]:
     """Adds to layers' outputs what their moved scalars change, ahead of the caller's hooks."""
     handles = []
     try:
         for name in dict.fromkeys(site.layer for site in tangents):
             hook = _add_change(name, tangents, coefficients)
-            module: nn.Module = found.layers[name].module
+            module: nn.Module = trace.layers[name].module
             handles.append(module.register_forward_hook(hook, prepend=True))
         yield
     finally:
@@ -192,10 +192,10 @@ def _differentiable_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-def _said(error: Exception, found: Trace) -> str:
+def _said(error: Exception, trace: Trace) -> str:
     """An error's first line; torch names its own operations there, and not a model's functions."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    functions = {node.name() for node in found.users if hasattr(node, "_forward_cls")}
+    functions = {node.name() for node in trace.users if hasattr(node, "_forward_cls")}
     named = f" ({', '.join(sorted(functions))})" if "autograd.Function" in lines[0] else ""
     return lines[0].rstrip(".") + named
 
@@ -222,11 +222,11 @@ def check_agreement(
             (``torch.no_grad``, hooks, a function with a derivative of its own).
     """
     cotangent = cotangent.to(derivatives)
-    found = torch.einsum("c,bcp->bp", cotangent, derivatives)
+    projected = torch.einsum("c,bcp->bp", cotangent, derivatives)
     sizes = torch.einsum("c,bcp->bp", cotangent.abs(), derivatives.abs()) + expected.abs()
     noise = _NOISE * torch.finfo(logits.dtype).eps * sizes.max()
     allowed = _AGREEMENT.get(logits.dtype, _HALF_AGREEMENT) * sizes.amax(0) + noise
-    differs = ((found - expected).abs() > allowed).any(dim=0)
+    differs = ((projected - expected).abs() > allowed).any(dim=0)
     if differs.any():
         column = int(torch.nonzero(differs)[0])
         owner = max(i for i, start in enumerate(selection.offsets) if start <= column)

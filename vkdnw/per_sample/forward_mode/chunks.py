@@ -13,20 +13,20 @@ from torch import Tensor
 from vkdnw.per_sample.capture import Recorder
 from vkdnw.per_sample.forward_mode.chunk import check_agreement, logit_derivatives
 from vkdnw.per_sample.forward_mode.lanes import LANES
-from vkdnw.per_sample.fusing.fusion import Fusion, find_folds
-from vkdnw.per_sample.halving import halving
+from vkdnw.per_sample.fusion.find import Fusion, find_folds
 from vkdnw.per_sample.mode import ForwardRefused
 from vkdnw.per_sample.plan import Plan, make_plan
 from vkdnw.per_sample.probing.trace import Trace
 from vkdnw.per_sample.problem import Problem
 from vkdnw.per_sample.reverse_mode.chunks import Chunk, chunk_in_reverse, chunk_size, even_ranges
+from vkdnw.runtime.retry_on_oom import retry_on_oom
 from vkdnw.weights import Selection
 
 LIVE_MAPS = 6  # of the largest size that a tangent has in memory at once, its beginning included
 
 
 def forward_chunks(
-    problem: Problem, found: Trace, selection: Selection, cotangents: Tensor
+    problem: Problem, trace: Trace, selection: Selection, cotangents: Tensor
 ) -> Iterator[Chunk]:
     """Derivatives of ``cotangents [K, C] @ logits`` for every sample, chunk by chunk, in order.
 
@@ -35,15 +35,15 @@ def forward_chunks(
         ForwardRefused: the model has no forward derivative, or not the one of reverse mode.
         MemoryError: not even one sample fits the budget.
     """
-    size, lanes = sizes(problem, found, len(selection))
-    plan = make_plan(selection, found)
+    size, lanes = sizes(problem, trace, len(selection))
+    plan = make_plan(selection, trace)
     recorder = Recorder(
-        {name: layer.module for name, layer in found.layers.items() if layer.leaves}
+        {name: layer.module for name, layer in trace.layers.items() if layer.leaves}
     )
-    folds = find_folds(found)
+    folds = find_folds(trace)
 
     def one(samples: range, folds: tuple[Fusion, ...]) -> Chunk:
-        return _chunk(problem, found, selection, plan, recorder, samples, cotangents, folds, lanes)
+        return _chunk(problem, trace, selection, plan, recorder, samples, cotangents, folds, lanes)
 
     def compute(samples: range) -> Chunk:
         nonlocal folds
@@ -56,33 +56,35 @@ def forward_chunks(
                 folds = ()  # a model may look at what a folded convolution returns
                 return one(samples, folds)
 
-    yield from halving(even_ranges(problem.batch.size, size), compute, found.fewest, problem.device)
+    yield from retry_on_oom(
+        even_ranges(problem.batch.size, size), compute, trace.fewest, problem.device
+    )
 
 
-def sizes(problem: Problem, found: Trace, columns: int) -> tuple[int, int]:
+def sizes(problem: Problem, trace: Trace, columns: int) -> tuple[int, int]:
     """Samples of a chunk, and tangents that go together, so that both fit the budget.
 
     Raises:
         MemoryError: not even one sample fits it.
     """
-    size, _ = chunk_size(problem, found)
-    lane = min(found.bytes_per_sample, LIVE_MAPS * _widest(found))
+    size, _ = chunk_size(problem, trace)
+    lane = min(trace.bytes_per_sample, LIVE_MAPS * _widest(trace))
     wanted = min(LANES, columns)
-    fitting = problem.max_memory // (found.bytes_per_sample + (wanted + 1) * lane)
-    size = max(found.fewest, min(size, fitting))
-    lanes = (problem.max_memory // size - found.bytes_per_sample) // lane - 1  # less the values
+    fitting = problem.max_memory // (trace.bytes_per_sample + (wanted + 1) * lane)
+    size = max(trace.fewest, min(size, fitting))
+    lanes = (problem.max_memory // size - trace.bytes_per_sample) // lane - 1  # less the values
     return size, max(1, min(wanted, lanes))
 
 
-def _widest(found: Trace) -> int:
+def _widest(trace: Trace) -> int:
     """Bytes of one sample's largest layer input or output."""
-    sizes = (max(record.input.nbytes, record.output.nbytes) for record in found.records.values())
-    return max(sizes, default=1) // len(found.logits) + 1
+    sizes = (max(record.input.nbytes, record.output.nbytes) for record in trace.records.values())
+    return max(sizes, default=1) // len(trace.logits) + 1
 
 
 def _chunk(
     problem: Problem,
-    found: Trace,
+    trace: Trace,
     selection: Selection,
     plan: Plan,
     recorder: Recorder,
@@ -93,12 +95,12 @@ def _chunk(
 ) -> Chunk:
     """One chunk, with one backward pass for a cotangent drawn at random to hold it against."""
     generator = torch.Generator().manual_seed(0)
-    drawn = torch.randn(found.classes, generator=generator, dtype=torch.float64)
+    drawn = torch.randn(trace.classes, generator=generator, dtype=torch.float64)
     drawn = drawn.to(cotangents.device)
     with recorder.attached(), torch.enable_grad():
-        reverse = chunk_in_reverse(problem, found, plan, recorder, samples, drawn[None])
-    piece = problem.batch.samples(samples, found.layout, found.fewest)
-    derivatives, logits = logit_derivatives(problem, found, selection, folds, piece, lanes)
+        reverse = chunk_in_reverse(problem, trace, plan, recorder, samples, drawn[None])
+    piece = problem.batch.samples(samples, trace.layout, trace.fewest)
+    derivatives, logits = logit_derivatives(problem, trace, selection, folds, piece, lanes)
     derivatives, logits = derivatives[: len(samples)], logits[: len(samples)]  # less repeated ones
     check_agreement(selection, derivatives, logits, drawn, reverse.jacobian[:, 0])
     jacobian = torch.einsum("kc,bcp->bkp", cotangents.to(derivatives), derivatives)

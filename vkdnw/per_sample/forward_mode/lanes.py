@@ -46,55 +46,55 @@ class _Scalar:
     column: int
 
 
-def groups(problem: Problem, found: Trace, selection: Selection, lanes: int) -> list[Group]:
+def groups(problem: Problem, trace: Trace, selection: Selection, lanes: int) -> list[Group]:
     """All scalars that logits depend on, in the order of their first use."""
     parameters = problem.parameters
     room = problem.max_memory // 4
-    scalars = sorted(_scalars(found, selection), key=lambda scalar: scalar.place)
+    scalars = sorted(_scalars(trace, selection), key=lambda scalar: scalar.place)
     cut: list[list[_Scalar]] = []
     copies = 0  # bytes of the parameters that a lane moves as a whole
     for scalar in scalars:
         new = not cut or scalar.name not in {other.name for other in cut[-1]}
-        whole = parameters[scalar.name].nbytes if new and not _called(found, scalar.name) else 0
+        whole = parameters[scalar.name].nbytes if new and not _called(trace, scalar.name) else 0
         fits = bool(cut) and len(cut[-1]) < lanes
         if not fits or (copies and (copies + whole) * (len(cut[-1]) + 1) > room):
             cut.append([])
             copies = 0
-            whole = parameters[scalar.name].nbytes if not _called(found, scalar.name) else 0
+            whole = parameters[scalar.name].nbytes if not _called(trace, scalar.name) else 0
         cut[-1].append(scalar)
         copies += whole
-    return [_group(found, members) for members in cut]
+    return [_group(trace, members) for members in cut]
 
 
-def _scalars(found: Trace, selection: Selection) -> list[_Scalar]:
+def _scalars(trace: Trace, selection: Selection) -> list[_Scalar]:
     by_parameter = zip(
         selection.names,
         selection.indices,
         selection.offsets,
-        places(selection, found),
+        places(selection, trace),
         strict=True,
     )
     return [
         _Scalar(place, name, index, offset + position)
         for name, indices, offset, place in by_parameter
-        if name not in found.unreached
+        if name not in trace.unreached
         for position, index in enumerate(indices.tolist())
     ]
 
 
-def _called(found: Trace, name: str) -> bool:
+def _called(trace: Trace, name: str) -> bool:
     """Whether a parameter is moved by changing the outputs of layers, and not itself."""
-    return name in found.terms and found.called(name)
+    return name in trace.terms and trace.called(name)
 
 
-def _group(found: Trace, members: list[_Scalar]) -> Group:
+def _group(trace: Trace, members: list[_Scalar]) -> Group:
     moved, parameters = [], []
     for name in dict.fromkeys(scalar.name for scalar in members):
         slots = torch.tensor([i for i, scalar in enumerate(members) if scalar.name == name])
         indices = torch.tensor([scalar.index for scalar in members if scalar.name == name])
-        if not _called(found, name):
+        if not _called(trace, name):
             parameters.append(MovedParameter(name, indices, slots))
             continue
-        moved += [Moved(site, leaf, indices, slots) for site, leaf in found.terms[name]]
+        moved += [Moved(site, leaf, indices, slots) for site, leaf in trace.terms[name]]
     columns = torch.tensor([scalar.column for scalar in members])
     return Group(columns, tuple(moved), tuple(parameters))

@@ -43,7 +43,7 @@ class FirstTangents:
 
 
 def first_tangents(
-    found: Trace, moved: list[Moved], record: Record, scale: Tensor | None
+    trace: Trace, moved: list[Moved], record: Record, scale: Tensor | None
 ) -> FirstTangents:
     """The tangents of all scalars moved in one layer call.
 
@@ -51,8 +51,8 @@ def first_tangents(
         record: of that call.
         scale: ``[C]`` float64, of a BatchNorm that the convolution has been given to compute.
     """
-    layer = found.layers[moved[0].site.layer]
-    rows = found.rows[moved[0].site]
+    layer = trace.layers[moved[0].site.layer]
+    rows = trace.rows[moved[0].site]
     output = record.output
     slots = torch.cat([part.slots for part in moved])
     channels_last = output.dim() == 4 and output.is_contiguous(memory_format=torch.channels_last)

@@ -16,8 +16,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge
 
+from vkdnw.backward.graph import Node
 from vkdnw.per_sample.capture import CallSite, Record, Records
-from vkdnw.per_sample.graph import Node
 from vkdnw.rules import RULES, Rule, layer_norm
 
 
@@ -75,7 +75,7 @@ def operations(
     """Operations that cover parameters entirely, in the order in which they ran.
 
     Args:
-        users: the graph, see :func:`vkdnw.per_sample.graph.consumers`.
+        users: the graph, see :func:`vkdnw.backward.graph.consumers`.
         names: of all parameters, by id.
         wanted: the parameters in question; those used in any other way are left out.
     """

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
+from vkdnw.backward.graph import Node
 from vkdnw.batch import Batch
 from vkdnw.per_sample.capture import CallSite, PathChanged
-from vkdnw.per_sample.graph import Node
 
 POWERS = 16  # exponents from -8 to 7, which half precision can take
 TOLERANCE = 1e-3  # of a row's largest gradient; another sample's factor moves it by half or more

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from vkdnw.backward.graph import Node
 from vkdnw.checks import check_logits, pick_logits
 from vkdnw.per_sample.capture import CallSite, Record, Recorder, Records
-from vkdnw.per_sample.graph import Node
-from vkdnw.per_sample.probing.rowwise import entries
+from vkdnw.per_sample.probing.batch_axis import entries
 from vkdnw.per_sample.problem import Problem
 
 LAYOUTS = (torch.channels_last, torch.contiguous_format)

@@ -17,14 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vkdnw.collector import paused
+from vkdnw.backward.graph import Node, consumers, uses
 from vkdnw.per_sample.capture import CallSite, Recorder, Records
-from vkdnw.per_sample.graph import Node, consumers, uses
 from vkdnw.per_sample.probing.operations import Operation, operations, records_of
 from vkdnw.per_sample.probing.probe import check_repeatable, fewest_samples, run_probe, sample_rows
 from vkdnw.per_sample.probing.watch import watched
 from vkdnw.per_sample.problem import Problem
 from vkdnw.rules import Rule, rule_for
+from vkdnw.runtime.garbage_collection import gc_disabled
 
 PASSING_MAPS = 4  # gradients of the largest layers that are alive at once on their way
 
@@ -114,8 +114,8 @@ def _layer(found: Operation, problem: Problem) -> Layer:
     return Layer(module, found.rule, found.leaves)
 
 
-@paused()
-def trace(problem: Problem) -> Trace:
+@gc_disabled()
+def trace_model(problem: Problem) -> Trace:
     """Probes the model.
 
     Raises:

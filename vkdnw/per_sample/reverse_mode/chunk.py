@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from vkdnw import ops
+from vkdnw.backward.graph import Node, consumers, uses
 from vkdnw.batch import Batch
 from vkdnw.checks import check_logits, pick_logits
+from vkdnw.ops.fisher import jacobian_columns_
 from vkdnw.per_sample.capture import (
     CallSite,
     PathChanged,
@@ -23,14 +24,13 @@ from vkdnw.per_sample.capture import (
     Records,
     output_gradients,
 )
-from vkdnw.per_sample.graph import Node, consumers, uses
 from vkdnw.per_sample.plan import DenseTerm, Entry, Plan
 from vkdnw.per_sample.probing.operations import operations, records_of
 from vkdnw.per_sample.probing.owners import check_owners, rows_may_move
 from vkdnw.per_sample.probing.trace import Trace, parameter_calls
 from vkdnw.per_sample.problem import Problem
-from vkdnw.per_sample.reverse_mode.replay import Replay, seed
-from vkdnw.per_sample.reverse_mode.taps import (
+from vkdnw.per_sample.reverse_mode.batched_vjp import CannotBatch, batched_vjp
+from vkdnw.per_sample.reverse_mode.gradient_sinks import (
     EdgeKey,
     Sources,
     edge_key,
@@ -38,12 +38,12 @@ from vkdnw.per_sample.reverse_mode.taps import (
     find_sources,
     kept_channels,
 )
-from vkdnw.per_sample.reverse_mode.together import CannotTogether, gradients_together
+from vkdnw.per_sample.reverse_mode.replay import Replay, seed
 
 
 def chunk_jacobian(
     problem: Problem,
-    found: Trace,
+    trace: Trace,
     plan: Plan,
     recorder: Recorder,
     piece: Batch,
@@ -69,37 +69,37 @@ def chunk_jacobian(
         logits = pick_logits(tracked.forward(problem.model), problem.output)
     check_logits(logits, piece.size)
     users = consumers(logits)
-    records |= _operations(problem, found, users)
-    _check_path(found, logits, records)
-    _check_uses(problem, found, plan, records, users)
+    records |= _operations(problem, trace, users)
+    _check_path(trace, logits, records)
+    _check_uses(problem, trace, plan, records, users)
     if rows_may_move(piece, users):
         check_owners(logits, {site: edge_of(records, site) for site in _sites(plan)})
     jacobian = torch.zeros(
-        piece.size, len(cotangents), plan.columns, dtype=found.dtype, device=logits.device
+        piece.size, len(cotangents), plan.columns, dtype=trace.dtype, device=logits.device
     )
     if plan.entries or plan.dense:
-        _accumulate(jacobian, found, plan, recorder, records, users, logits, cotangents, together)
+        _accumulate(jacobian, trace, plan, recorder, records, users, logits, cotangents, together)
     return jacobian, logits.detach()
 
 
-def _operations(problem: Problem, found: Trace, users: dict[Node, list[Node]]) -> Records:
+def _operations(problem: Problem, trace: Trace, users: dict[Node, list[Node]]) -> Records:
     """Records of the layers that are read off the graph, which must compute as in the probe."""
-    if not found.operations:
+    if not trace.operations:
         return {}
-    wanted = {name for layer in found.operations for name in found.layers[layer].leaves.values()}
+    wanted = {name for layer in trace.operations for name in trace.layers[layer].leaves.values()}
     inlined = operations(users, problem.names, wanted)
-    if any(found.operations.get(one.name) != one.constants for one in inlined):
+    if any(trace.operations.get(one.name) != one.constants for one in inlined):
         raise PathChanged("an operation differs from the probe's")
     return records_of(inlined)
 
 
-def _check_path(found: Trace, logits: Tensor, records: Records) -> None:
-    if tuple(records) != found.calls:
+def _check_path(trace: Trace, logits: Tensor, records: Records) -> None:
+    if tuple(records) != trace.calls:
         raise PathChanged("the layers called differ from the probe's")
-    if logits.shape[1] != found.classes:
+    if logits.shape[1] != trace.classes:
         raise PathChanged("the number of classes differs from the probe's")
-    for site in records.keys() & found.rows.keys():
-        rows = found.rows[site]
+    for site in records.keys() & trace.rows.keys():
+        rows = trace.rows[site]
         if records[site].input.shape[0] != rows * len(logits):
             raise PathChanged(f"{site.layer} holds another number of rows a sample")
         if not records[site].input_intact():
@@ -111,17 +111,17 @@ def _check_path(found: Trace, logits: Tensor, records: Records) -> None:
 
 def _check_uses(
     problem: Problem,
-    found: Trace,
+    trace: Trace,
     plan: Plan,
     records: Records,
     users: dict[Node, list[Node]],
 ) -> None:
     """Every use of a parameter must be, as in the probe, a call of its layer."""
-    calls, used = parameter_calls(found.layers, records, users), uses(users)
-    for name in found.chosen:
-        if name in found.fallback:
+    calls, used = parameter_calls(trace.layers, records, users), uses(users)
+    for name in trace.chosen:
+        if name in trace.fallback:
             continue
-        expected = found.terms.get(name, ())
+        expected = trace.terms.get(name, ())
         in_graph = sum(site.layer not in plan.fused for site, _ in expected)
         if calls.get(name, ()) != expected or used[id(problem.parameters[name])] != in_graph:
             raise PathChanged(f"{name} is used otherwise than by the probe's samples")
@@ -135,7 +135,7 @@ def _sites(plan: Plan) -> list[CallSite]:
 
 def _accumulate(
     jacobian: Tensor,
-    found: Trace,
+    trace: Trace,
     plan: Plan,
     recorder: Recorder,
     records: Records,
@@ -146,17 +146,17 @@ def _accumulate(
 ) -> None:
     """Adds the terms of the plan's picks and dense rows, for some cotangents at a time."""
     with torch.no_grad():
-        inputs = [_entry_input(found, entry, records) for entry in plan.entries]
+        inputs = [_entry_input(trace, entry, records) for entry in plan.entries]
         dense_inputs = [
-            _channels(found, term.site, term.leaf, records[term.site], term.row_indices)
+            _channels(trace, term.site, term.leaf, records[term.site], term.row_indices)
             for term in plan.dense
         ]
-        dtype = _computing_dtype(found, plan, records, [*inputs, *dense_inputs])
+        dtype = _computing_dtype(trace, plan, records, [*inputs, *dense_inputs])
         inputs = [x.to(dtype) for x in inputs]
         dense_inputs = [x.to(dtype) for x in dense_inputs]
     sources = find_sources(plan, _sites(plan), records, users, dtype)
-    tapped = _tapped_gradients(found, plan, sources)
-    if sources.taps:
+    tapped = _sink_gradients(trace, plan, sources)
+    if sources.sinks:
         together = 1  # they hold one cotangent's gradients
     elif sources.replay is not None:
         together = _replayed_together(sources.replay, records, len(logits))
@@ -167,17 +167,17 @@ def _accumulate(
         count = min(together, len(cotangents) - first)
         rows = jacobian[:, first : first + count]  # [b, count, P]
         if plan.entries:
-            read = tapped | _replayed_gradients(found, plan, sources, captured, count)
+            read = tapped | _replayed_gradients(trace, plan, sources, captured, count)
             by_entry = [
                 read[number]
                 if number in read
-                else _entry_gradient(found, entry, captured, records, count).to(dtype)
+                else _entry_gradient(trace, entry, captured, records, count).to(dtype)
                 for number, entry in enumerate(plan.entries)
             ]
-            ops.jacobian_columns_(rows, inputs, by_entry, plan.picks, plan.affine)
+            jacobian_columns_(rows, inputs, by_entry, plan.picks, plan.affine)
         for term, x in zip(plan.dense, dense_inputs, strict=True):
-            g = _gradient(found, term.site, _flowing(captured, records, term.site, count))
-            _add_dense(rows, found, term, x, g.to(dtype))
+            g = _gradient(trace, term.site, _flowing(captured, records, term.site, count))
+            _add_dense(rows, trace, term, x, g.to(dtype))
 
 
 def _flowing_gradients(
@@ -192,17 +192,17 @@ def _flowing_gradients(
         some = cotangents[first : first + together]
         if together > 1 and sources.replay is None:
             try:
-                yield first, gradients_together(logits, edges, some)
+                yield first, batched_vjp(logits, edges, some)
                 continue
-            except CannotTogether:
+            except CannotBatch:
                 pass
         one_by_one = []
         for k, cotangent in enumerate(some, start=first):
-            with recorder.tapping(sources.taps):
+            with recorder.sinking(sources.sinks):
                 keep = k < len(cotangents) - 1
                 one_by_one.append(output_gradients(logits, edges, cotangent, keep_graph=keep))
-            for tap in sources.taps.values():
-                tap.finish()
+            for sink in sources.sinks.values():
+                sink.finish()
         yield first, _stacked(one_by_one)
 
 
@@ -226,7 +226,7 @@ def _replayed_together(replay: Replay, records: Records, samples: int) -> int:
 
 
 def _replayed_gradients(
-    found: Trace,
+    trace: Trace,
     plan: Plan,
     sources: Sources,
     captured: dict[EdgeKey, Tensor | None],
@@ -240,29 +240,29 @@ def _replayed_gradients(
         for node in sources.replay.tape.entries
     ]
     return {
-        number: _gradient(found, plan.entries[number].site, g.unflatten(0, (count, -1)))
+        number: _gradient(trace, plan.entries[number].site, g.unflatten(0, (count, -1)))
         for number, g in sources.replay.gradients(seeds).items()
     }
 
 
 def _computing_dtype(
-    found: Trace, plan: Plan, records: Records, inputs: list[Tensor]
+    trace: Trace, plan: Plan, records: Records, inputs: list[Tensor]
 ) -> torch.dtype:
     """The layers' dtype if they have but one; else, or if the logits are finer, the Jacobian's."""
     outputs = [records[site].output for site in _sites(plan)]
     dtypes = {tensor.dtype for tensor in (*inputs, *outputs)}
-    if len(dtypes) == 1 and (torch.float64 in dtypes) == (found.dtype == torch.float64):
+    if len(dtypes) == 1 and (torch.float64 in dtypes) == (trace.dtype == torch.float64):
         return dtypes.pop()
-    return found.dtype
+    return trace.dtype
 
 
-def _tapped_gradients(found: Trace, plan: Plan, sources: Sources) -> dict[int, Tensor]:
-    """Canonical views of the taps' buffers, by the number of the entry that reads them."""
+def _sink_gradients(trace: Trace, plan: Plan, sources: Sources) -> dict[int, Tensor]:
+    """Canonical views of the sinks' buffers, by the number of the entry that reads them."""
     views = {}
-    for layer, tap in sources.taps.items():
-        for number in plan.taps[layer]:
-            buffer = tap.buffer.unsqueeze(0)
-            views[number] = _gradient(found, plan.entries[number].site, buffer)
+    for layer, sink in sources.sinks.items():
+        for number in plan.sinks[layer]:
+            buffer = sink.buffer.unsqueeze(0)
+            views[number] = _gradient(trace, plan.entries[number].site, buffer)
     return views
 
 
@@ -278,39 +278,39 @@ def _flowing(
     return flowing.reshape(count, *output.shape)
 
 
-def _entry_input(found: Trace, entry: Entry, records: Records) -> Tensor:
+def _entry_input(trace: Trace, entry: Entry, records: Records) -> Tensor:
     """The few channels that picks read."""
-    x = _channels(found, entry.site, "weight", records[entry.site], entry.weight_indices)
+    x = _channels(trace, entry.site, "weight", records[entry.site], entry.weight_indices)
     return kept_channels(x, 1, entry.input_channels)
 
 
 def _entry_gradient(
-    found: Trace,
+    trace: Trace,
     entry: Entry,
     captured: dict[EdgeKey, Tensor | None],
     records: Records,
     count: int,
 ) -> Tensor:
     """The channels of output gradients that picks read, ``[count, b, Cg, G1, G2, G3]``."""
-    flowing = _gradient(found, entry.site, _flowing(captured, records, entry.site, count))
+    flowing = _gradient(trace, entry.site, _flowing(captured, records, entry.site, count))
     return kept_channels(flowing, 2, entry.grad_channels)
 
 
-def _channels(found: Trace, site: CallSite, leaf: str, record: Record, indices: Tensor) -> Tensor:
-    layer = found.layers[site.layer]
-    by_sample = record.input.detach().unflatten(0, (-1, found.rows[site]))  # [b, r, ...]
+def _channels(trace: Trace, site: CallSite, leaf: str, record: Record, indices: Tensor) -> Tensor:
+    layer = trace.layers[site.layer]
+    by_sample = record.input.detach().unflatten(0, (-1, trace.rows[site]))  # [b, r, ...]
     return layer.rule.channels(layer.module, leaf, by_sample, indices)
 
 
-def _gradient(found: Trace, site: CallSite, flowing: Tensor) -> Tensor:
+def _gradient(trace: Trace, site: CallSite, flowing: Tensor) -> Tensor:
     """Gradients ``[K, b * r, ...]`` at a layer's output in canonical form."""
-    layer = found.layers[site.layer]
-    by_sample = flowing.unflatten(1, (-1, found.rows[site]))  # [K, b, r, ...]
+    layer = trace.layers[site.layer]
+    by_sample = flowing.unflatten(1, (-1, trace.rows[site]))  # [K, b, r, ...]
     return layer.rule.gradient(layer.module, by_sample)
 
 
-def _add_dense(rows: Tensor, found: Trace, term: DenseTerm, x: Tensor, g: Tensor) -> None:
-    layer = found.layers[term.site.layer]
+def _add_dense(rows: Tensor, trace: Trace, term: DenseTerm, x: Tensor, g: Tensor) -> None:
+    layer = trace.layers[term.site.layer]
     every = layer.rule.dense(layer.module, term.leaf, x, g, term.rows)  # [K, b, rows, size]
     chosen = every.flatten(2)[:, :, term.chosen.to(every.device, non_blocking=True)]
     rows[:, :, term.columns] += chosen.transpose(0, 1).to(rows.dtype)

@@ -17,17 +17,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vkdnw.collector import paused
 from vkdnw.per_sample.capture import PathChanged, Recorder
 from vkdnw.per_sample.fallback import add_fallback_columns
-from vkdnw.per_sample.fusing.fused import fused
-from vkdnw.per_sample.fusing.fusion import Fusion, find_fusions
-from vkdnw.per_sample.halving import halving
+from vkdnw.per_sample.fusion.apply import fused
+from vkdnw.per_sample.fusion.find import Fusion, find_fusions
 from vkdnw.per_sample.plan import Plan, make_plan
 from vkdnw.per_sample.probing.trace import PASSING_MAPS, Trace
 from vkdnw.per_sample.problem import Problem
+from vkdnw.per_sample.reverse_mode.batched_vjp import AT_ONCE
 from vkdnw.per_sample.reverse_mode.chunk import chunk_jacobian
-from vkdnw.per_sample.reverse_mode.together import AT_ONCE
+from vkdnw.runtime.garbage_collection import gc_disabled
+from vkdnw.runtime.retry_on_oom import retry_on_oom
 from vkdnw.weights import Selection
 
 CACHE_BYTES = 2**20  # of the largest feature map of a chunk: several of them fit level 2
@@ -45,7 +45,7 @@ class Chunk:
 
 
 def reverse_chunks(
-    problem: Problem, found: Trace, selection: Selection, cotangents: Tensor
+    problem: Problem, trace: Trace, selection: Selection, cotangents: Tensor
 ) -> Iterator[Chunk]:
     """Derivatives of ``cotangents [K, C] @ logits`` for every sample, chunk by chunk, in order.
 
@@ -54,27 +54,27 @@ def reverse_chunks(
             :func:`vkdnw.per_sample.probing.trace.without_rules`.
         MemoryError: not even one sample fits the budget.
     """
-    fusions = find_fusions(found)
-    plan = make_plan(selection, found, fusions)
+    fusions = find_fusions(trace)
+    plan = make_plan(selection, trace, fusions)
     if fusions and (plan.dense or plan.fallback):
         # Dense rows are taken from layers as they are; so many of them leave little to gain.
-        fusions, plan = (), make_plan(selection, found)
+        fusions, plan = (), make_plan(selection, trace)
     if any(fusion.norm for fusion in fusions):
-        chunks = _computed(problem, found, plan, fusions, cotangents)
-        first = _if_faithful(chunks, found)
+        chunks = _computed(problem, trace, plan, fusions, cotangents)
+        first = _if_faithful(chunks, trace)
         if first is not None:
             yield first
             yield from chunks
             return
         chunks.close()
-        fusions, plan = (), make_plan(selection, found)
-    yield from _computed(problem, found, plan, fusions, cotangents)
+        fusions, plan = (), make_plan(selection, trace)
+    yield from _computed(problem, trace, plan, fusions, cotangents)
 
 
 AGREEMENT = 1e-3  # of the largest logit: folding BatchNorm only rounds otherwise
 
 
-def _if_faithful(chunks: Iterator[Chunk], found: Trace) -> Chunk | None:
+def _if_faithful(chunks: Iterator[Chunk], trace: Trace) -> Chunk | None:
     """The first of a fused network's chunks, or None where its logits are not the probe's.
 
     A folded convolution returns what BatchNorm would; a model may look at its output outside the
@@ -84,41 +84,41 @@ def _if_faithful(chunks: Iterator[Chunk], found: Trace) -> Chunk | None:
         first = next(chunks)
     except (PathChanged, ValueError):
         return None
-    shared = min(len(first.logits), len(found.logits))
-    before, after = found.logits[:shared], first.logits[:shared]
+    shared = min(len(first.logits), len(trace.logits))
+    before, after = trace.logits[:shared], first.logits[:shared]
     agrees = (after - before).abs().max() <= AGREEMENT * before.abs().max()
     return first if agrees else None
 
 
 def _computed(
     problem: Problem,
-    found: Trace,
+    trace: Trace,
     plan: Plan,
     fusions: tuple[Fusion, ...],
     cotangents: Tensor,
 ) -> Generator[Chunk, None, None]:
     """The chunks as planned, in order, one or several at a time."""
-    together = cotangents_together(problem, found, len(cotangents))
-    size, threads = chunk_size(problem, found, together)
+    together = cotangents_together(problem, trace, len(cotangents))
+    size, threads = chunk_size(problem, trace, together)
     ranges = even_ranges(problem.batch.size, size)
     lone = problem.device.type != "cpu" or min(map(len, ranges)) == 1  # a GPU may halve them
-    fewest = found.fewest if lone else 1
+    fewest = trace.fewest if lone else 1
     recorder = Recorder(
-        {name: layer.module for name, layer in found.layers.items() if layer.leaves}
+        {name: layer.module for name, layer in trace.layers.items() if layer.leaves}
     )
 
     # One pass at a time: several side by side might leave no moment in which cycles are found.
-    pause = paused if threads == 1 and not plan.fallback else nullcontext
+    pause = gc_disabled if threads == 1 and not plan.fallback else nullcontext
 
     def compute(samples: range) -> Chunk:
         with pause(), torch.enable_grad(), torch.autocast(problem.device.type, enabled=False):
-            return chunk_in_reverse(problem, found, plan, recorder, samples, cotangents, together)
+            return chunk_in_reverse(problem, trace, plan, recorder, samples, cotangents, together)
 
     with ExitStack() as stack:
         stack.enter_context(recorder.attached())
-        stack.enter_context(fused(found, fusions, recorder))
+        stack.enter_context(fused(trace, fusions, recorder))
         if threads == 1 or len(ranges) == 1:
-            yield from halving(ranges, compute, fewest, problem.device)
+            yield from retry_on_oom(ranges, compute, fewest, problem.device)
             return
         pool = stack.enter_context(ThreadPoolExecutor(threads))
         waiting: deque[Future[Chunk]] = deque()
@@ -132,7 +132,7 @@ def _computed(
 
 def chunk_in_reverse(
     problem: Problem,
-    found: Trace,
+    trace: Trace,
     plan: Plan,
     recorder: Recorder,
     samples: range,
@@ -140,60 +140,60 @@ def chunk_in_reverse(
     together: int = 1,
 ) -> Chunk:
     """Derivatives of ``cotangents [K, C] @ logits`` for some samples."""
-    if found.by_sample:
+    if trace.by_sample:
         size = (len(samples), len(cotangents), plan.columns)
-        jacobian = torch.zeros(size, dtype=found.dtype, device=problem.device)
-        logits = add_fallback_columns(jacobian, problem, found, plan, samples, cotangents)
+        jacobian = torch.zeros(size, dtype=trace.dtype, device=problem.device)
+        logits = add_fallback_columns(jacobian, problem, trace, plan, samples, cotangents)
         return Chunk(samples, jacobian, logits)
-    fewest = found.fewest if len(samples) == 1 else 1
-    piece = problem.batch.samples(samples, found.layout, fewest)
-    jacobian, logits = chunk_jacobian(problem, found, plan, recorder, piece, cotangents, together)
+    fewest = trace.fewest if len(samples) == 1 else 1
+    piece = problem.batch.samples(samples, trace.layout, fewest)
+    jacobian, logits = chunk_jacobian(problem, trace, plan, recorder, piece, cotangents, together)
     jacobian, logits = jacobian[: len(samples)], logits[: len(samples)]  # less repeated ones
     if plan.fallback:
-        add_fallback_columns(jacobian, problem, found, plan, samples, cotangents)
+        add_fallback_columns(jacobian, problem, trace, plan, samples, cotangents)
     return Chunk(samples, jacobian, logits)
 
 
-def cotangents_together(problem: Problem, found: Trace, cotangents: int) -> int:
+def cotangents_together(problem: Problem, trace: Trace, cotangents: int) -> int:
     """Cotangents of one backward pass: what the device is given, if the fewest samples fit."""
     wanted = min(AT_ONCE.get(problem.device.type, 1), cotangents)
-    while wanted > 1 and bytes_together(found, wanted) * found.fewest > problem.max_memory:
+    while wanted > 1 and bytes_together(trace, wanted) * trace.fewest > problem.max_memory:
         wanted -= 1
     return max(1, wanted)
 
 
-def bytes_together(found: Trace, together: int) -> int:
+def bytes_together(trace: Trace, together: int) -> int:
     """What a sample needs where so many cotangents share a backward pass.
 
     Activations are there once; each cotangent has the gradients that are read at the end, and a
     few that pass by.
     """
-    read = sum(found.records[site].output.nbytes for site in found.calls) // len(found.logits)
-    return found.bytes_per_sample + (together - 1) * (read + PASSING_MAPS * found.largest_map)
+    read = sum(trace.records[site].output.nbytes for site in trace.calls) // len(trace.logits)
+    return trace.bytes_per_sample + (together - 1) * (read + PASSING_MAPS * trace.largest_map)
 
 
-def chunk_size(problem: Problem, found: Trace, together: int = 1) -> tuple[int, int]:
+def chunk_size(problem: Problem, trace: Trace, together: int = 1) -> tuple[int, int]:
     """Samples a chunk and chunks at a time, for ``together`` cotangents a backward pass.
 
     Raises:
         MemoryError: not even one sample fits ``max_memory``.
     """
     on_cpu = problem.device.type == "cpu"
-    threads = problem.threads if on_cpu and found.concurrent else 1
-    fitting = problem.max_memory // bytes_together(found, together)
+    threads = problem.threads if on_cpu and trace.concurrent else 1
+    fitting = problem.max_memory // bytes_together(trace, together)
     # It is one or two: where there is room for two anyway, nobody needs to know.
-    fewest = found.fewest if fitting < 2 * threads else 1
+    fewest = trace.fewest if fitting < 2 * threads else 1
     if fitting < fewest:
         raise MemoryError(
             f"max_memory={problem.max_memory} bytes: the model takes {fewest} samples at a "
-            f"time or more, and one needs about {found.bytes_per_sample} bytes; raise it or use "
+            f"time or more, and one needs about {trace.bytes_per_sample} bytes; raise it or use "
             "smaller inputs"
         )
     threads = min(threads, fitting // fewest)
     size = fitting // threads
     if on_cpu:
-        quick = min(CACHE_BYTES // found.largest_map, -(-problem.batch.size // MIN_PIECES))
-        size = min(size, max(1, quick, CALL_BYTES // found.mean_map))
+        quick = min(CACHE_BYTES // trace.largest_map, -(-problem.batch.size // MIN_PIECES))
+        size = min(size, max(1, quick, CALL_BYTES // trace.mean_map))
     return min(size, problem.batch.size), threads
 
 

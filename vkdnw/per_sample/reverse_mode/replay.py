@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vkdnw.per_sample.graph import Node
-from vkdnw.per_sample.reverse_mode.backwards import padded_channels
-from vkdnw.per_sample.reverse_mode.tape import Tape
+from vkdnw.backward.graph import Node
+from vkdnw.backward.node_kinds import padded_channels
+from vkdnw.backward.tape import Tape
 
 
 @dataclass(frozen=True)

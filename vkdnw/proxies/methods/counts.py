@@ -6,10 +6,10 @@ from contextlib import suppress
 
 import torch
 
-from vkdnw.collector import paused
 from vkdnw.proxies.flop_count import forward_flops
 from vkdnw.proxies.proxy import Call, Proxy
 from vkdnw.proxies.value import Value
+from vkdnw.runtime.garbage_collection import gc_disabled
 
 
 def multiply_adds(call: Call) -> Value:
@@ -20,7 +20,7 @@ def multiply_adds(call: Call) -> Value:
     """
     sample = call.inputs.read("shape")[:1].detach().clone()
     state = torch.get_rng_state()
-    with paused():
+    with gc_disabled():
         with suppress(Exception):  # also of a model that is at fault: its error is raised below
             return Value(forward_flops(call.model, sample) / 2)
         torch.set_rng_state(state)

@@ -1,0 +1,95 @@
+"""What a search space is to the rest of the search: a handful of functions of architecture strings.
+
+A space is a frozen dataclass of the sizes that its networks share (channels, classes, resolution),
+small enough to be sent to every worker; an architecture is a string. With these methods a space
+gets scoring, storage, resumption, workers, evolution and evaluation. `vkdnw.search.testing` has the
+tests that a space must pass.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from random import Random
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
+
+from vkdnw.search.configuration import Json
+
+if TYPE_CHECKING:  # a command that only lists architectures imports no torch
+    from torch import nn
+
+
+class ArchitectureError(ValueError):
+    """A string that names no architecture of the space; the message says where it goes wrong."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an architecture costs, for one input."""
+
+    layers: int
+    """Parameter tensors: the paper's number of trainable layers."""
+    flops: int
+    """Multiply-adds."""
+    parameters: int
+    """Trainable scalars."""
+
+
+class SearchSpace(Protocol):
+    """Architectures as strings, and the networks they denote.
+
+    Every method that takes an architecture raises `ArchitectureError` for one that is none.
+    """
+
+    name: ClassVar[str]
+
+    @property
+    def classes(self) -> int:
+        """The number of logits."""
+
+    @property
+    def resolution(self) -> int:
+        """Height and width of the images, which have three channels."""
+
+    def validate(self, architecture: str) -> None:
+        """Return where the string is an architecture of the space, raise where it is not."""
+
+    def sample(self, random: Random) -> str:
+        """An architecture drawn at random."""
+
+    def mutate(self, architecture: str, random: Random) -> str:
+        """A neighbour of the architecture, drawn at random."""
+
+    def canonical(self, architecture: str) -> str:
+        """The string that stands for all architectures with the same network."""
+
+    def cost(self, architecture: str) -> Cost:
+        """What the network costs, from the string alone: no module is built."""
+
+    def build(self, architecture: str) -> "nn.Module":
+        """The network, in train mode, with PyTorch's default weights."""
+
+    def features(self, model: "nn.Module") -> tuple[str, ...]:
+        """The modules of a built network whose outputs are its features, in order (AZ-NAS)."""
+
+    def describe(self, architecture: str) -> str:
+        """The architecture for people, in one or a few lines."""
+
+
+class EnumerableSpace(SearchSpace, Protocol):
+    """A space that is small enough to list."""
+
+    def architectures(self) -> Iterator[str]:
+        """Every architecture once, in the order of the published indices where there are any."""
+
+
+class ReadsOtherFormats(Protocol):
+    """A space whose architectures are published in several notations."""
+
+    def parse(self, text: str) -> str:
+        """The space's own string for an architecture in any notation that the space knows: its own,
+        a NASLib tuple, a published index. Raises `ArchitectureError`."""
+
+
+def settings_of(space: SearchSpace) -> dict[str, Json]:
+    """The space's name and sizes, as a run records them."""
+    sizes = asdict(cast("Any", space))  # a protocol cannot ask for a dataclass
+    return {"space": space.name, **sizes}

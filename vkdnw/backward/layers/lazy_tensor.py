@@ -1,0 +1,193 @@
+"""Feature maps that are written down only if someone looks at them.
+
+What BatchNorm and pooling return is mostly added to other maps, and what ReLU returns is mostly
+read by a convolution; all of it can be computed on the way. So the native layers return tensors
+without memory that remember how they are made, and a sum of them is another one. Whatever torch
+does with one, from Python or from C++, sees its numbers, which are computed then, to the same bits;
+there is no memory to read behind torch's back. Autograd sees tensors like any other.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+
+from vkdnw.backward.layers.values import OverwrittenError
+from vkdnw.ops.batch_norm import Summand, normalised_sum
+
+
+@dataclass(frozen=True)
+class VersionedTensor:
+    """A tensor that a layer reads, and how often it had been written to."""
+
+    tensor: Tensor
+    version: int
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> VersionedTensor:
+        return cls(tensor, tensor._version)
+
+    def check(self) -> None:
+        """Raises OverwrittenError where the tensor was written to since."""
+        if self.tensor._version != self.version:
+            raise OverwrittenError(
+                "a feature map was overwritten in place after a layer had read it, so its gradient "
+                "is lost; use an out-of-place operation"
+            )
+
+    def numbers(self) -> Tensor:
+        """The tensor outside the graph. Raises OverwrittenError."""
+        self.check()
+        if isinstance(self.tensor, LazyTensor):
+            return self.tensor.recipe.value()
+        return self.tensor.detach()
+
+
+class LazyOp(ABC):
+    """How to make a tensor outside the graph, and the tensor once it is made."""
+
+    def __init__(self) -> None:
+        self._value: Tensor | None = None
+        self.shared = False  # while a tensor is detached that stays pending
+
+    @property
+    def is_made(self) -> bool:
+        return self._value is not None
+
+    def value(self) -> Tensor:
+        """The tensor, the same one on every call. Raises OverwrittenError."""
+        if self._value is None:
+            self._value = self._make()
+        return self._value
+
+    @abstractmethod
+    def _make(self) -> Tensor:
+        """Computes it."""
+
+
+class LazyTensor(Tensor):
+    """A tensor of the shape and layout of another one, made by a recipe on demand."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+    recipe: LazyOp
+
+    @classmethod
+    def of(cls, like: Tensor, recipe: LazyOp) -> Any:
+        """What the recipe makes, of which only the numbers differ from another tensor."""
+        pending = torch.Tensor._make_wrapper_subclass(
+            cls, like.shape, strides=like.stride(), dtype=like.dtype, device=like.device
+        )
+        pending.recipe = recipe
+        return pending
+
+    def detached(self) -> Tensor:
+        """This tensor outside the graph, still pending; changes of either count for both."""
+        self.recipe.shared = True
+        try:
+            return self.detach()
+        finally:
+            self.recipe.shared = False
+
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]
+        cls,
+        func: Any,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func is torch.ops.aten.add.Tensor and len(args) == 2 and not kwargs:
+            return _sum(*args)
+        if func is torch.ops.aten.detach.default and args[0].recipe.shared:
+            return LazyTensor.of(args[0], args[0].recipe)
+        named = {name: _known(each) for name, each in (kwargs or {}).items()}
+        return func(*map(_known, args), **named)
+
+
+def _known(argument: Any) -> Any:
+    """An argument with numbers in the place of what is pending."""
+    if isinstance(argument, LazyTensor):
+        return argument.recipe.value()
+    if isinstance(argument, Tensor | int | float | None):  # most are, and a tree takes its time
+        return argument
+    return tree_map_only(LazyTensor, lambda pending: pending.recipe.value(), argument)
+
+
+# ---- ReLU ------------------------------------------------------------------------------------
+
+
+class ReLULazyOp(LazyOp):
+    """The ReLU of a feature map."""
+
+    def __init__(self, read: VersionedTensor) -> None:
+        super().__init__()
+        self.read = read
+
+    def _make(self) -> Tensor:
+        return torch.relu(self.read.numbers())
+
+
+def rectified_from(x: Tensor) -> Tensor | None:
+    """What a ReLU is pending of, outside the graph; None for any other tensor."""
+    recipe = x.recipe if isinstance(x, LazyTensor) else None
+    return recipe.read.numbers() if isinstance(recipe, ReLULazyOp) and not recipe.is_made else None
+
+
+# ---- sums ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Term:
+    """A feature map that is added, once it is normalised or pooled: a summand to be."""
+
+    read: VersionedTensor
+    factors: Tensor | None = None
+    pooled: bool = False
+
+
+class SumLazyOp(LazyOp):
+    """A sum of feature maps, from left to right."""
+
+    def __init__(self, *terms: Term) -> None:
+        super().__init__()
+        self.terms = terms  # none once it is made
+        self.relu_mask: Tensor | None = None  # of the sum as it was made
+
+    def _make(self) -> Tensor:
+        total, self.relu_mask = normalised_sum(
+            [Summand(term.read.numbers(), term.factors, term.pooled) for term in self.terms]
+        )
+        self.terms = ()
+        return total
+
+
+def _sum(first: Any, second: Any) -> Any:
+    """A sum, pending where that of a part is; sums of two round alike in either order."""
+    left, right = _terms(first), _terms(second)
+    if len(left) < len(right):
+        first, second, left, right = second, first, right, left
+    if not left or not _are_alike(first, second):
+        return torch.add(_known(first), _known(second))
+    last = right if len(right) == 1 else (Term(VersionedTensor.of(second)),)
+    return LazyTensor.of(first, SumLazyOp(*left, *last))
+
+
+def _terms(value: Any) -> tuple[Term, ...]:
+    """Those of a pending sum; none of anything else."""
+    recipe = value.recipe if isinstance(value, LazyTensor) else None
+    return recipe.terms if isinstance(recipe, SumLazyOp) else ()
+
+
+def _are_alike(first: Tensor, second: Any) -> bool:
+    return (
+        isinstance(second, Tensor)
+        and first.shape == second.shape
+        and first.stride() == second.stride()
+        and (first.dtype, first.device) == (second.dtype, second.device)
+    )

@@ -1,0 +1,99 @@
+"""ReLU that keeps the mask of its gradient, one bit a number."""
+
+# ruff: noqa: A002 - a replaced forward keeps the name of torch's argument, for keyword calls
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from vkdnw.backward.graph import Node
+from vkdnw.backward.layers.lazy_tensor import LazyTensor, ReLULazyOp, SumLazyOp, VersionedTensor
+from vkdnw.backward.layers.values import note, suits
+from vkdnw.backward.node_kinds import Backward
+from vkdnw.ops.backpropagate import Layer
+from vkdnw.ops.convolution import relu_mask
+
+
+@dataclass(frozen=True)
+class Rectified:
+    """What a ReLU read, and where its gradient passes."""
+
+    input: Tensor
+    mask: Tensor
+
+
+def native_relu(on_relu: Callable[[Tensor], None], pending: bool) -> Callable[[Tensor], Tensor]:
+    """A ReLU's forward that tells its output to an observer.
+
+    The output is computed now or stays pending.
+    """
+
+    def forward(input: Tensor) -> Tensor:
+        if not suits(input):
+            return F.relu(input)  # the observer of torch's own operators sees this one
+        mask = _mask(input)
+        kept: list[VersionedTensor] = []  # of the output; the output itself would be kept by itself
+        output: LazyTensor = _Rectification.apply(input, VersionedTensor.of(input), mask, kept)  # type: ignore[no-untyped-call]
+        kept.append(VersionedTensor.of(output.detached()))
+        if not pending:
+            output.recipe.value()
+        note(output, input, Rectified(input, mask))
+        on_relu(output)
+        return output
+
+    return forward
+
+
+def _mask(input: Tensor) -> Tensor:
+    """The mask, kept with the input: parallel branches of a cell rectify the same."""
+    kept: tuple[int, Tensor] | None = getattr(input, "_vkdnw_mask", None)
+    if kept is None or kept[0] != input._version:
+        mask = _mask_of_sum(input)
+        kept = input._version, relu_mask(input.detach()) if mask is None else mask
+        input._vkdnw_mask = kept  # type: ignore[attr-defined]
+    return kept[1]
+
+
+def _mask_of_sum(input: Tensor) -> Tensor | None:
+    """The mask that is made with a sum, if the input is one that was not written to since."""
+    recipe = input.recipe if isinstance(input, LazyTensor) else None
+    if not isinstance(recipe, SumLazyOp) or input._version > 0:
+        return None
+    recipe.value()
+    return recipe.relu_mask
+
+
+class _Rectification(torch.autograd.Function):
+    """ReLU; its backward runs where something else than a convolution reads it."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, input: Tensor, reading: VersionedTensor, mask: Tensor, kept: list[VersionedTensor]
+    ) -> Tensor:
+        ctx.mask, ctx.kept = mask, kept
+        output: LazyTensor = LazyTensor.of(input, ReLULazyOp(reading))
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (output,) = ctx.kept
+        passed = torch.ops.aten.threshold_backward(gradients[0], output.numbers(), 0)
+        return passed, None, None, None
+
+    @staticmethod
+    def sends_back(node: Node) -> Backward:
+        def mask() -> Tensor:
+            (output,) = node.kept
+            output.check()
+            found: Tensor = node.mask
+            return found
+
+        return Backward(Layer.IDENTITY, mask=mask)

@@ -1,0 +1,62 @@
+"""What is known of the values that pass between native layers, hung on the tensors themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from vkdnw.ops.convolution import CHANNEL_MULTIPLE
+from vkdnw.per_sample.fusion.find import pools_natively
+
+CHANNELS_LAST = torch.channels_last
+
+Origin = TypeVar("Origin")
+
+
+class OverwrittenError(RuntimeError):
+    """A feature map was changed in place before a layer that read it was done with it.
+
+    In a forward pass: run it again with nothing left pending. In a backward pass the gradient is
+    lost, as it is to torch's own layers.
+    """
+
+
+@dataclass(frozen=True)
+class _Note:
+    """How a native layer made a tensor."""
+
+    origin: object
+    versions: tuple[int, int]  # of what it read and returned; others mean it was overwritten
+    read: Tensor
+
+
+def suits(x: Tensor) -> bool:
+    """Whether native layers take this input: float32 images on the CPU in channels_last."""
+    return pools_natively(x) and x.shape[1] % CHANNEL_MULTIPLE == 0
+
+
+def note(output: Tensor, read: Tensor, origin: object) -> None:
+    """Remembers how an output was made of a tensor, for the layer that reads it next.
+
+    Nothing is remembered of what is outside the graph: its readers end their gradients there.
+    """
+    if output.requires_grad:
+        output._vkdnw_note = _Note(  # type: ignore[attr-defined]
+            origin, (read._version, output._version), read
+        )
+
+
+def made_by(output: Tensor, kind: type[Origin]) -> Origin | None:
+    """How a native layer of this kind made a tensor, if neither side was written to since."""
+    known: _Note | None = getattr(output, "_vkdnw_note", None)
+    if known is None or known.versions != (known.read._version, output._version):
+        return None
+    return known.origin if isinstance(known.origin, kind) else None
+
+
+def cut(value: Tensor) -> None:
+    """Makes later readers of a value differentiate the value itself, not what it was made of."""
+    value.__dict__.pop("_vkdnw_note", None)

@@ -1,0 +1,148 @@
+"""Loads the compiled ops on first use, and explains a failure with its cause and its remedy.
+
+`import vkdnw` never needs the library; whatever calls an op calls `load()` before.
+"""
+
+from __future__ import annotations
+
+import shlex
+import threading
+from importlib import metadata
+from pathlib import Path
+
+from vkdnw.ops import build_facts
+from vkdnw.ops.build_facts import BuildFacts
+
+LIBRARY = Path(__file__).parent.parent / "_ops.so"
+
+_lock = threading.Lock()
+_loaded = False
+
+
+class NativeLibraryError(ImportError):
+    """The compiled ops cannot be used here; the message says why and what mends it."""
+
+
+def load() -> None:
+    """Registers the ops in `torch.ops.vkdnw`. Idempotent and thread-safe.
+
+    Raises:
+        NativeLibraryError: the library is missing, or was built for another Python, torch or CPU.
+    """
+    global _loaded
+    if _loaded:
+        return
+    with _lock:
+        if not _loaded:
+            _load(LIBRARY)
+            _loaded = True
+
+
+def _load(library: Path) -> None:
+    """Checks what can be checked before loading: a library for another CPU would end in SIGILL."""
+    import torch
+
+    if not library.is_file():
+        raise NativeLibraryError(explain_missing(library))
+    problem = mismatch(read_facts(), torch.__version__)
+    if problem is not None:
+        raise NativeLibraryError(problem)
+    try:
+        torch.ops.load_library(library)
+    except OSError as error:
+        raise NativeLibraryError(
+            f"{library} does not load with torch {torch.__version__}: {error}. "
+            f"Build it again for this torch: {rebuild_command()}"
+        ) from error
+
+
+def require_cuda_kernels() -> None:
+    """Refuses a library that was built for the CPU alone.
+
+    Raises:
+        NativeLibraryError: with what the build decided, and the command that builds it otherwise.
+    """
+    facts = read_facts()
+    if not facts.cuda_archs:
+        raise NativeLibraryError(
+            f"vkdnw was built for the CPU alone ({facts.cuda_reason}). Build it with the CUDA "
+            f"toolkit of torch's CUDA version: VKDNW_CUDA=ON {rebuild_command()}"
+        )
+
+
+def read_facts() -> BuildFacts:
+    """How the library was built.
+
+    Raises:
+        NativeLibraryError: the compiled module of facts is missing or for another Python.
+    """
+    try:
+        return build_facts.read()
+    except ImportError as error:
+        raise NativeLibraryError(
+            f"vkdnw in {LIBRARY.parent} was built for another Python or only in part ({error}). "
+            f"Build it again: {rebuild_command()}"
+        ) from error
+
+
+def mismatch(
+    facts: BuildFacts, torch_version: str, cpu: frozenset[str] | None = None
+) -> str | None:
+    """Why a library of these facts cannot run here, with the remedy; None when it can.
+
+    Args:
+        facts: how the library was built.
+        torch_version: of the torch that is running.
+        cpu: instruction sets of the CPU; by default those of this machine.
+    """
+    missing = build_facts.missing_cpu_features(facts, cpu)
+    if missing:
+        return (
+            f"vkdnw was built for VKDNW_NATIVE_ARCH={facts.native_arch}, and this CPU lacks "
+            f"{', '.join(missing)}. Build it on this machine, or for the oldest CPU it is to run "
+            f"on: VKDNW_NATIVE_ARCH=x86-64-v3 {rebuild_command()}"
+        )
+    if _release(torch_version) < _release(facts.torch_target):
+        return (
+            f"vkdnw was built for torch >= {facts.torch_target}, and torch {torch_version} is "
+            f"running: pip install 'torch>={facts.torch_target}'"
+        )
+    return None
+
+
+def explain_missing(library: Path) -> str:
+    """Why there is no compiled library beside the Python files, and what to run."""
+    elsewhere = _installed_library()
+    if elsewhere is not None and elsewhere != library:
+        return (
+            f"Python imports vkdnw from the source tree {library.parent}, which has no compiled "
+            f"library; the installed package with it is {elsewhere.parent}. Start Python from "
+            "another folder, call `pytest` rather than `python -m pytest`, or make the install "
+            f"editable: {rebuild_command()}"
+        )
+    return f"vkdnw has no compiled library: {library} does not exist. Build it: {rebuild_command()}"
+
+
+def rebuild_command() -> str:
+    """What builds the library for this Python: from its source tree if that is what is imported."""
+    root = LIBRARY.parent.parent
+    if (root / "CMakeLists.txt").is_file():
+        return f"pip install -e {shlex.quote(str(root))}"
+    return "pip install --force-reinstall --no-deps SOURCE_TREE_OF_VKDNW"
+
+
+def _installed_library() -> Path | None:
+    """The library of a regular install of vkdnw, whatever `import vkdnw` finds first.
+
+    A source tree that was built has metadata of its own: the first distribution may be that one.
+    """
+    for distribution in metadata.distributions(name="vkdnw"):
+        library = Path(str(distribution.locate_file("vkdnw/_ops.so")))
+        if library.is_file():
+            return library.resolve()
+    return None
+
+
+def _release(version: str) -> tuple[int, int]:
+    major, minor = version.split(".")[:2]
+    return int(major), int("".join(c for c in minor if c.isdigit()))

@@ -1,0 +1,248 @@
+"""Finds, in a probe's graph, layers that can be computed together without changing a derivative.
+
+Around a convolution, ``ReLU -> conv -> BatchNorm`` holds two chances to save passes over feature
+maps in the forward and in each of the many backward passes:
+
+* BatchNorm in eval mode is a fixed scale and shift of each channel, so it folds into the weights.
+  The derivatives stay those of the separate layers: with ``y = s * conv(x) + t`` the gradient at
+  the convolution's own output is ``s g``, and the normalised input is ``(y - bias) / weight``.
+* On a CPU in float32, the data gradients of 3x3, 1x1 and strided convolutions have native ops, by
+  Winograd's algorithm and as products, that apply the ReLU's mask on the way out.
+
+A pattern counts only where the graph proves it: each layer called once, each output read by the
+next layer alone, no hooks of the caller's in between.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from vkdnw.backward.graph import Node
+from vkdnw.ops.backpropagate import Layer
+from vkdnw.ops.convolution import CHANNEL_MULTIPLE
+from vkdnw.per_sample.capture import CallSite, Record
+from vkdnw.per_sample.probing.trace import Trace
+from vkdnw.rules.batch_norm import normaliser
+from vkdnw.runtime.host_copies import on_host
+
+Gradient = Literal["winograd", "pointwise", "strided"]
+
+LAYERS: dict[Gradient, Layer] = {
+    "winograd": Layer.CONV3X3,
+    "pointwise": Layer.CONV1X1,
+    "strided": Layer.STRIDED_CONV,
+}
+"""What a native data gradient is on a tape."""
+
+MAX_PLAIN_CHANNELS = 128  # plain products lose their lead where weights leave level 1
+MAX_OFFSET = 10.0  # |bias / weight| up to which (y - bias) / weight keeps its digits
+
+
+@dataclass(frozen=True)
+class FoldedNorm:
+    """A BatchNorm that is computed by the convolution before it."""
+
+    name: str
+    scale: Tensor  # [C] float64 on the CPU: weight / sqrt(running_var + eps)
+    shift: Tensor  # [C] float64 on the CPU: bias - running_mean * scale
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """A convolution and the layers computed together with it, by module name."""
+
+    conv: str
+    norm: FoldedNorm | None
+    relu: str | None  # in front; only with a native gradient
+    gradient: Gradient | None  # None: autograd's
+
+
+def find_fusions(trace: Trace) -> tuple[Fusion, ...]:
+    """Every convolution of the probe that gains from being fused."""
+    single = _single_calls(trace)
+    makers = _makers(trace, single)
+    fusions = []
+    for site, record in trace.records.items():
+        if site not in single or record.edge is None or not _is_conv(trace, site):
+            continue
+        conv = trace.layers[site.layer].module
+        gradient = native_gradient(conv, record.input, trace.layout) or strided_gradient(
+            conv, record.input, trace.layout
+        )
+        relu = _relu_before(trace, record, makers) if gradient is not None else None
+        norm = _norm_after(trace, record, makers)
+        if gradient is not None or norm is not None:
+            fusions.append(Fusion(site.layer, norm, relu, gradient))
+    return _with_intact_outputs(trace, tuple(fusions))
+
+
+def find_folds(trace: Trace) -> tuple[Fusion, ...]:
+    """Every convolution that can compute the BatchNorm behind it, whatever becomes of its output.
+
+    For passes that read nothing of the pair but the sum of what it returns and something else.
+    """
+    single = _single_calls(trace)
+    makers = _makers(trace, single)
+    folds = []
+    for site, record in trace.records.items():
+        if site in single and record.edge is not None and _is_conv(trace, site):
+            norm = _norm_after(trace, record, makers)
+            if norm is not None:
+                folds.append(Fusion(site.layer, norm, None, None))
+    return tuple(folds)
+
+
+def native_gradient(conv: nn.Module, x: Tensor, layout: torch.memory_format) -> Gradient | None:
+    """The native op that computes this convolution's data gradient at stride 1, if one does."""
+    shape = _native_shape(conv, x, layout)
+    if shape == (3, 1, 1):
+        return "winograd"
+    return "pointwise" if shape == (1, 1, 0) and _is_narrow(conv) else None
+
+
+def strided_gradient(conv: nn.Module, x: Tensor, layout: torch.memory_format) -> Gradient | None:
+    shape = _native_shape(conv, x, layout)
+    return "strided" if shape is not None and shape[1] > 1 and _is_narrow(conv) else None
+
+
+def _native_shape(
+    conv: nn.Module, x: Tensor, layout: torch.memory_format
+) -> tuple[int, int, int] | None:
+    """Kernel size, stride and padding of a convolution that the native ops may cover."""
+    if (
+        not isinstance(conv, nn.Conv2d)
+        or x.device.type != "cpu"
+        or x.dtype != torch.float32
+        or layout != torch.channels_last
+        or conv.dilation != (1, 1)
+        or conv.groups != 1
+        or conv.padding_mode != "zeros"
+        or conv.in_channels % CHANNEL_MULTIPLE
+        or conv.out_channels % CHANNEL_MULTIPLE
+    ):
+        return None
+    square = [conv.kernel_size, conv.stride, conv._reversed_padding_repeated_twice]
+    if any(len(set(sizes)) > 1 for sizes in square):
+        return None
+    kernel, stride, padding = (int(sizes[0]) for sizes in square)
+    return kernel, stride, padding
+
+
+def _is_narrow(conv: nn.Module) -> bool:
+    assert isinstance(conv, nn.Conv2d)
+    return max(conv.in_channels, conv.out_channels) <= MAX_PLAIN_CHANNELS
+
+
+def pools_natively(x: Tensor) -> bool:
+    """Whether the native gradient of 3x3 average pooling covers this input."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and x.dim() == 4
+        and x.is_contiguous(memory_format=torch.channels_last)
+    )
+
+
+def _is_conv(trace: Trace, site: CallSite) -> bool:
+    layer = trace.layers.get(site.layer)
+    return layer is not None and isinstance(layer.module, nn.Conv2d) and site in trace.rows
+
+
+def _single_calls(trace: Trace) -> set[CallSite]:
+    """Calls of layers that are called once and carry no hooks of the caller's."""
+    repeated = {site.layer for site in trace.records if site.ordinal > 0}
+    return {
+        site
+        for site in trace.records
+        if site.layer not in repeated
+        and site.layer not in trace.operations  # nothing is there to be replaced
+        and not _hooked(trace.module(site.layer))
+    }
+
+
+def _makers(trace: Trace, single: set[CallSite]) -> dict[Node, CallSite]:
+    """The calls whose outputs enter the graph at these nodes."""
+    return {
+        record.edge.node: site
+        for site, record in trace.records.items()
+        if record.edge is not None and site in single
+    }
+
+
+def _hooked(module: nn.Module) -> bool:
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+    )
+
+
+def _alone(trace: Trace, maker: Node, reader: Node) -> bool:
+    """Whether only ``reader`` takes what ``maker`` computed."""
+    return trace.users.get(maker) == [reader]
+
+
+def _relu_before(trace: Trace, record: Record, makers: dict[Node, CallSite]) -> str | None:
+    assert record.edge is not None
+    maker = record.source
+    site = makers.get(maker)
+    if site is None or site.layer not in trace.relus:
+        return None
+    return site.layer if _alone(trace, maker, record.edge.node) else None
+
+
+def _norm_after(trace: Trace, record: Record, makers: dict[Node, CallSite]) -> FoldedNorm | None:
+    assert record.edge is not None
+    readers = trace.users.get(record.edge.node, [])
+    site = makers.get(readers[0]) if len(readers) == 1 else None
+    if site is None or site.layer not in trace.layers or site not in trace.rows:
+        return None
+    norm = trace.layers[site.layer].module
+    if not isinstance(norm, nn.BatchNorm2d) or not _keeps_digits(norm):
+        return None
+    mean, inverse_std = normaliser(norm)
+    scale = on_host(norm.weight).double() * inverse_std
+    shift = on_host(norm.bias).double() - mean * scale
+    return FoldedNorm(site.layer, scale, shift)
+
+
+def _keeps_digits(norm: nn.BatchNorm2d) -> bool:
+    """Whether the normalised input can be had from the output without cancellation."""
+    if not norm.affine:
+        return False
+    weight, bias = on_host(norm.weight), on_host(norm.bias)
+    return bool((weight != 0).logical_and(bias.abs() <= MAX_OFFSET * weight.abs()).all())
+
+
+def _with_intact_outputs(trace: Trace, fusions: tuple[Fusion, ...]) -> tuple[Fusion, ...]:
+    """Drops folds whose BatchNorm output is overwritten, unless by a ReLU that fusion tames.
+
+    The derivative of BatchNorm's weight needs its output. An in-place ReLU destroys it, but a fused
+    one leaves its input alone.
+    """
+    tame = {fusion.relu for fusion in fusions if fusion.relu is not None}
+    kept = []
+    for fusion in fusions:
+        if fusion.norm is None or _survives(trace, fusion.norm.name, tame):
+            kept.append(fusion)
+        elif fusion.gradient is not None:
+            kept.append(replace(fusion, norm=None))
+    return tuple(kept)
+
+
+def _survives(trace: Trace, norm: str, tame: set[str]) -> bool:
+    record = trace.records[CallSite(norm, 0)]
+    if record.output_intact():
+        return True
+    assert record.edge is not None
+    writers = [
+        site.layer
+        for site, other in trace.records.items()
+        if other.edge is not None and [other.edge.node] == trace.users.get(record.edge.node)
+    ]
+    return len(writers) == 1 and writers[0] in tame

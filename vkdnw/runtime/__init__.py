@@ -1,0 +1,1 @@
+"""Threads, memory, garbage collection, precision, and a model kept as it was."""

@@ -1,0 +1,40 @@
+"""Python's cyclic garbage collector, paused where nothing needs it.
+
+A pass through a model makes tens of thousands of small objects that reference counting frees again.
+Seen by the collector while they are alive, they count as long-lived, and every few passes it goes
+through all of the program's objects, which takes as long as half a score of a small network.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_lock = threading.Lock()
+_inside = 0  # blocks under way, in all threads
+_was_enabled = False  # before the first of them
+
+
+@contextmanager
+def gc_disabled() -> Iterator[None]:
+    """Collects no cycles inside the block; they are found afterwards.
+
+    Blocks should be as short as one pass through a model, or some of a small one: a model that
+    leaves cycles behind would keep its feature maps for that long. The collector is the process's
+    own, so blocks that overlap in time share the pause; the last one to end gives it back.
+    """
+    global _inside, _was_enabled
+    with _lock:
+        if _inside == 0:
+            _was_enabled = gc.isenabled()
+            gc.disable()
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if _inside == 0 and _was_enabled:
+                gc.enable()
