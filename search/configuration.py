@@ -41,8 +41,6 @@ WEIGHTS_FORMS = (
 TENSORS = 128
 """Parameter tensors that choices look at unless told otherwise (Section 4 of the paper)."""
 
-_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
-
 
 @dataclass(frozen=True)
 class Configuration:
@@ -97,14 +95,6 @@ def parse_weights(text: str) -> tuple[str, dict[str, int]]:
             numbers = match.groupdict(default=str(TENSORS))
             return kind, {name: int(number) for name, number in numbers.items()}
     raise ValueError(f"weights must be {WEIGHTS_FORMS}, got {text!r}")
-
-
-def parse_size(text: str) -> int:
-    """Read a size such as `512M` or `2GiB`, in bytes. Raises ValueError."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
-    if match is None:
-        raise ValueError(f"a size is a number and K, M or G (powers of 1024), got {text!r}")
-    return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
 @dataclass(frozen=True)

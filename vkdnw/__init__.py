@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vkdnw import proxies, weights
-    from vkdnw.api import FallbackWarning, Score, fisher, jacobian, score
+    from vkdnw.api import FallbackWarning, fisher, jacobian, score
     from vkdnw.initialisation import initialise
     from vkdnw.ops.native import NativeLibraryError
+    from vkdnw.result import Score
     from vkdnw.runtime.retry_on_oom import SmallerChunksWarning
 
 __all__ = [
@@ -31,7 +32,7 @@ __all__ = [
 _MODULES = {
     "FallbackWarning": "vkdnw.api",
     "NativeLibraryError": "vkdnw.ops.native",
-    "Score": "vkdnw.api",
+    "Score": "vkdnw.result",
     "SmallerChunksWarning": "vkdnw.runtime.retry_on_oom",
     "fisher": "vkdnw.api",
     "initialise": "vkdnw.initialisation",
@@ -41,6 +42,8 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     if name in ("proxies", "weights"):
         return import_module(f"vkdnw.{name}")
     if name in _MODULES:
@@ -49,4 +52,11 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*__all__, "__doc__", "__version__"])
+
+
+def _version() -> str:
+    """Of the installed package; here, since reading it takes longer than the rest of an import."""
+    from importlib.metadata import version
+
+    return version("vkdnw")

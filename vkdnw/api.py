@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,30 +19,12 @@ from vkdnw.per_sample.jacobian import Differentiation, differentiated, jacobian_
 from vkdnw.per_sample.mode import Mode
 from vkdnw.per_sample.problem import Problem, prepared
 from vkdnw.per_sample.reverse_mode.chunks import chunk_size
+from vkdnw.result import Score
 from vkdnw.weights import DEFAULT, Weights
 
 
 class FallbackWarning(UserWarning):
     """Some parameters had no layer rule and were differentiated sample by sample: exact, slower."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """A network's score and what it was made of."""
-
-    vkdnw: float  # entropy of the deciles in nats, 0 .. log 9
-    layers: int  # parameter tensors of the model, trainable layers in the paper's words
-    eigenvalues: Tensor  # [P] float64, ascending, on the CPU
-    deciles: Tensor  # [9] float64: quantiles 0.1 .. 0.9 of the eigenvalues
-    fallback: tuple[str, ...]  # parameters without a layer rule; reverse mode goes by sample
-    unreached: tuple[str, ...]  # chosen parameters that the logits do not depend on
-    mode: Literal["reverse", "forward"]  # in which the derivatives were taken
-    mode_reason: str  # why in this one
-
-    @property
-    def single(self) -> float:
-        """VKDNW_single of the paper: VKDNW orders networks of equal layer count."""
-        return self.layers + self.vkdnw
 
 
 def score(
@@ -56,7 +36,7 @@ def score(
     smoothing: float = 0.05,
     convention: Convention = "fisher",
     dtype: torch.dtype | None = None,
-    max_memory: int | None = None,
+    max_memory: int | str | None = None,
     tf32: bool = False,
     mode: Mode = "auto",
 ) -> Score:
@@ -109,7 +89,7 @@ def fisher(
     smoothing: float = 0.05,
     convention: Convention = "fisher",
     dtype: torch.dtype | None = None,
-    max_memory: int | None = None,
+    max_memory: int | str | None = None,
     tf32: bool = False,
     mode: Mode = "auto",
 ) -> Tensor:
@@ -126,9 +106,10 @@ def fisher(
         convention: ``"fisher"`` for ``mean_n J_n^T (diag p_n - p_n p_n^T) J_n``; ``"released"``
             for the authors' code, ``mean_n (L_n J_n)^T (L_n J_n)``, which differs.
         dtype: computes in this dtype on a converted copy; by default in the model's own.
-        max_memory: bytes that a chunk of the computation may use; by default what is free on the
-            device less a margin. The result does not depend on it beyond rounding. A GPU that runs
-            out of memory all the same goes on with smaller chunks, and a warning says so.
+        max_memory: what a chunk of the computation may use, in bytes or as text (``"1GiB"``); by
+            default what is free on the device less a margin. The result does not depend on it
+            beyond rounding. A GPU that runs out of memory all the same goes on with smaller chunks,
+            and a warning says so.
         tf32: lets a GPU round the factors of float32 products to 10 bits, as torch does by default
             for convolutions; here float32 is float32 unless this is asked for.
         mode: ``"reverse"`` for backward passes, one for each of C - 1 cotangents; ``"forward"`` for
@@ -168,7 +149,7 @@ def jacobian(
     output: Output = None,
     weights: Weights = DEFAULT,
     dtype: torch.dtype | None = None,
-    max_memory: int | None = None,
+    max_memory: int | str | None = None,
     tf32: bool = False,
     mode: Mode = "auto",
 ) -> Tensor:

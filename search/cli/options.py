@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from vkdnw.runtime.memory import parse_size
 from vkdnw.search.configuration import (
     WEIGHTS_FORMS,
     Configuration,
@@ -13,7 +14,6 @@ from vkdnw.search.configuration import (
     Dtype,
     Init,
     Mode,
-    parse_size,
 )
 from vkdnw.search.devices import MEMORY, WORKERS_OF_A_GPU, Devices
 

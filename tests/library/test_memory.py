@@ -16,6 +16,7 @@ from tests.library.cases.sharing import SHARED
 from tests.library.cases.state import HOOKS
 from tests.library.cases.wrapped import WRAPPED
 from tests.library.comparison import assert_close, smallest_budget
+from vkdnw.runtime.memory import parse_size
 from vkdnw.weights import select
 
 pytestmark = pytest.mark.filterwarnings("ignore::vkdnw.FallbackWarning")
@@ -52,3 +53,35 @@ def test_a_jacobian_larger_than_the_budget_is_refused_with_its_size() -> None:
     with pytest.raises(MemoryError, match=r"Jacobian \[8, 10, 1010\] needs 323200 bytes"):
         vkdnw.jacobian(model, batch, weights=vkdnw.weights.every(), max_memory=300_000)
     vkdnw.jacobian(model, batch, weights=vkdnw.weights.every(), max_memory=30_000_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1GiB", 2**30), ("512M", 2**29), ("1.5 GB", 3 * 2**29), ("100", 100), ("8k", 8192)],
+)
+def test_sizes_are_in_powers_of_1024(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "lots", "-1", "1X", "G"])
+def test_a_size_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="a number and K, M, G or T"):
+        parse_size(text)
+
+
+def test_a_budget_is_bytes_or_text() -> None:
+    model, batch = torch.nn.Linear(100, 10), torch.randn(8, 100)
+    every = vkdnw.weights.every()
+    with pytest.raises(MemoryError, match="max_memory=307200;"):
+        vkdnw.jacobian(model, batch, weights=every, max_memory="300KiB")
+    as_text = vkdnw.jacobian(model, batch, weights=every, max_memory="1 GiB")
+    assert torch.equal(as_text, vkdnw.jacobian(model, batch, weights=every, max_memory=2**30))
+
+
+@pytest.mark.parametrize(
+    ("budget", "error"),
+    [("1 litre", ValueError), ("0", ValueError), (-5, ValueError), ([1], TypeError)],
+)
+def test_a_budget_that_is_none_is_refused(budget: object, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"max_memory=.*expected a (positive )?number of bytes"):
+        vkdnw.score(torch.nn.Linear(100, 10), torch.randn(8, 100), max_memory=budget)

@@ -10,7 +10,6 @@ from vkdnw.search.configuration import (
     Difference,
     differences,
     normalise_weights,
-    parse_size,
     versions,
 )
 
@@ -38,20 +37,6 @@ def test_weights_are_written_in_full_so_that_equal_choices_compare_equal(
 def test_an_unknown_choice_of_weights_is_refused_with_the_forms(given: str) -> None:
     with pytest.raises(ValueError, match=r"first\[:TENSORS\], spaced:COUNT"):
         normalise_weights(given)
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [("1GiB", 2**30), ("512M", 2**29), ("1.5 GB", 3 * 2**29), ("100", 100), ("8k", 8192)],
-)
-def test_sizes_are_in_powers_of_1024(text: str, size: int) -> None:
-    assert parse_size(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "lots", "-1", "1T", "G"])
-def test_a_size_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="a number and K, M or G"):
-        parse_size(text)
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def prepared(
     output: Output,
     weights: Weights,
     dtype: torch.dtype | None,
-    max_memory: int | None,
+    max_memory: int | str | None,
     tf32: bool = False,
 ) -> Iterator[Problem]:
     """Checks the arguments and opens a problem; the caller's model is unchanged afterwards.
@@ -78,13 +78,14 @@ def prepared(
         check_device(model)
         check_model(model)
         selection = select(model, weights)
-        check_resources(dtype, max_memory)
+        check_dtype(dtype)
+        asked = memory.in_bytes(max_memory)
         samples = as_batch(batch).to(dtype)
         if dtype is not None and any(p.dtype != dtype for p in model.parameters()):
             model = copy.deepcopy(model).to(dtype)
         check_batch(model, samples)
         device = next(model.parameters()).device
-        budget = memory.available(device) if max_memory is None else max_memory
+        budget = memory.available(device) if asked is None else asked
         # Autocast would change dtypes behind the caller's back; dtype= asks for one openly.
         with (
             preserved(model),
@@ -95,9 +96,7 @@ def prepared(
             yield Problem(model, samples, output, selection, budget, threads)
 
 
-def check_resources(dtype: torch.dtype | None, max_memory: int | None) -> None:
-    """Refuses a dtype that networks do not compute in, and a budget that is not positive."""
+def check_dtype(dtype: torch.dtype | None) -> None:
+    """Refuses a dtype that networks do not compute in."""
     if dtype is not None and dtype not in DTYPES:
         raise ValueError(f"dtype={dtype}: expected one of {', '.join(map(str, DTYPES))}")
-    if max_memory is not None and max_memory <= 0:
-        raise ValueError(f"max_memory={max_memory}: expected a positive number of bytes")

@@ -20,13 +20,13 @@ def fisher_entropy_within_layers(call: Call) -> Value:
     return Value(_score(call).single)
 
 
-def _score(call: Call) -> vkdnw.api.Score:
+def _score(call: Call) -> vkdnw.Score:
     if "score" not in call.shared:
         convention: Convention = "released" if call.released else "fisher"
         call.shared["score"] = vkdnw.api.score(
             call.model, call.inputs.read("noise"), output=call.output, convention=convention
         )
-    score: vkdnw.api.Score = call.shared["score"]
+    score: vkdnw.Score = call.shared["score"]
     return score
 
 
