@@ -8,6 +8,7 @@ from vkdnw.search.spaces.search_space import SearchSpace
 SPACES: dict[str, str] = {
     "nb201": "vkdnw.search.spaces.nb201.space:NB201",
     "mobilenetv2": "vkdnw.search.spaces.mobilenetv2.space:MobileNetV2",
+    "nb_macro": "vkdnw.search.spaces.nb_macro.space:NBMacro",
 }
 """Name -> "module:class". Modules are imported when a space is asked for."""
 

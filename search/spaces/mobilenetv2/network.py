@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from vkdnw.search.spaces.mobilenetv2.halves import Half, halves, squeezed
 from vkdnw.search.spaces.mobilenetv2.structure import Block, Convolutions, InvertedResiduals, parse
+from vkdnw.search.spaces.shared.mbconv_modules import convolution_bn, head
 
 BATCH_NORM_EPS = 1e-3
 
@@ -55,13 +56,7 @@ class MobileNetV2Network(nn.Module):
                 for block in blocks
             )
         )
-        self.head = nn.Sequential(
-            OrderedDict(
-                pool=nn.AdaptiveAvgPool2d(1),
-                flatten=nn.Flatten(),
-                fc=nn.Linear(blocks[-1].outputs, classes),
-            )
-        )
+        self.head = head(blocks[-1].outputs, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.head(self.blocks(images))
@@ -81,11 +76,7 @@ class InvertedResidual(nn.Module):
             half.expanded, half.expanded, half.kernel, half.stride, groups=half.expanded
         )
         self.excite = SqueezeExcitation(half.expanded) if squeeze_excitation else None
-        self.project = nn.Sequential(
-            OrderedDict(
-                conv=nn.Conv2d(half.expanded, half.outputs, 1, bias=False), bn=_bn(half.outputs)
-            )
-        )
+        self.project = convolution_bn(half.expanded, half.outputs, 1, eps=BATCH_NORM_EPS)
         self.shortcut = _shortcut(half) if residual else None
         self.relu = nn.ReLU()
 
@@ -170,15 +161,7 @@ def _shortcut(half: Half) -> nn.Module:
 def _convolution(
     inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1
 ) -> nn.Sequential:
-    return nn.Sequential(
-        OrderedDict(
-            conv=nn.Conv2d(
-                inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False
-            ),
-            bn=_bn(outputs),
-            relu=nn.ReLU(),
-        )
-    )
+    return convolution_bn(inputs, outputs, kernel, stride, groups, nn.ReLU, BATCH_NORM_EPS)
 
 
 def _bn(channels: int) -> nn.BatchNorm2d:

@@ -1,0 +1,1 @@
+"""Parts that several spaces are made of, each written once."""
