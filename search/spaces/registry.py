@@ -9,6 +9,7 @@ SPACES: dict[str, str] = {
     "nb201": "vkdnw.search.spaces.nb201.space:NB201",
     "mobilenetv2": "vkdnw.search.spaces.mobilenetv2.space:MobileNetV2",
     "nb_macro": "vkdnw.search.spaces.nb_macro.space:NBMacro",
+    "mnasnet": "vkdnw.search.spaces.mnasnet.space:MnasNet",
 }
 """Name -> "module:class". Modules are imported when a space is asked for."""
 
