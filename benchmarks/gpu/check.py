@@ -116,7 +116,7 @@ def _machine(device: str) -> tuple[str, dict[str, str]]:
         "CUDA of torch": str(torch.version.cuda),
         "cuDNN": str(torch.backends.cudnn.version()),
         "Python": platform.python_version(),
-        "nvcc": _first_line_with("release", [_nvcc() or "nvcc", "--version"]),
+        "nvcc": _first_line_with("release", [find_nvcc() or "nvcc", "--version"]),
         "driver": _first_line_with("", DRIVER.split()),
         "commit": _first_line_with("", ["git", "-C", str(ROOT), "rev-parse", "HEAD"]),
     }  # fmt: skip
@@ -138,7 +138,7 @@ def _first_line_with(text: str, command: list[str]) -> str:
     return next((line.strip() for line in said.splitlines() if text in line), "-")
 
 
-def _nvcc() -> str | None:
+def find_nvcc() -> str | None:
     home = os.environ.get("CUDA_HOME", "/usr/local/cuda")
     return os.environ.get("CUDACXX") or shutil.which("nvcc") or shutil.which(f"{home}/bin/nvcc")
 
