@@ -41,9 +41,8 @@ def read_table(path: Path, **options: Any) -> pd.DataFrame:
 
 def _read_csv(path: Path, options: dict[str, Any]) -> pd.DataFrame:
     most = limits.limit("table-bytes")
-    opened = gzip.open(path) if path.suffix == ".gz" else path.open("rb")
-    with opened as file:
-        content = file.read(most + 1)
+    with path.open("rb") as file, gzip.open(file) as unpacked:
+        content = (unpacked if path.suffix == ".gz" else file).read(most + 1)
     if len(content) > most:
         what = limits.exceeded("table-bytes", str(path), "its decompressed size")
         raise limits.LimitExceeded(what)

@@ -65,7 +65,7 @@ def test_no_cell_of_a_written_table_is_a_formula_and_names_come_back(
     again = published.read(path)
     assert {one.architecture for one in again} == set(HOSTILE)
     for one in again:
-        assert dict(one.values) == {"=value": -1.5, "vkdnw": -2.5}  # noqa: PD011 - no frame's
+        assert dict(one.values) == {"=value": -1.5, "vkdnw": -2.5}
 
 
 @pytest.mark.parametrize("text", [*HOSTILE, "", "'", "'a"])
