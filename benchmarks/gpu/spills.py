@@ -22,7 +22,8 @@ def report(nvcc: str, source: Path, arch: str) -> str:
     """What ptxas says of the kernels of one file."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
-            nvcc, "-cubin", f"-arch=sm_{arch}", "-std=c++20", "-O3", "-Xptxas=-v", "--expt-relaxed-constexpr",
+            nvcc, "-cubin", f"-arch=sm_{arch}", "-std=c++20", "-O3", "-Xptxas=-v",
+            "--expt-relaxed-constexpr",
             f"-I{ROOT / 'csrc'}", str(source), "-o", str(Path(folder) / "kernels.cubin"),
         ]  # fmt: skip
         ran = subprocess.run(command, capture_output=True, text=True)
