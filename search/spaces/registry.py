@@ -10,6 +10,10 @@ SPACES: dict[str, str] = {
     "mobilenetv2": "vkdnw.search.spaces.mobilenetv2.space:MobileNetV2",
     "nb_macro": "vkdnw.search.spaces.nb_macro.space:NBMacro",
     "mnasnet": "vkdnw.search.spaces.mnasnet.space:MnasNet",
+    "autoformer_t": "vkdnw.search.spaces.autoformer.space:AutoFormerT",
+    "autoformer_s": "vkdnw.search.spaces.autoformer.space:AutoFormerS",
+    "autoformer_b": "vkdnw.search.spaces.autoformer.space:AutoFormerB",
+    "pit": "vkdnw.search.spaces.pit.space:PiT",
 }
 """Name -> "module:class". Modules are imported when a space is asked for."""
 
