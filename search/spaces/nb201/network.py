@@ -26,6 +26,8 @@ from vkdnw.search.spaces.nb201.architecture import (
     parse,
 )
 from vkdnw.search.spaces.nb201.cost import IMAGE_CHANNELS, STAGES, check_resolution, check_sizes
+from vkdnw.search.spaces.shared.layers import Zeros, convolution, relu_conv_bn
+from vkdnw.search.spaces.shared.mbconv_modules import convolution_bn
 
 
 def build(arch: str, channels: int = 16, cells: int = 5, classes: int = 10) -> nn.Module:
@@ -46,50 +48,50 @@ class TinyNetwork(nn.Module):
 
     def __init__(self, operations: Sequence[str], channels: int, cells: int, classes: int) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            OrderedDict(
-                conv=nn.Conv2d(IMAGE_CHANNELS, channels, 3, padding=1, bias=False),
-                bn=nn.BatchNorm2d(channels),
-            )
-        )
+        self.stem = convolution_bn(IMAGE_CHANNELS, channels, 3)
         body: list[nn.Module] = []
         for stage in range(STAGES):
             if stage:
-                body.append(Reduction(channels))
+                body.append(Reduction(channels, 2 * channels))
                 channels *= 2
-            body += [Cell(operations, channels) for _ in range(cells)]
+            body += [Cell(operations, channels, channels) for _ in range(cells)]
         self.cells = nn.Sequential(*body)
-        self.head = nn.Sequential(
-            OrderedDict(
-                bn=nn.BatchNorm2d(channels),
-                relu=nn.ReLU(),
-                pool=nn.AdaptiveAvgPool2d(1),
-                flatten=nn.Flatten(),
-                fc=nn.Linear(channels, classes),
-            )
-        )
+        self.head = head(channels, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        _check_sides(images)
+        check_sides(images)
         logits: Tensor = self.head(self.cells(self.stem(images)))
         return logits
 
 
+def head(channels: int, classes: int) -> nn.Sequential:
+    return nn.Sequential(
+        OrderedDict(
+            bn=nn.BatchNorm2d(channels),
+            relu=nn.ReLU(),
+            pool=nn.AdaptiveAvgPool2d(1),
+            flatten=nn.Flatten(),
+            fc=nn.Linear(channels, classes),
+        )
+    )
+
+
 @fx.wrap  # one call to a tracer, which could not follow the comparisons
-def _check_sides(images: Tensor) -> None:
+def check_sides(images: Tensor) -> None:
     check_resolution(*images.shape[-2:])
 
 
 class Cell(nn.Module):
-    """A cell: ``[B, channels, H, W]`` to the same shape."""
+    """A cell: ``[B, inputs, H, W]`` to ``[B, outputs, H, W]``; only edges from node 0 widen."""
 
-    def __init__(self, operations: Sequence[str], channels: int) -> None:
+    def __init__(self, operations: Sequence[str], inputs: int, outputs: int) -> None:
         super().__init__()
         kept = _kept_none_edges(operations)
         self.edge = nn.ModuleDict()
         for edge, operation in zip(EDGES, operations, strict=True):
             if operation != NONE or edge in kept:
-                self.edge[str(edge)] = _operation(operation, channels)
+                read = outputs if edge.source else inputs
+                self.edge[str(edge)] = _operation(operation, read, outputs)
         self._edges = [(edge, str(edge)) for edge in EDGES if str(edge) in self.edge]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -101,17 +103,16 @@ class Cell(nn.Module):
 
 
 class Reduction(nn.Module):
-    """The block between two stages: ``[B, channels, H, W]`` to ``[B, 2 channels, H/2, W/2]``."""
+    """The block between two stages: ``[B, inputs, H, W]`` to ``[B, outputs, H/2, W/2]``."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        wide = 2 * channels
         self.reduce = nn.ModuleDict(
             {
-                "conv_a": _convolution(channels, wide, kernel=3, stride=2),
-                "conv_b": _convolution(wide, wide, kernel=3),
+                "conv_a": relu_conv_bn(inputs, outputs, kernel=3, stride=2),
+                "conv_b": relu_conv_bn(outputs, outputs, kernel=3),
                 "shortcut": nn.Sequential(
-                    OrderedDict(pool=nn.AvgPool2d(2), conv=nn.Conv2d(channels, wide, 1, bias=False))
+                    OrderedDict(pool=nn.AvgPool2d(2), conv=convolution(inputs, outputs, kernel=1))
                 ),
             }
         )
@@ -122,29 +123,16 @@ class Reduction(nn.Module):
         return reduced
 
 
-class Zero(nn.Module):
-    """Zeros of the input's shape that stay connected to it, with gradient zero."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * 0.0
-
-
-def _operation(operation: str, channels: int) -> nn.Module:
+def _operation(operation: str, inputs: int, outputs: int) -> nn.Module:
     if operation in CONVOLUTIONS:
-        return _convolution(channels, channels, kernel=CONVOLUTIONS[operation])
+        return relu_conv_bn(inputs, outputs, kernel=CONVOLUTIONS[operation])
+    if inputs != outputs:
+        if operation == SKIP:
+            return convolution_bn(inputs, outputs, kernel=1)
+        raise ValueError(f"{operation} cannot lead from {inputs} to {outputs} channels")
     if operation == POOL:
         return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
-    return nn.Identity() if operation == SKIP else Zero()
-
-
-def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        OrderedDict(
-            relu=nn.ReLU(),
-            conv=nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
-            bn=nn.BatchNorm2d(outputs),
-        )
-    )
+    return nn.Identity() if operation == SKIP else Zeros()
 
 
 def _kept_none_edges(operations: Sequence[str]) -> set[Edge]:

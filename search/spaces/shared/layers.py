@@ -1,0 +1,72 @@
+"""Modules of cells whose operations lie on edges: NAS-Bench-201, TransNAS-Bench-101, DARTS.
+
+Convolutions have no bias and keep an image's sides, or divide them by their stride and round up.
+Every layer is a module that is called exactly once, and nothing works in place, so forward hooks
+see all.
+"""
+
+from collections import OrderedDict
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def convolution(
+    inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1, groups: int = 1
+) -> nn.Conv2d:
+    """A padded convolution without bias."""
+    padding = dilation * (kernel // 2)
+    return nn.Conv2d(
+        inputs, outputs, kernel, stride, padding, dilation=dilation, groups=groups, bias=False
+    )
+
+
+def relu_conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        OrderedDict(
+            relu=nn.ReLU(),
+            conv=convolution(inputs, outputs, kernel, stride),
+            bn=nn.BatchNorm2d(outputs),
+        )
+    )
+
+
+class FactorisedReduction(nn.Module):
+    """Half the sides by two 1x1 convolutions, the second of the image shifted by one pixel.
+
+    ``[B, inputs, H, W]`` to ``[B, outputs, ceil(H/2), ceil(W/2)]``. Where a side is odd, the
+    shifted image has a row or column of zeros at its end.
+    """
+
+    def __init__(self, inputs: int, outputs: int, affine: bool = True) -> None:
+        super().__init__()
+        self.relu = nn.ReLU()
+        self.conv = convolution(inputs, outputs // 2, 1, stride=2)
+        self.conv_shifted = convolution(inputs, outputs - outputs // 2, 1, stride=2)
+        self.bn = nn.BatchNorm2d(outputs, affine=affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(x)
+        shifted = F.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
+        reduced: Tensor = self.bn(torch.cat([self.conv(x), self.conv_shifted(shifted)], dim=1))
+        return reduced
+
+
+class Zeros(nn.Module):
+    """Zeros of the input's shape, or of half its sides, connected to it with gradient zero."""
+
+    def __init__(self, stride: int = 1) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :, :: self.stride, :: self.stride] * 0.0
+
+
+def added(terms: list[Tensor]) -> Tensor:
+    """The sum of one or more tensors, from the first to the last."""
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total
