@@ -17,5 +17,9 @@ class ConfigurationDiffers(StoreError):
     """The run was begun with a configuration other than the one asked for."""
 
 
+class FileError(RunError):
+    """A file cannot be written, or is of a kind that is not written to."""
+
+
 class ExecutorError(RunError):
     """The workers of an executor cannot be started."""

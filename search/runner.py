@@ -21,6 +21,8 @@ HOPELESS = 20
 """Failures, and not one success on record, after which the cause is not the networks."""
 POLL_SECONDS = 0.2
 """How long an interrupt may go unnoticed."""
+NO_WORKER_SECONDS = 30.0
+"""How often a run that waits for a worker says so."""
 GRACE_SECONDS = 10.0
 """How long an interrupted run waits for what is in flight."""
 
@@ -64,6 +66,7 @@ class Runner:
     def __post_init__(self) -> None:
         self._in_flight: set[Task] = set()
         self._losses: Counter[Task] = Counter()
+        self._next_notice = 0.0
 
     def run(self, driver: Driver) -> Summary:
         """Run until the driver is done, or until interrupted.
@@ -77,14 +80,23 @@ class Runner:
         """
         while not self.interruption.requested:
             room = DEPTH * self.executor.slots - len(self._in_flight)
-            for task in driver.propose(max(room, 0)):
+            for task in driver.propose(room) if room > 0 else ():
                 self._in_flight.add(task)
                 self.executor.submit(task)
-            if not self._in_flight:
+            if not self._in_flight and room > 0:  # asked for more, and there is none
                 return self.summary
+            if self.executor.slots == 0:
+                self._say_that_nobody_works()
             self._take(driver)
         self._drain(driver)
         return self.summary
+
+    def _say_that_nobody_works(self) -> None:
+        """Now and then: machines may join at any time, so the run waits for them."""
+        now = time.monotonic()
+        if now >= self._next_notice:
+            self.progress.note("no worker is there; waiting for a machine to join")
+            self._next_notice = now + NO_WORKER_SECONDS
 
     def _take(self, driver: Driver) -> None:
         """Wait for outcomes, write them down, then let the driver know."""
@@ -113,18 +125,20 @@ class Runner:
                     settled.append((task, result))
                 case Failed(task, reason, details):
                     settled.append((task, Failure(reason, details)))
-                case Lost(task, reason) if self._submit_again(task, reason):
+                case Lost() if self._submit_again(outcome):
                     pass
                 case Lost(task, reason):
                     settled.append((task, Failure(f"{ATTEMPTS} workers lost: {reason}")))
         return settled
 
-    def _submit_again(self, task: Task, reason: str) -> bool:
+    def _submit_again(self, lost: Lost[Task]) -> bool:
+        task = lost.task
         self.summary.lost += 1
-        self.progress.note(reason)
-        self._losses[task] += 1
-        if self._losses[task] >= ATTEMPTS:
-            return False
+        if lost.blame == "worker":
+            self.progress.note(lost.reason)
+            self._losses[task] += 1
+            if self._losses[task] >= ATTEMPTS:
+                return False
         if self.interruption.requested:
             self._in_flight.discard(task)
             self.summary.dropped += 1

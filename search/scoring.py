@@ -72,13 +72,20 @@ class Scorer:
 
     def _found(self, task: Task) -> _Found:
         seed = network_seed(task.network, task.seed)
-        model = self.space.build(task.network).to(getattr(torch, self.configuration.dtype))
+        model = self._build(task.network, seed)
         others = tuple(name for name in task.names if name != VKDNW)
         found = self._proxies(model, others, task, seed) if others else _Found({})
         if VKDNW not in task.names:
             return found
         own = self._vkdnw(model, task, seed)
         return replace(own, values={**own.values, **found.values}, reasons=found.reasons)
+
+    def _build(self, network: str, seed: int) -> nn.Module:
+        """Drawn under the seed: what no scheme draws anew (tokens, positions) keeps its values."""
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(seed)
+            model = self.space.build(network)
+        return model.to(getattr(torch, self.configuration.dtype))
 
     def _vkdnw(self, model: nn.Module, task: Task, seed: int) -> _Found:
         c = self.configuration

@@ -29,6 +29,23 @@ class Record:
     versions: dict[str, str]
     steps: list[Step] = field(default_factory=list)
 
+    def add(self, step: Step) -> None:
+        """Takes the place of an earlier step of the same title."""
+        self.steps = [one for one in self.steps if one.title != step.title] + [step]
+
+    def with_earlier_steps(self, folder: Path) -> Record:
+        """The steps on record for the same card, versions and commit; another part ran them."""
+        as_json, _ = self.paths(folder)
+        if as_json.exists():
+            earlier = json.loads(as_json.read_text(encoding="utf-8"))
+            if earlier["versions"] == self.versions:
+                self.steps = [Step(**step) for step in earlier["steps"]]
+        return self
+
+    def paths(self, folder: Path) -> tuple[Path, Path]:
+        name = re.sub(r"[^a-z0-9]+", "-", self.gpu.lower()).strip("-")
+        return folder / f"{name}.json", folder / f"{name}.md"
+
     @property
     def failed(self) -> bool:
         return any(step.status in ("failed", "out of time") for step in self.steps)
@@ -38,8 +55,7 @@ class Record:
 
     def write(self, folder: Path) -> tuple[Path, Path]:
         folder.mkdir(parents=True, exist_ok=True)
-        name = re.sub(r"[^a-z0-9]+", "-", self.gpu.lower()).strip("-")
-        as_json, as_text = folder / f"{name}.json", folder / f"{name}.md"
+        as_json, as_text = self.paths(folder)
         as_json.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
         as_text.write_text(self.text(), encoding="utf-8")
         return as_json, as_text

@@ -1,8 +1,8 @@
 """Milliseconds a network, sustained over a random sample of NAS-Bench-201's live networks.
 
-Worker processes share the device, each with its own stream, as `vkdnw search nb201 --device cuda
---workers W` has them: building, drawing the weights and moving them count. Each worker has scored
-two networks before the clock starts.
+Worker processes share the device as those of `vkdnw search nb201 --device cuda --workers W` do, and
+compute the same: building, drawing the weights and moving them count. Every worker scores two
+networks, then all wait at a barrier; the clock runs from there until the last network is done.
 
     python benchmarks/gpu/sustained.py [--device cpu] [--small] [--repeats NETWORKS]
 """
@@ -12,50 +12,73 @@ from __future__ import annotations
 import multiprocessing
 import random
 import time
-from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.synchronize import Barrier
+from typing import Any
 
-import torch
-from clock import options, tell
+from clock import Options, options, tell
 
-WORKERS = (1, 4, 8, 12)
+from vkdnw.search.configuration import Configuration
+from vkdnw.search.devices import MEMORY
+from vkdnw.search.evaluation import Task
+from vkdnw.search.spaces import nb201
+from vkdnw.search.spaces.nb201.space import NB201
+
+WORKERS = (16, 8, 4, 12)  # the most promising first, for the time may run out
+NETWORKS = 3000
 
 
-def score(task: tuple[str, str, bool]) -> float:
-    """Scores one network; called in a worker."""
-    import vkdnw
-    from vkdnw.search.spaces import nb201
+def work(
+    o: Options, chosen: list[str], turn: Synchronized[int], barrier: Barrier, values: Any
+) -> None:
+    """One worker: takes the next network until there is none."""
+    from vkdnw.search.scoring import Scorer
 
-    architecture, device, small = task
-    torch.set_num_threads(1)
-    model = nb201.build(architecture, channels=16, cells=1 if small else 5, classes=10)
-    vkdnw.initialise(model, "kaiming_normal", seed=0)
-    generator = torch.Generator().manual_seed(0)
-    side = 8 if small else 32
-    x = torch.randn(4 if small else 64, 3, side, side, generator=generator)
-    model = model.to(device).eval()
-    return vkdnw.score(model, x.to(device), max_memory=2**34).vkdnw
+    space = NB201(cells=1, resolution=8) if o.small else NB201()
+    configuration = Configuration(batch_size=4 if o.small else 64, max_memory=MEMORY[o.device.type])
+    scorer = Scorer(space, configuration, str(o.device))
+    for network in chosen[:2]:
+        scorer(Task(network, 0, ("vkdnw",)))
+    barrier.wait()
+    while True:
+        with turn.get_lock():
+            number = turn.value
+            turn.value += 1
+        if number >= len(chosen):
+            return
+        values[number] = scorer(Task(chosen[number], 0, ("vkdnw",))).values["vkdnw"]
+
+
+def measure(o: Options, workers: int, chosen: list[str]) -> tuple[float, int]:
+    """Seconds from the barrier to the last result, and the number of distinct scores."""
+    spawn = multiprocessing.get_context("spawn")
+    turn, barrier = spawn.Value("q", 0), spawn.Barrier(workers + 1)
+    values = spawn.Array("d", len(chosen), lock=False)
+    processes = [
+        spawn.Process(target=work, args=(o, chosen, turn, barrier, values)) for _ in range(workers)
+    ]
+    for process in processes:
+        process.start()
+    barrier.wait()
+    begun = time.perf_counter()
+    for process in processes:
+        process.join()
+    seconds = time.perf_counter() - begun
+    if any(process.exitcode for process in processes):
+        raise RuntimeError("a worker failed; its message is above")
+    return seconds, len(set(values))
 
 
 def main() -> None:
-    from vkdnw.search.spaces import nb201
-
     o = options(__doc__ or "")
-    count = 8 if o.small else max(o.repeats, 500)
     live = nb201.live()
+    count = 8 if o.small else max(o.repeats, NETWORKS)
     chosen = random.Random(0).sample(live, count)
-    spawn = multiprocessing.get_context("spawn")
     for workers in (1, 2) if o.small else WORKERS:
-        part = chosen if workers > 1 or o.small else chosen[: count // 5]
-        tasks = [(architecture, str(o.device), o.small) for architecture in part]
-        with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
-            list(pool.map(score, tasks[:2] * workers))
-            begun = time.perf_counter()
-            values = list(pool.map(score, tasks))
-            seconds = time.perf_counter() - begun
+        seconds, distinct = measure(o, workers, chosen)
         tell(
-            f"{workers} workers, {len(part)} live networks", 1e3 * seconds / len(part),
-            "ms a network", seconds_for_all_live=seconds / len(part) * len(live),
-            distinct_scores=len(set(values)),
+            f"{workers} workers, {count} live networks", 1e3 * seconds / count, "ms a network",
+            seconds_for_all_live=seconds / count * len(live), distinct_scores=distinct,
         )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -28,12 +28,18 @@ class Failed(Generic[T]):
     """The traceback, as text: tracebacks do not travel between processes."""
 
 
+Blame = Literal["worker", "machine"]
+"""Of a lost task: "worker" where its own worker process died, which the task may have caused;
+"machine" where a whole machine went away, which no task causes."""
+
+
 @dataclass(frozen=True)
 class Lost(Generic[T]):
-    """The worker died with the task in hand: the task is no more at fault than the machine."""
+    """The worker died with the task in hand, or its machine is gone."""
 
     task: T
     reason: str
+    blame: Blame = "worker"
 
 
 Outcome = Done[T, R] | Failed[T] | Lost[T]
@@ -48,7 +54,7 @@ class Executor(Protocol[T, R]):
 
     @property
     def slots(self) -> int:
-        """How many tasks are worked on at once."""
+        """How many tasks are worked on at once; none while no machine is there."""
 
     def submit(self, task: T) -> None:
         """Accept a task; never blocks on its execution."""

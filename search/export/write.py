@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vkdnw.search.export.formats import ExportError, Format
 from vkdnw.search.export.source import source
+from vkdnw.search.files import written_whole
 
 TOLERANCE = {"torchscript": 1e-5, "py": 1e-5, "onnx": 1e-3}
 """Relative to the largest logit, in float32. The same kernels in another order round the last bits;
@@ -29,23 +30,27 @@ def write(model: nn.Module, path: Path, form: Format, resolution: int, title: st
 
     Raises:
         ExportError: the network cannot be written in this form, or does not compute the same.
+        FileError: the file cannot be written; what was there before is as it was.
         ImportError: a package that the form needs is not installed.
     """
     model.eval()
     images = torch.randn(2, 3, resolution, resolution, generator=torch.Generator().manual_seed(0))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.new")
-    try:
+    with written_whole(path) as draft:
         if form == "py":
             draft.write_text(source(model, title))
         elif form == "torchscript":
-            torch.jit.trace(model, images).save(str(draft))
+            _write_torchscript(model, images, draft)
         else:
             _write_onnx(model, images, draft)
         _check(model, images, draft, form)
-        draft.rename(path)
-    finally:
-        draft.unlink(missing_ok=True)
+
+
+def _write_torchscript(model: nn.Module, images: Tensor, path: Path) -> None:
+    try:
+        torch.jit.trace(model, images).save(str(path))
+    except RuntimeError as error:  # what torch makes of a full disk, for one
+        reason = (str(error).strip().splitlines() or ["no message"])[0]
+        raise ExportError(f"the TorchScript file cannot be written: {reason}") from error
 
 
 def _write_onnx(model: nn.Module, images: Tensor, path: Path) -> None:

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vkdnw.search.files import written_whole
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -24,11 +26,11 @@ def new_figure(width: float, height: float) -> "Figure":
 
 
 def save(figure: "Figure", path: Path) -> Path:
-    """Write the figure; the suffix (.png, .svg, .pdf) decides the format."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write the figure, whole or not at all; the suffix (.png, .svg, .pdf) decides the format."""
     # Without a date in them, equal pictures are equal files.
     metadata: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None}}.get(
         path.suffix.lstrip("."), {}
     )
-    figure.savefig(path, dpi=DPI, metadata=metadata)
+    with written_whole(path) as draft:
+        figure.savefig(draft, dpi=DPI, metadata=metadata)
     return path

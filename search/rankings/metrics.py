@@ -57,7 +57,8 @@ def ndcg(scores: Vector, accuracies: Vector, top: int = 1000, seed: int = 0) -> 
     ``sum_j (2^acc(k_j) - 1) / log2(1 + j)`` for ``j = 1..top``, k_j the network with the j-th
     highest score and acc in percent, divided by the same sum for the true ranking. All networks
     count where there are fewer than ``top``. Networks of equal score are put in random order under
-    ``seed``; the result is the mean over 5 such orders. NaN where all accuracies are 0.
+    ``seed``; the result is the mean over 5 such orders. NaN where all accuracies are equal, which
+    any ranking would get right.
     """
     once = np.ones(len(scores), np.intp)
     return _ndcg(_gains(accuracies), _best_first(scores, seed), once, top)
@@ -79,9 +80,10 @@ def _best_first(scores: Vector, seed: int) -> list[Index]:
 
 def _ndcg(gains: Vector, rankings: list[Index], counts: Index, top: int) -> float:
     """nDCG of networks that occur ``counts`` times each, mean over the rankings."""
-    ideal = _dcg(gains, np.argsort(-gains), counts, top)
-    if ideal == 0:
+    present = gains[counts > 0]
+    if present.min() == present.max():
         return math.nan
+    ideal = _dcg(gains, np.argsort(-gains), counts, top)
     return float(np.mean([_dcg(gains, ranking, counts, top) for ranking in rankings]) / ideal)
 
 

@@ -2,9 +2,11 @@
 
 A row per architecture and seed: ``arch, seed``, a column per value, ``decile_1`` to ``decile_9``.
 A value that was not computed is an empty cell, an undefined one ``nan``, ``inf`` or ``-inf``.
-Values are written with nine significant digits, which tell any two float32 numbers apart.
+Values are written with nine significant digits, which tell any two float32 numbers apart. Names
+that a spreadsheet would take for formulas are quoted (`spreadsheet`), and read back unchanged.
 """
 
+import gzip
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,6 +14,9 @@ import numpy as np
 import pandas as pd
 
 from vkdnw.search.evaluation import Evaluation
+from vkdnw.search.files import written_whole
+from vkdnw.search.rankings.spreadsheet import quoted, unquoted
+from vkdnw.search.rankings.tables import TableError, read_table
 
 DIGITS = 9
 DECILES = tuple(f"decile_{k}" for k in range(1, 10))
@@ -33,14 +38,18 @@ def write(path: Path, evaluations: Iterable[Evaluation], *, deciles: bool = True
 
     Raises:
         ScoreTableError: another suffix, or nothing to write.
+        FileError: the file cannot be written; what was there before is as it was.
     """
     _check_suffix(path)
     ordered = sorted(evaluations, key=lambda e: (e.seed, e.network, e.architecture))
     if not ordered:
         raise ScoreTableError(f"there are no scores to write to {path}")
     table = pd.DataFrame([_row(evaluation, deciles) for evaluation in ordered])
-    gzip = {"method": "gzip", "mtime": 0} if path.suffix == ".gz" else None
-    table.to_csv(path, index=False, lineterminator="\n", compression=gzip)
+    table.columns = pd.Index([quoted(name) for name in table.columns])
+    with written_whole(path) as draft:
+        content = table.to_csv(index=False, lineterminator="\n").encode()
+        # Without a name and a date in it, equal tables are equal files.
+        draft.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
     return len(table)
 
 
@@ -52,9 +61,10 @@ def read(path: Path) -> list[Evaluation]:
     """
     _check_suffix(path)
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, EOFError, ValueError) as error:
-        raise ScoreTableError(f"{path} cannot be read as a table: {error}") from error
+        table = read_table(path, dtype=str, keep_default_na=False)
+    except TableError as error:
+        raise ScoreTableError(str(error)) from error
+    table = table.rename(columns=unquoted)
     missing = [name for name in ("arch", "seed") if name not in table.columns]
     if missing:
         raise ScoreTableError(f"{path} has no column {missing[0]!r}: it is no table of scores")
@@ -62,15 +72,15 @@ def read(path: Path) -> list[Evaluation]:
     if len(repeated):
         first = repeated.iloc[0]
         raise ScoreTableError(f"{path} has {first['arch']} under seed {first['seed']} twice")
-    seeds = _numbers(path, table["seed"]).astype(int)
+    seeds = _seeds(path, table["seed"])
     numbers = {
         name: _numbers(path, table[name]) for name in table.columns if name not in ("arch", "seed")
     }
     on_record = {name: (table[name] != "").to_numpy() for name in numbers}
     return [
         _evaluation(
-            arch,
-            int(seeds[row]),
+            unquoted(arch),
+            seeds[row],
             {name: float(numbers[name][row]) for name in numbers if on_record[name][row]},
         )
         for row, arch in enumerate(table["arch"])
@@ -83,7 +93,7 @@ def _row(evaluation: Evaluation, deciles: bool) -> dict[str, str]:
     if deciles:
         numbers |= dict(zip(DECILES, evaluation.deciles, strict=False))
     written = {name: f"{value:.{DIGITS}g}" for name, value in numbers.items()}
-    return {"arch": evaluation.architecture, "seed": str(evaluation.seed), **written}
+    return {"arch": quoted(evaluation.architecture), "seed": str(evaluation.seed), **written}
 
 
 def _evaluation(arch: str, seed: int, numbers: dict[str, float]) -> Evaluation:
@@ -98,6 +108,13 @@ def _numbers(path: Path, column: pd.Series) -> "np.ndarray[tuple[int], np.dtype[
         return np.array([float(cell or "nan") for cell in column], dtype=np.float64)
     except ValueError as error:
         raise ScoreTableError(f"{path}, column {column.name!r}: {error}") from error
+
+
+def _seeds(path: Path, column: pd.Series) -> list[int]:
+    try:
+        return [int(cell) for cell in column]
+    except ValueError as error:
+        raise ScoreTableError(f"{path}, column 'seed': {error}") from error
 
 
 def _check_suffix(path: Path) -> None:

@@ -11,6 +11,11 @@ SPACES: dict[str, str] = {
     "nb101": "vkdnw.search.spaces.nb101.space:NB101",
     "nats_sss": "vkdnw.search.spaces.nats_sss.space:NATSSize",
     "nb_macro": "vkdnw.search.spaces.nb_macro.space:NBMacro",
+    "mnasnet": "vkdnw.search.spaces.mnasnet.space:MnasNet",
+    "autoformer_t": "vkdnw.search.spaces.autoformer.space:AutoFormerT",
+    "autoformer_s": "vkdnw.search.spaces.autoformer.space:AutoFormerS",
+    "autoformer_b": "vkdnw.search.spaces.autoformer.space:AutoFormerB",
+    "pit": "vkdnw.search.spaces.pit.space:PiT",
 }
 """Name -> "module:class". Modules are imported when a space is asked for."""
 

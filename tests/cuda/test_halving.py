@@ -41,7 +41,7 @@ def test_pieces_come_in_order_and_cover_everything() -> None:
 def test_the_warning_names_the_device_and_both_sizes() -> None:
     with pytest.warns(
         SmallerChunksWarning,
-        match="cpu ran out of memory with 8 samples at a time: going on with 4",
+        match="cpu ran out of memory with 8 samples at a time: going on with 4 or fewer",
     ):
         list(retry_on_oom([range(8)], room_for(4, []), 1, CPU))
 
@@ -55,6 +55,32 @@ def test_too_little_for_the_fewest_samples_is_an_error(fewest: int, attempts: in
     ):
         list(retry_on_oom([range(8)], room_for(0, seen), fewest, CPU))
     assert len(seen) == attempts
+
+
+def test_a_call_warns_once_however_often_it_halves() -> None:
+    with pytest.warns(SmallerChunksWarning) as warned:
+        list(retry_on_oom([range(16), range(16, 32)], room_for(2, []), 1, CPU))
+    assert len(warned) == 1
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA error: out of memory",
+        "GET was unable to find an engine to execute this computation",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ],
+)
+def test_libraries_that_find_no_memory_are_out_of_memory(message: str) -> None:
+    def compute(samples: range) -> range:
+        if len(samples) > 4:
+            raise RuntimeError(message)
+        return samples
+
+    with pytest.warns(SmallerChunksWarning):
+        pieces = list(retry_on_oom([range(8)], compute, 1, CPU))
+    assert pieces == [range(4), range(4, 8)]
 
 
 def test_other_errors_pass() -> None:

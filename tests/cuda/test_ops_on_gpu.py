@@ -205,3 +205,16 @@ def test_ops_run_on_their_tensors_device(only_on_gpu: None) -> None:
     assert found.device == torch.device("cuda", 1)
     assert torch.cuda.current_device() == 0
     torch.testing.assert_close(found.cpu(), low_rank_spectrum(random(20, 9)))
+
+
+@pytest.mark.gpu
+@pytest.mark.usefixtures("only_on_gpu")
+def test_a_call_during_graph_capture_is_refused() -> None:
+    factor = torch.randn(32, 16, device="cuda")
+    low_rank_spectrum(factor)  # so that nothing is loaded for the first time inside the capture
+    graph = torch.cuda.CUDAGraph()
+    with (
+        pytest.raises(RuntimeError, match="cannot be captured in a CUDA graph"),
+        torch.cuda.graph(graph),
+    ):
+        low_rank_spectrum(factor)

@@ -110,6 +110,42 @@ def test_a_task_that_costs_too_many_workers_is_recorded_as_failed(tmp_path: Path
     assert (summary.scored, summary.failed) == (9, 1)
 
 
+class ComingAndGoing(Scripted):
+    """An executor whose workers all leave for a while, and take what they hold with them."""
+
+    def __init__(self, slots: Sequence[int]) -> None:
+        super().__init__()
+        self.script = list(slots)
+
+    @property
+    def slots(self) -> int:
+        return self.script[0]
+
+    def wait(self, timeout: float) -> Sequence[Outcome[Task, Scored]]:
+        if len(self.script) > 1:
+            self.script.pop(0)
+        if self.slots == 0:
+            held, self._queue = list(self._queue), type(self._queue)()
+            return [Lost(task, "machine b is gone", blame="machine") for task in held]
+        return super().wait(timeout)
+
+
+def test_a_run_without_a_worker_waits_for_one(tmp_path: Path) -> None:
+    with runner_of(tmp_path, ComingAndGoing([0, 0, 3, 0, 0, 2])) as runner:
+        runner.run(Enumeration(TASKS))
+        assert recorded(runner.store) == set(TASKS)
+        notes = runner.progress.notes  # type: ignore[attr-defined]
+    assert notes == ["no worker is there; waiting for a machine to join"]
+
+
+def test_a_machine_that_leaves_is_no_attempt_of_its_tasks(tmp_path: Path) -> None:
+    with runner_of(tmp_path, ComingAndGoing([2, 2, 0] * (ATTEMPTS + 2) + [2])) as runner:
+        summary = runner.run(Enumeration(TASKS))
+        assert recorded(runner.store) == set(TASKS)
+    assert summary.failed == 0
+    assert summary.lost > ATTEMPTS
+
+
 def test_a_failure_does_not_stop_the_run(tmp_path: Path) -> None:
     with runner_of(tmp_path, Scripted(fail=["net 0", "net 9"])) as runner:
         summary = runner.run(Enumeration(TASKS))

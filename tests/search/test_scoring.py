@@ -24,6 +24,7 @@ from vkdnw.search.scoring import Scorer, network_seed
 from vkdnw.search.spaces import nb201
 from vkdnw.search.spaces.nb201 import NB201
 from vkdnw.search.spaces.nb201.selection import Selection, describe
+from vkdnw.search.spaces.pit import PiT
 
 SPACE = NB201(channels=4, cells=1, classes=3, resolution=8)
 TINY = Configuration(batch_size=4)
@@ -77,6 +78,18 @@ def test_the_number_of_threads_around_it_does_not_matter(
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
+
+
+def test_weights_that_no_scheme_draws_follow_from_the_task_too() -> None:
+    """Tokens and positions of a transformer keep the values that they are built with."""
+    space = PiT(classes=3, resolution=32)
+    scorer = Scorer(space, TINY)
+    task = Task("16:2:1-6-6:2-2-2", 0, ("grad_norm",))
+    torch.manual_seed(1)
+    state, before = torch.get_rng_state(), exact(scorer(task))
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(2)
+    assert exact(scorer(task)) == before
 
 
 def test_another_seed_is_another_score(alone: dict[Task, object]) -> None:

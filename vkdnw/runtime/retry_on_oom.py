@@ -14,6 +14,15 @@ import torch
 
 T = TypeVar("T")
 
+OUT_OF_MEMORY = (
+    "out of memory",
+    "unable to find an engine to execute this computation",  # cuDNN without a workspace
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUSOLVER_STATUS_ALLOC_FAILED",
+)
+"""How libraries on a GPU say that memory ran out, where torch raises a plain RuntimeError."""
+
 
 class SmallerChunksWarning(UserWarning):
     """A device ran out of memory, and the call went on with fewer samples at a time."""
@@ -31,6 +40,7 @@ def retry_on_oom(
         MemoryError: ``fewest`` samples do not fit.
     """
     waiting = list(ranges)[::-1]
+    warned = False
     limit = max((len(samples) for samples in waiting), default=0)
     while waiting:
         samples = waiting.pop()
@@ -48,12 +58,14 @@ def retry_on_oom(
                 f"takes no fewer than {fewest}; use smaller inputs or fewer scalars, or free "
                 "memory on the device"
             )
-        warnings.warn(
-            f"{device} ran out of memory with {len(samples)} samples at a time: going on with "
-            f"{limit}; max_memory= asks for smaller chunks from the start",
-            SmallerChunksWarning,
-            stacklevel=2,
-        )
+        if not warned:
+            warnings.warn(
+                f"{device} ran out of memory with {len(samples)} samples at a time: going on with "
+                f"{limit} or fewer; max_memory= asks for smaller chunks from the start",
+                SmallerChunksWarning,
+                stacklevel=2,
+            )
+            warned = True
         if device.type == "cuda":
             torch.cuda.empty_cache()
         waiting.append(samples)
@@ -64,8 +76,18 @@ def _attempt(compute: Callable[[range], T], samples: range) -> tuple[T] | None:
     must not outlive this function."""
     try:
         return (compute(samples),)
-    except torch.OutOfMemoryError:
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
         return None
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether an error says that a device has no memory left, by its type or by its words."""
+    said = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        words.lower() in said for words in OUT_OF_MEMORY
+    )
 
 
 def _halves(samples: range) -> tuple[range, range]:

@@ -260,9 +260,10 @@ cudaError_t launch_block_jacobi_of_rows(const SpectrumBatch<T>& batch, cudaStrea
   VKDNW_RETURN_IF_CUDA_FAILS(most_shared_bytes(most));
   const bool in_shared = all <= most;
   const int64_t bytes = in_shared ? all : few;
+  // Always the most there is: two host threads that launch different sizes set the same value.
   VKDNW_RETURN_IF_CUDA_FAILS(cudaFuncSetAttribute(orthogonalise<T, kRows>,
                                                   cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                                  static_cast<int>(bytes)));
+                                                  static_cast<int>(most)));
   return launch(orthogonalise<T, kRows>, batch.matrices, kThreads, bytes, stream, batch, in_shared);
 }
 

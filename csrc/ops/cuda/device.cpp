@@ -22,6 +22,18 @@ cudaStream_t current_stream(int32_t device_index) {
   return static_cast<cudaStream_t>(stream);
 }
 
+// A graph would replay copies from host memory that is gone by then, and the checks of the first
+// call's status.
+void refuse_capture(cudaStream_t stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  require_cuda(cudaStreamIsCapturing(stream, &status), "vkdnw");
+  if (status != cudaStreamCaptureStatusNone) {
+    throw std::runtime_error(
+        "vkdnw's ops cannot be captured in a CUDA graph: they read tables from the host and wait "
+        "for the device; call them outside of torch.cuda.graph");
+  }
+}
+
 }  // namespace
 
 // The static CUDA runtime in this library keeps its own note of the current device.
@@ -29,6 +41,7 @@ OnDeviceOf::OnDeviceOf(const Tensor& tensor)
     : guard_(static_cast<torch::stable::accelerator::DeviceIndex>(tensor.get_device_index())),
       stream_(current_stream(tensor.get_device_index())) {
   require_cuda(cudaSetDevice(tensor.get_device_index()), "vkdnw");
+  refuse_capture(stream_);
 }
 
 void require_cuda(cudaError_t error, const char* op) {

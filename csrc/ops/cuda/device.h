@@ -11,7 +11,8 @@ namespace vkdnw {
 
 using torch::stable::Tensor;
 
-// Makes the device of a tensor current for as long as this lives.
+// Makes the device of a tensor current for as long as this lives. Throws std::runtime_error while
+// the current stream is being captured in a CUDA graph.
 class OnDeviceOf {
  public:
   explicit OnDeviceOf(const Tensor& tensor);

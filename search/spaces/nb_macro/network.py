@@ -34,13 +34,6 @@ class MacroNetwork(nn.Module):
         return logits
 
 
-def features(model: nn.Module) -> tuple[str, ...]:
-    """The stem, every layer that computes something, and the last convolution."""
-    stages = enumerate(model.get_submodule("stages").children())
-    layers = (f"stages.{i}.{name}" for i, stage in stages for name, _ in stage.named_children())
-    return ("stem", *layers, "last")
-
-
 def _module(layer: Layer) -> nn.Module:
     if isinstance(layer, MBConv):
         return MBConvModule(layer)

@@ -73,7 +73,8 @@ class NBMacro:
         return MacroNetwork(architecture, self.channels, self.classes)
 
     def features(self, model: "nn.Module") -> tuple[str, ...]:
-        from vkdnw.search.spaces.nb_macro.network import features
+        """The stem, every layer that computes something, and the last convolution."""
+        from vkdnw.search.spaces.shared.mbconv_modules import features
 
         return features(model)
 

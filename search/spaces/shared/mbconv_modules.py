@@ -98,3 +98,10 @@ def head(inputs: int, outputs: int) -> nn.Sequential:
             pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), fc=nn.Linear(inputs, outputs)
         )
     )
+
+
+def features(model: nn.Module) -> tuple[str, ...]:
+    """The names of stem, every layer of every stage, and the last convolution."""
+    stages = enumerate(model.get_submodule("stages").children())
+    layers = (f"stages.{i}.{name}" for i, stage in stages for name, _ in stage.named_children())
+    return ("stem", *layers, "last")

@@ -116,7 +116,7 @@ def test_a_damaged_official_file_is_named(tmp_path):
     (tmp_path / "000284.pickle.pbz2").write_bytes(
         (folder / "000284.pickle.pbz2").read_bytes()[:1000]
     )
-    with pytest.raises(TruthError, match=r"000284\.pickle\.pbz2 cannot be read by nats_bench"):
+    with pytest.raises(TruthError, match=r"000284\.pickle\.pbz2 cannot be decompressed"):
         truth.load(tmp_path)
 
 

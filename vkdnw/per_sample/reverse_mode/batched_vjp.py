@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
+from vkdnw.runtime.retry_on_oom import is_out_of_memory
+
 AT_ONCE = {"cuda": 16}
 """Cotangents of a backward pass by type of device; elsewhere one. A core's cache is better used by
 one at a time, and a thousand classes must not multiply the memory by a thousand."""
@@ -30,7 +32,7 @@ def batched_vjp(
 
     Raises:
         CannotBatch: ask for them one by one; the numbers are the same.
-        torch.OutOfMemoryError: they do not fit the device.
+        RuntimeError: they do not fit the device; see :func:`is_out_of_memory`.
     """
     arrived: list[bool] = []
 
@@ -43,8 +45,8 @@ def batched_vjp(
 
     try:
         rows = iter(torch.func.vmap(pull)(cotangents.to(logits.dtype)))
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:  # functions of the model's own, mostly
-        raise CannotBatch(str(error)) from error
+    except RuntimeError as error:
+        if is_out_of_memory(error):  # fewer samples at a time is the remedy, not one cotangent
+            raise
+        raise CannotBatch(str(error)) from error  # functions of the model's own, mostly
     return [next(rows) if there else None for there in arrived]
