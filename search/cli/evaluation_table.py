@@ -11,12 +11,18 @@ from vkdnw.search.rankings.paper import Published, table_1
 from vkdnw.search.rankings.spread import SeedSpread, Spread
 
 METRICS = {"Kendall tau-b": "kendall", "Spearman rho": "spearman", "nDCG": "ndcg"}
+MORE = {
+    "best 1 %": "top_share",
+    "partial tau": "partial_kendall",
+    "partial rho": "partial_spearman",
+}
+"""Shown without intervals, which JSON has. Partial: with the number of parameters held fixed."""
 NOTHING = Published(math.nan, math.nan, math.nan)
 
 
 def agreement_table(results: Sequence[Result], *, intervals: bool, paper: bool) -> Table:
     """One line for each ranking and data set; beside each value its interval, or the paper's."""
-    shown = _table(["n"], ["P", "undefined", "no accuracy"], paper=paper)
+    shown = _table(["n"], [*MORE, "P", "undefined", "no accuracy"], paper=paper)
     for result in results:
         estimates = [_estimate_cell(getattr(result, m), intervals) for m in METRICS.values()]
         values = [getattr(result, metric).value for metric in METRICS.values()]
@@ -26,6 +32,7 @@ def agreement_table(results: Sequence[Result], *, intervals: bool, paper: bool) 
             result.dataset,
             f"{result.n:,}",
             *_beside_paper(result, estimates, values, paper),
+            *(_number(getattr(result, metric).value) for metric in MORE.values()),
             str(result.top),
             *counts,
         )
@@ -76,7 +83,12 @@ def _beside_paper(
     return beside
 
 
+def _number(value: float) -> str:
+    """Nothing where a metric is undefined."""
+    return "" if math.isnan(value) else f"{value:.3f}"
+
+
 def _estimate_cell(estimate: Estimate, interval: bool) -> str:
-    if not interval:
-        return f"{estimate.value:.3f}"
+    if not interval or math.isnan(estimate.value):
+        return _number(estimate.value)
     return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from vkdnw.search.rankings.aggregation import Aggregate, aggregate_scores
-from vkdnw.search.rankings.metrics import Estimate, agreement, fill_undefined
+from vkdnw.search.rankings.metrics import UNKNOWN, Estimate, agreement, fill_undefined
 from vkdnw.search.rankings.scores import Columns, complete_table
 from vkdnw.search.spaces import nb201
 
@@ -17,6 +18,10 @@ DETERMINISTIC: Mapping[str, Callable[[str], int]] = {
     "parameters": nb201.parameters,
 }
 """Rankings that follow from the architecture string."""
+
+
+GIVEN = "parameters"
+"""The value that partial correlations hold fixed."""
 
 
 class EvaluationError(ValueError):
@@ -52,6 +57,11 @@ class Result:
     ndcg: Estimate
     top: int
     """P of nDCG@P: the number asked for, or n where that is smaller."""
+    top_share: Estimate = UNKNOWN
+    """Of the true best 1 %, the share in the ranking's best 1 %."""
+    partial_kendall: Estimate = UNKNOWN
+    """With the number of parameters held fixed, where that is known."""
+    partial_spearman: Estimate = UNKNOWN
 
 
 def ranking(name: str, scores: pd.Series) -> Ranking:
@@ -98,8 +108,10 @@ def evaluate(
     """Compare every ranking with every data set, over the architectures that have both.
 
     Args:
-        rankings: as `rankings_of` makes them.
-        truth: accuracies in percent, indexed by ``arch``, as `truth.load` gives them.
+        rankings: as `rankings_of` makes them. The partial correlations hold the ranking called
+            `parameters` fixed; they are NaN where there is none.
+        truth: accuracies indexed by ``arch``, as `truth.load` gives them; higher is better. NaN
+            where one is not known.
         top: P of nDCG@P.
         resamples: bootstrap samples for the intervals; 0 leaves the intervals NaN.
         seed: of the order of ties in nDCG and of the bootstrap.
@@ -117,19 +129,21 @@ def evaluate(
             f"top must be at least 1, resamples at least 0 and confidence in (0, 1); got "
             f"{top}, {resamples}, {confidence}"
         )
+    sizes = next((one.scores for one in rankings if one.name == GIVEN), None)
     results = []
     for one in rankings:
-        known = one.scores.index.intersection(truth.index, sort=False)
-        if len(known) < 2:
-            raise EvaluationError(
-                f"{len(known)} of the {len(one.scores)} architectures scored by {one.name} have "
-                "an accuracy; a ranking needs two or more"
-            )
-        scores = fill_undefined(one.scores.loc[known].to_numpy(np.float64))
         for dataset in truth.columns:
+            accuracies = truth[dataset].dropna()
+            known = one.scores.index.intersection(accuracies.index, sort=False)
+            if len(known) < 2:
+                raise EvaluationError(
+                    f"{len(known)} of the {len(one.scores)} architectures scored by {one.name} "
+                    f"have an accuracy in {dataset}; a ranking needs two or more"
+                )
             metrics = agreement(
-                scores,
-                truth.loc[known, dataset].to_numpy(np.float64),
+                fill_undefined(one.scores.loc[known].to_numpy(np.float64)),
+                accuracies.loc[known].to_numpy(np.float64),
+                given=_given(sizes, known),
                 top=top,
                 resamples=resamples,
                 seed=seed,
@@ -142,13 +156,18 @@ def evaluate(
                     n=len(known),
                     missing=len(one.scores) - len(known),
                     undefined=len(one.undefined.intersection(known)),
-                    kendall=metrics.kendall,
-                    spearman=metrics.spearman,
-                    ndcg=metrics.ndcg,
                     top=min(top, len(known)),
+                    **vars(metrics),
                 )
             )
     return tuple(results)
+
+
+def _given(sizes: pd.Series | None, known: pd.Index) -> NDArray[np.float64] | None:
+    """The numbers of parameters, where all of these architectures have one."""
+    if sizes is None or not known.isin(sizes.index).all():
+        return None
+    return sizes.loc[known].to_numpy(np.float64)
 
 
 def deterministic(architectures: Iterable[str]) -> Columns:

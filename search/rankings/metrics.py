@@ -1,4 +1,5 @@
-"""How well a ranking agrees with accuracies: Kendall's tau-b, Spearman's rho, nDCG, intervals.
+"""How well a ranking agrees with accuracies: correlations of ranks, partial ones, the best networks
+found, and intervals.
 
 Every metric takes scores and accuracies, one of each per network, and is higher for a better
 ranking; 1 is perfect. Of the scores only the order matters; accuracies are in percent.
@@ -17,7 +18,9 @@ Vector = NDArray[np.float64]
 Index = NDArray[np.intp]
 
 TIE_DRAWS = 5
-"""Over how many random orders of tied networks nDCG is averaged."""
+"""Over how many random orders of tied networks nDCG and the top share are averaged."""
+TOP_SHARE = 0.01
+"""Which share of the networks are the best ones, for `top_share`."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,9 @@ class Estimate:
     low: float
     """Lower end of the interval; NaN where no bootstrap was asked for."""
     high: float
+
+
+UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 
 
 def fill_undefined(scores: Vector) -> Vector:
@@ -65,8 +71,14 @@ def ndcg(scores: Vector, accuracies: Vector, top: int = 1000, seed: int = 0) -> 
 
 
 def _gains(accuracies: Vector) -> Vector:
-    """``2^acc - 1`` up to a factor that nDCG does not see, which keeps them in [0, 1]."""
+    """``2^acc - 1`` up to a factor that nDCG does not see, which keeps them in [0, 1].
+
+    All 0, so that nDCG is undefined, for numbers that are no accuracies in percent: losses,
+    similarities, fractions.
+    """
     highest = accuracies.max()
+    if accuracies.min() < 0 or not 1 <= highest <= 100:
+        return np.zeros_like(accuracies)
     gains: Vector = np.exp2(accuracies - highest) - np.exp2(-highest)
     return gains
 
@@ -92,19 +104,55 @@ def _dcg(gains: Vector, ranking: Index, counts: Index, top: int) -> float:
     return float(gains[best] @ (1 / np.log2(np.arange(2, len(best) + 2))))
 
 
+def top_share(scores: Vector, accuracies: Vector, share: float = TOP_SHARE, seed: int = 0) -> float:
+    """The share of the truly best networks that are among as many best-scored ones.
+
+    The best are the given share of all networks, rounded, at least one. Networks of equal score are
+    put in random order under ``seed``; the result is the mean over 5 such orders.
+    """
+    generator = np.random.default_rng(seed)
+    count = max(1, round(share * len(scores)))
+    draws = TIE_DRAWS if len(np.unique(scores)) < len(scores) else 1
+    found = []
+    for _ in range(draws):
+        order = generator.permutation(len(scores))
+        best = order[np.argsort(-scores[order], kind="stable")[:count]]
+        truly = order[np.argsort(-accuracies[order], kind="stable")[:count]]
+        found.append(len(np.intersect1d(best, truly)) / count)
+    return float(np.mean(found))
+
+
+def partial(both: float, scores_given: float, accuracies_given: float) -> float:
+    """The correlation of scores and accuracies with a third variable held fixed, from the three
+    pairwise ones (Kendall 1942 for tau; the same formula for rho).
+
+    NaN where either follows from the third variable alone.
+    """
+    left = (1 - scores_given**2) * (1 - accuracies_given**2)
+    if not left > 1e-12:
+        return math.nan
+    return (both - scores_given * accuracies_given) / math.sqrt(left)
+
+
 @dataclass(frozen=True)
 class Agreement:
-    """The three metrics of one ranking against one data set."""
+    """The metrics of one ranking against one data set."""
 
     kendall: Estimate
     spearman: Estimate
     ndcg: Estimate
+    top_share: Estimate = UNKNOWN
+    """See `top_share`."""
+    partial_kendall: Estimate = UNKNOWN
+    """Kendall's tau-b with the given variable held fixed; NaN where none was given."""
+    partial_spearman: Estimate = UNKNOWN
 
 
 def agreement(
     scores: Vector,
     accuracies: Vector,
     *,
+    given: Vector | None = None,
     top: int = 1000,
     resamples: int = 1000,
     seed: int = 0,
@@ -112,23 +160,30 @@ def agreement(
 ) -> Agreement:
     """All metrics with percentile bootstrap intervals (Efron 1979) over the networks.
 
-    ``scores`` and ``accuracies`` are finite, one of each for at least 2 networks. Each of the
-    ``resamples`` draws as many networks as there are, with replacement, under ``seed``; the three
-    metrics see the same draws. Draws in which a metric is undefined (all networks alike) do not
-    count for its interval. ``resamples=0`` leaves the intervals NaN. 1,000 resamples take about a
-    second for 1,000 networks, four for 9,445.
+    ``scores`` and ``accuracies`` are finite, one of each for at least 2 networks, and so is
+    ``given``, the variable that the partial correlations hold fixed. Each of the ``resamples``
+    draws as many networks as there are, with replacement, under ``seed``; all metrics see the same
+    draws. Draws in which a metric is undefined (all networks alike) do not count for its interval.
+    ``resamples=0`` leaves the intervals NaN. 1,000 resamples take a second or two for 1,000
+    networks.
     """
     gains, rankings = _gains(accuracies), _best_first(scores, seed)
 
-    def metrics(chosen: Index) -> tuple[float, float, float]:
-        return (
-            kendall(scores[chosen], accuracies[chosen]),
-            spearman(scores[chosen], accuracies[chosen]),
-            _ndcg(gains, rankings, np.bincount(chosen, minlength=len(scores)), top),
-        )
+    def metrics(chosen: Index) -> tuple[float, ...]:
+        x, y = scores[chosen], accuracies[chosen]
+        tau, rho = kendall(x, y), spearman(x, y)
+        counts = np.bincount(chosen, minlength=len(scores))
+        found = (tau, rho, _ndcg(gains, rankings, counts, top), top_share(x, y, seed=seed))
+        if given is None:
+            return found
+        z = given[chosen]
+        partial_tau = partial(tau, kendall(x, z), kendall(y, z))
+        return (*found, partial_tau, partial(rho, spearman(x, z), spearman(y, z)))
 
     values = metrics(np.arange(len(scores)))
     intervals = _bootstrap(metrics, len(scores), resamples, seed, confidence)
+    if resamples == 0:
+        intervals = [(math.nan, math.nan)] * len(values)
     return Agreement(
         *(Estimate(value, low, high) for value, (low, high) in zip(values, intervals, strict=True))
     )
@@ -141,9 +196,7 @@ def _bootstrap(
     seed: int,
     confidence: float,
 ) -> list[tuple[float, float]]:
-    """The percentile interval of each metric."""
-    if resamples == 0:
-        return [(math.nan, math.nan)] * 3
+    """The percentile interval of each metric; none where there are no resamples."""
     generator = np.random.default_rng(seed)
     drawn = [metrics(generator.integers(0, networks, networks)) for _ in range(resamples)]
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]

@@ -12,7 +12,7 @@ from vkdnw.search.rankings import truth
 from vkdnw.search.rankings.aggregation import parse
 from vkdnw.search.rankings.evaluate import EvaluationError, deterministic, rankings_of
 from vkdnw.search.rankings.evaluate import evaluate as evaluate_rankings
-from vkdnw.search.rankings.metrics import kendall, ndcg
+from vkdnw.search.rankings.metrics import agreement, kendall, ndcg
 from vkdnw.search.spaces import nb201
 
 ARCHITECTURES = nb201.live()[:60]
@@ -64,6 +64,29 @@ def test_architectures_without_an_accuracy_are_counted_and_left_out(scores):
     assert {(r.n, r.missing, r.top) for r in results} == {(45, 15, 45)}
     expected = kendall(scores["a"].to_numpy()[:45], ACCURACIES["cifar10"].to_numpy()[:45])
     assert one(results, "a", "cifar10").kendall.value == expected
+
+
+def test_accuracies_that_are_kept_back_are_left_out_of_their_data_set(scores):
+    fewer = ACCURACIES.copy()
+    fewer.iloc[:20, 0] = np.nan
+    results = evaluate(scores, fewer, resamples=0)
+    assert [(r.dataset, r.n, r.missing) for r in results[:2]] == [
+        ("cifar10", 40, 20),
+        ("cifar100", 60, 0),
+    ]
+
+
+def test_partial_correlations_are_given_parameters_where_these_are_ranked_too(scores):
+    without = one(evaluate(scores, ACCURACIES, resamples=0), "a", "cifar10")
+    assert math.isnan(without.partial_kendall.value)
+    sizes = pd.Series(RNG.normal(size=60), ACCURACIES.index)
+    results = evaluate({**scores, "parameters": sizes}, ACCURACIES, resamples=0)
+    a, b, c = (x.to_numpy() for x in (scores["a"], ACCURACIES["cifar10"], sizes))
+    expected = agreement(a, b, given=c, resamples=0)
+    found = one(results, "a", "cifar10")
+    assert found.partial_kendall == expected.partial_kendall
+    assert found.partial_spearman == expected.partial_spearman
+    assert math.isnan(one(results, "parameters", "cifar10").partial_kendall.value)
 
 
 def test_accuracies_without_a_score_do_not_matter(scores):

@@ -7,9 +7,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn.metrics import ndcg_score
 
-from vkdnw.search.rankings.metrics import agreement, fill_undefined, kendall, ndcg, spearman
+from vkdnw.search.rankings.metrics import (
+    agreement,
+    fill_undefined,
+    kendall,
+    ndcg,
+    spearman,
+    top_share,
+)
 
 TIED = st.lists(
     st.tuples(st.integers(0, 5).map(float), st.integers(0, 400).map(lambda x: x / 4)),
@@ -92,6 +100,50 @@ def test_a_perfect_ranking_has_one_and_the_reverse_minus_one():
 
 def test_ndcg_is_undefined_where_all_accuracies_are_zero():
     assert math.isnan(ndcg(np.arange(3.0), np.zeros(3)))
+
+
+@pytest.mark.parametrize("numbers", [[-2.0, -1.0, -3.0], [0.1, 0.5, 0.9], [100.0, 3000.0, 7.0]])
+def test_ndcg_is_undefined_for_what_is_no_accuracy_in_percent(numbers):
+    assert math.isnan(ndcg(np.arange(3.0), np.array(numbers)))
+
+
+def test_the_top_share_counts_the_best_that_are_found():
+    accuracies = np.arange(300.0)
+    scores = accuracies.copy()
+    assert top_share(scores, accuracies) == 1
+    scores[299] = -1  # one of the three best is missed
+    assert top_share(scores, accuracies) == pytest.approx(2 / 3)
+    assert top_share(-accuracies, accuracies) == 0
+    assert top_share(scores, accuracies, share=0.5) == pytest.approx(149 / 150)
+    assert top_share(np.array([1.0, 2.0]), np.array([1.0, 2.0])) == 1  # at least one
+
+
+def test_the_top_share_draws_among_equal_scores():
+    shares = [top_share(np.ones(100), np.arange(100.0), share=0.2, seed=s) for s in range(300)]
+    assert np.mean(shares) == pytest.approx(0.2, abs=0.02)
+
+
+def test_partial_correlations_hold_the_third_variable_fixed():
+    rng = np.random.default_rng(0)
+    size = rng.normal(size=2000)
+    scores, accuracies = size + rng.normal(size=2000), size + rng.normal(size=2000)
+    found = agreement(scores, accuracies, given=size, resamples=0)
+    assert found.spearman.value > 0.4
+    assert abs(found.partial_spearman.value) < 0.06
+    # Spearman's is the correlation of what linear regressions on the third's ranks leave.
+    ranks = [stats.rankdata(one) for one in (scores, accuracies, size)]
+    residues = [one - np.polyval(np.polyfit(ranks[2], one, 1), ranks[2]) for one in ranks[:2]]
+    assert found.partial_spearman.value == pytest.approx(np.corrcoef(*residues)[0, 1])
+    both, left, right = (kendall(*p) for p in itertools.combinations((scores, accuracies, size), 2))
+    expected = (both - left * right) / math.sqrt((1 - left**2) * (1 - right**2))
+    assert found.partial_kendall.value == pytest.approx(expected)
+
+
+def test_nothing_is_left_of_a_ranking_by_the_variable_itself():
+    scores, accuracies = correlated(50)
+    found = agreement(scores, accuracies, given=scores, resamples=10)
+    assert math.isnan(found.partial_kendall.value)
+    assert math.isnan(agreement(scores, accuracies, resamples=0).partial_kendall.value)
 
 
 # Scores that are not finite
