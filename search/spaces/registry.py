@@ -10,6 +10,8 @@ SPACES: dict[str, str] = {
     "mobilenetv2": "vkdnw.search.spaces.mobilenetv2.space:MobileNetV2",
     "nb101": "vkdnw.search.spaces.nb101.space:NB101",
     "nats_sss": "vkdnw.search.spaces.nats_sss.space:NATSSize",
+    "transnas_micro": "vkdnw.search.spaces.transnas.space:TransNASMicro",
+    "transnas_macro": "vkdnw.search.spaces.transnas.space:TransNASMacro",
     "nb_macro": "vkdnw.search.spaces.nb_macro.space:NBMacro",
     "mnasnet": "vkdnw.search.spaces.mnasnet.space:MnasNet",
     "autoformer_t": "vkdnw.search.spaces.autoformer.space:AutoFormerT",

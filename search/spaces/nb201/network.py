@@ -22,10 +22,10 @@ from vkdnw.search.spaces.nb201.architecture import (
     NONE,
     POOL,
     SKIP,
-    Edge,
     parse,
 )
 from vkdnw.search.spaces.nb201.cost import IMAGE_CHANNELS, STAGES, check_resolution, check_sizes
+from vkdnw.search.spaces.shared.edge_cell import EdgeCell, kept_empty_edges
 from vkdnw.search.spaces.shared.layers import Zeros, convolution, relu_conv_bn
 from vkdnw.search.spaces.shared.mbconv_modules import convolution_bn
 
@@ -81,25 +81,21 @@ def check_sides(images: Tensor) -> None:
     check_resolution(*images.shape[-2:])
 
 
-class Cell(nn.Module):
+class Cell(EdgeCell):
     """A cell: ``[B, inputs, H, W]`` to ``[B, outputs, H, W]``; only edges from node 0 widen."""
 
     def __init__(self, operations: Sequence[str], inputs: int, outputs: int) -> None:
-        super().__init__()
-        kept = _kept_none_edges(operations)
-        self.edge = nn.ModuleDict()
-        for edge, operation in zip(EDGES, operations, strict=True):
-            if operation != NONE or edge in kept:
-                read = outputs if edge.source else inputs
-                self.edge[str(edge)] = _operation(operation, read, outputs)
-        self._edges = [(edge, str(edge)) for edge in EDGES if str(edge) in self.edge]
-
-    def forward(self, x: Tensor) -> Tensor:
-        nodes = {0: x}
-        for (target, source), name in self._edges:
-            term = self.edge[name](nodes[source])
-            nodes[target] = nodes[target] + term if target in nodes else term
-        return nodes[NODES - 1]
+        named = dict(zip(EDGES, operations, strict=True))
+        used = [edge for edge, operation in named.items() if operation != NONE]
+        kept = kept_empty_edges(used, NODES - 1)
+        super().__init__(
+            {
+                edge: _operation(operation, outputs if edge.source else inputs, outputs)
+                for edge, operation in named.items()
+                if operation != NONE or edge in kept
+            },
+            output=NODES - 1,
+        )
 
 
 class Reduction(nn.Module):
@@ -133,18 +129,3 @@ def _operation(operation: str, inputs: int, outputs: int) -> nn.Module:
     if operation == POOL:
         return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
     return nn.Identity() if operation == SKIP else Zeros()
-
-
-def _kept_none_edges(operations: Sequence[str]) -> set[Edge]:
-    """The ``none`` edges that cannot be left out of the sums.
-
-    The published network adds ``0 * x`` for each ``none``, which costs time and changes nothing,
-    except where a node has no other input (it holds zeros) or no other way out (what leads to it
-    then has gradients of zero rather than none at all).
-    """
-    used = [edge for edge, operation in zip(EDGES, operations, strict=True) if operation != NONE]
-    fed = {edge.target for edge in used}
-    read = {edge.source for edge in used}
-    output = NODES - 1
-    kept = {Edge(node, 0) for node in {*read, output} - fed - {0}}
-    return kept | {Edge(output, node) for node in fed - read - {output}}
