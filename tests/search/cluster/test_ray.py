@@ -1,0 +1,123 @@
+"""A real Ray cluster on this machine: machines join, a worker and a machine are killed.
+
+One cluster serves the whole module: starting one takes most of the time.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ray = pytest.importorskip("ray", reason="Ray is an extra: pip install 'vkdnw[ray]'")
+
+from ray.cluster_utils import Cluster  # noqa: E402
+
+from tests.search.fakes import SETTINGS, FakeScorer  # noqa: E402
+from vkdnw.search.cluster.executor import ClusterExecutor  # noqa: E402
+from vkdnw.search.cluster.identity import hexadecimal  # noqa: E402
+from vkdnw.search.cluster.ray_cluster import RayCluster  # noqa: E402
+from vkdnw.search.enumeration import Enumeration  # noqa: E402
+from vkdnw.search.evaluation import Asked, Task  # noqa: E402
+from vkdnw.search.interruption import Interruption  # noqa: E402
+from vkdnw.search.runner import Runner  # noqa: E402
+from vkdnw.search.state.store import open_store  # noqa: E402
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+TASKS = [Task(f"net {i}", 0) for i in range(400)]
+SMALL = {"object_store_memory": 80_000_000, "include_dashboard": False}
+
+
+class SlowScorer(FakeScorer):
+    """Takes a while, so that something can happen meanwhile."""
+
+    def __call__(self, task: Task) -> Any:
+        time.sleep(0.1)
+        return super().__call__(task)
+
+
+def two_workers() -> Sequence[SlowScorer]:
+    return [SlowScorer(), SlowScorer()]
+
+
+class Events:
+    """A progress that does something at given counts of results."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.count = 0
+        self.at: dict[int, Any] = {}
+        self.when_two_are_there: Any = None
+
+    def advance(self, scored: int, failed: int) -> None:
+        before, self.count = self.count, self.count + scored + failed
+        for count in [count for count in self.at if before < count <= self.count]:
+            self.at.pop(count)()
+
+    def start(self, total: int, done: int) -> None: ...
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+        if self.joined == 2 and self.when_two_are_there is not None:
+            self.at[self.count + 20] = self.when_two_are_there
+            self.when_two_are_there = None
+
+    @property
+    def joined(self) -> int:
+        return sum("joined" in note for note in self.notes)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    folder = tmp_path_factory.mktemp("ray")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_AUTH_TOKEN_PATH", str(folder / "token"))
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **SMALL})
+        yield made
+        made.shutdown()
+
+
+def pool_worker() -> int:
+    """The process id of some worker of some machine's pool."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if b"vkdnw.search.executors.worker" in command:
+                return int(entry.name)
+    raise AssertionError("no worker is there")
+
+
+def test_machines_join_and_die_and_every_task_is_on_record_once(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    cluster.add_node(num_cpus=2, **SMALL)
+    cluster.wait_for_nodes()
+    events = Events()
+    joined: list[Any] = []
+    events.at[10] = lambda: joined.append(cluster.add_node(num_cpus=2, **SMALL))
+    events.at[50] = lambda: os.kill(pool_worker(), signal.SIGKILL)
+    events.when_two_are_there = lambda: cluster.remove_node(joined[0], allow_graceful=False)
+    engine = RayCluster(cluster.address, [two_workers, TASKS[:2], hexadecimal])
+    executor: ClusterExecutor[Task, Any] = ClusterExecutor(engine, lambda _: None, events.note)
+    with open_store(tmp_path) as store:
+        store.begin(SETTINGS, {}, {0: {"batch": "digest"}})
+        store.ask([Asked(task.network, task.network) for task in TASKS], [0], ["vkdnw"])
+        try:
+            summary = Runner(executor, store, events, Interruption()).run(Enumeration(TASKS))
+        finally:
+            executor.close()
+        recorded = store.recorded()
+    assert summary.scored == len(TASKS)
+    assert summary.failed == 0
+    assert recorded.keys() == {(task.network, 0) for task in TASKS}
+    assert events.joined == 2
+    assert any("killed by SIGKILL" in note for note in events.notes)
+    assert any("is lost with" in note for note in events.notes)
