@@ -4,9 +4,10 @@ An architecture is a string such as ``16x3-24x5-24x3``: one convolution after an
 many channels and a kernel of that side, every second one halving the image. With the methods below
 it has everything that NAS-Bench-201 has: scores, a store, workers, evolution, resumption.
 
-Search it (a minute on a laptop; give the command again to go on):
+Search it (a minute on a laptop; give the command again to go on), from Python or by its place:
 
     python examples/staircase_space.py RUN
+    cd examples && vkdnw search custom --space staircase_space:Staircase --flops 300K --out RUN
 """
 
 import re
@@ -19,6 +20,7 @@ from typing import ClassVar
 
 from torch import nn
 
+from vkdnw import search
 from vkdnw.search.spaces.search_space import ArchitectureError, Cost
 
 WIDTHS = (8, 12, 16, 24, 32)
@@ -123,34 +125,19 @@ def _parse(architecture: str) -> list[tuple[int, int]]:
 
 def main(folder: Path, evaluations: int = 60, workers: int = 2) -> None:
     """Search the space for a network of at most 300,000 multiply-adds."""
-    from vkdnw.search.cli.history import show
-    from vkdnw.search.cli.working import work_on
-    from vkdnw.search.configuration import Configuration
-    from vkdnw.search.evolution import Budget, Plan
-    from vkdnw.search.evolution.run import SearchRequest, search
-    from vkdnw.search.inputs.seeded import input_digests
-    from vkdnw.search.scoring import Scorer
-    from vkdnw.search.spaces.search_space import settings_of
-
-    space = Staircase()
-    plan = Plan(
+    run = search.evolve(
+        Staircase,
+        folder,
         evaluations=evaluations,
         population=16,
-        keys=("expressivity", "trainability", "vkdnw", "flops"),
-        budget=Budget(flops=300_000),
+        flops=300_000,
+        rank_by="expressivity,trainability,vkdnw,flops",
+        batch_size=16,
+        workers=workers,
     )
-    configuration = Configuration(batch_size=16)
-    request = SearchRequest(
-        folder=folder,
-        space=space,
-        plan=plan,
-        settings={**settings_of(space), **configuration.settings(), **plan.settings()},
-        inputs={0: input_digests(configuration, space.resolution, 0)},
-        scorers=[Scorer(space, configuration)] * max(1, workers),
-        in_this_process=workers == 0,
-    )
-    work_on(folder, lambda progress, interruption: search(request, progress, interruption))
-    show(folder, count=3, as_json=False)
+    print(run)
+    print(run.top(3).to_string())
+    print(run.best().describe())
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from skorch.dataset import ValidSplit
 from torch import nn
 from torch.nn.functional import interpolate
 
+from vkdnw import search
 from vkdnw.search.export import found
 from vkdnw.search.spaces.search_space import SearchSpace
 
@@ -38,7 +39,8 @@ Labels = NDArray[np.int64]
 
 
 def main(run: Path, epochs: int = 6) -> None:
-    space, best = found.space_of(run), found.best(run)
+    search_run = search.open(run)
+    space, best = search_run.space, search_run.best().architecture
     other = random_network(space, space.cost(best).flops)
     images, labels = digits()
     for title, architecture in (("found", best), ("random", other)):

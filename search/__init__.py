@@ -1,4 +1,68 @@
 """Search spaces, the runs that score them, and the rankings that come out.
 
-Nothing is imported here: the command line must answer `--help` without loading torch.
+>>> from vkdnw import search
+>>> run = search.enumerate("nb201", out="runs/a", sample=200, live=True, proxies="flow_agg")
+>>> run.top(10)
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vkdnw.search.api.enumerating import enumerate  # noqa: A004 - what it does
+    from vkdnw.search.api.evolving import evolve
+    from vkdnw.search.api.going import Result
+    from vkdnw.search.api.network import Network
+    from vkdnw.search.api.run import Run, open  # noqa: A004 - what it does
+    from vkdnw.search.errors import (
+        ArgumentError,
+        ConfigurationDiffers,
+        Interrupted,
+        RunError,
+        RunLocked,
+        StoreError,
+    )
+    from vkdnw.search.spaces.registry import space
+
+# Loaded on first use: the command line must answer `--help` without loading torch.
+_MODULES = {
+    "ArgumentError": "vkdnw.search.errors",
+    "ConfigurationDiffers": "vkdnw.search.errors",
+    "Interrupted": "vkdnw.search.errors",
+    "Network": "vkdnw.search.api.network",
+    "Result": "vkdnw.search.api.going",
+    "Run": "vkdnw.search.api.run",
+    "RunError": "vkdnw.search.errors",
+    "RunLocked": "vkdnw.search.errors",
+    "StoreError": "vkdnw.search.errors",
+    "enumerate": "vkdnw.search.api.enumerating",
+    "evolve": "vkdnw.search.api.evolving",
+    "open": "vkdnw.search.api.run",
+    "space": "vkdnw.search.spaces.registry",
+}
+
+__all__ = [
+    "ArgumentError",
+    "ConfigurationDiffers",
+    "Interrupted",
+    "Network",
+    "Result",
+    "Run",
+    "RunError",
+    "RunLocked",
+    "StoreError",
+    "enumerate",
+    "evolve",
+    "open",
+    "space",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -25,17 +25,18 @@ FREE_SETTINGS: Mapping[str, str] = {
     "images": "the inputs are compared by content, so a file may move",
     "proxies": "a run may be given more of them at any time",
     "evaluations": "a search may be made longer at any time",
+    "space_from": "a space is compared by its name and sizes, so its module may move",
 }
 """The settings that may differ between two commands on one run, and why they may."""
 
-_WEIGHTS = {
+_SCALARS = {
     "first": re.compile(r"first(?::(?P<tensors>[1-9]\d*))?"),
     "spaced": re.compile(r"spaced:(?P<count>[1-9]\d*)(?::(?P<tensors>[1-9]\d*))?"),
     "sampled": re.compile(r"sampled(?::(?P<tensors>[1-9]\d*))?"),
     "random": re.compile(r"random:(?P<count>[1-9]\d*):(?P<seed>\d+)"),
     "every": re.compile(r"every"),
 }
-WEIGHTS_FORMS = (
+SCALARS_FORMS = (
     "first[:TENSORS], spaced:COUNT[:TENSORS], sampled[:TENSORS], random:COUNT:SEED or every"
 )
 TENSORS = 128
@@ -56,7 +57,8 @@ class Configuration:
     """A file or folder of images; None for standard normal input."""
     images: str | None = None
     """Labelled images for the proxies that are defined on them; the others keep their input."""
-    weights: str = "first"
+    scalars: str = "first"
+    """Over which scalars the Fisher matrix is taken."""
     convention: Convention = "fisher"
     """"fisher": every method by its definition; "released": as the authors' code computes it."""
     smoothing: float = 0.05
@@ -68,7 +70,7 @@ class Configuration:
     """How derivatives are taken; "auto" decides for each network by counts, never by a clock."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weights", normalise_weights(self.weights))
+        object.__setattr__(self, "scalars", normalise_scalars(self.scalars))
         for name in ("batch_size", "max_memory"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -81,20 +83,20 @@ class Configuration:
         return {name: named[name] for name in named if (name, named[name]) != ("mode", "auto")}
 
 
-def normalise_weights(text: str) -> str:
-    """Write a choice of weights in full: `first` is `first:128`. Raises ValueError."""
-    kind, fields = parse_weights(text)
+def normalise_scalars(text: str) -> str:
+    """Write a choice of scalars in full: `first` is `first:128`. Raises ValueError."""
+    kind, fields = parse_scalars(text)
     return ":".join([kind, *(str(value) for value in fields.values())])
 
 
-def parse_weights(text: str) -> tuple[str, dict[str, int]]:
-    """Split a choice of weights into its kind and its numbers. Raises ValueError."""
-    for kind, form in _WEIGHTS.items():
+def parse_scalars(text: str) -> tuple[str, dict[str, int]]:
+    """Split a choice of scalars into its kind and its numbers. Raises ValueError."""
+    for kind, form in _SCALARS.items():
         match = form.fullmatch(text)
         if match:
             numbers = match.groupdict(default=str(TENSORS))
             return kind, {name: int(number) for name, number in numbers.items()}
-    raise ValueError(f"weights must be {WEIGHTS_FORMS}, got {text!r}")
+    raise ValueError(f"scalars must be {SCALARS_FORMS}, got {text!r}")
 
 
 @dataclass(frozen=True)
@@ -109,9 +111,15 @@ class Difference:
         return f"{self.key}: stored {json.dumps(self.stored)}, asked {json.dumps(self.asked)}"
 
 
+RENAMED: Mapping[str, str] = {"weights": "scalars"}
+"""Settings under another name in runs that were begun before: old name -> name."""
+
+
 def binding(settings: Settings) -> dict[str, Json]:
-    """The settings that every command on a run must share."""
-    return {key: value for key, value in settings.items() if key not in FREE_SETTINGS}
+    """The settings that every command on a run must share, under today's names."""
+    return {
+        RENAMED.get(key, key): value for key, value in settings.items() if key not in FREE_SETTINGS
+    }
 
 
 def differences(stored: Settings, asked: Settings) -> list[Difference]:

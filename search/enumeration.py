@@ -13,6 +13,7 @@ from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Progress
 from vkdnw.search.runner import Runner, Summary
 from vkdnw.search.state.store import Inputs, Store, open_store
+from vkdnw.search.watching import OnOutcome, watched
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,10 @@ class Request:
     """The values to compute."""
     in_this_process: bool = False
     """Score here, by the first of the scorers, and start no worker."""
+    on_result: OnOutcome | None = None
+    """Is told of every result, once it is on disk."""
+    note: str | None = None
+    """What the user should know of how it is run."""
 
 
 class Enumeration:
@@ -61,9 +66,12 @@ def score_all(request: Request, progress: Progress, interruption: Interruption) 
         progress.start(total=len(everything), done=len(everything) - len(tasks))
         if not tasks:
             return Summary()
+        if request.note:
+            progress.note(request.note)
         scorers = request.scorers[: len(tasks)]
         with closing(start(scorers, request.in_this_process)) as executor:
-            return Runner(executor, store, progress, interruption).run(Enumeration(tasks))
+            driver = watched(Enumeration(tasks), request.on_result)
+            return Runner(executor, store, progress, interruption).run(driver)
 
 
 def tasks_of(asked: Iterable[Asked], seeds: Iterable[int], names: tuple[str, ...]) -> list[Task]:

@@ -5,6 +5,17 @@ class RunError(Exception):
     """A run cannot begin or go on; the message says why, and what would help."""
 
 
+class ArgumentError(RunError, ValueError):
+    """An argument that is refused; the message names it, what it was and what would do."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM: what was finished is on disk, and the same call goes on."""
+
+    signal: int | None = None
+    """The number of the signal."""
+
+
 class StoreError(RunError):
     """The state of a run cannot be read or written."""
 

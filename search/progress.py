@@ -1,9 +1,11 @@
 """How far a run is, on a terminal or as plain lines."""
 
+import sys
 import time
 from collections import deque
+from html import escape
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
@@ -35,6 +37,17 @@ class Progress(Protocol):
 
     def note(self, text: str) -> None:
         """Say something besides."""
+
+
+def progress_here() -> Progress:
+    """What suits the place where the call is made: a notebook's cell, a terminal, or a log."""
+    return InNotebook() if in_notebook() else progress_on(Console(stderr=True))
+
+
+def in_notebook() -> bool:
+    """Whether this is the kernel of a notebook, whose cells show what is displayed."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return shell is not None and hasattr(shell, "kernel")
 
 
 def progress_on(console: Console) -> Progress:
@@ -118,6 +131,70 @@ class Bar:
         self._bar.update(
             self._task, total=meter.total, completed=meter.done, description=meter.pace
         )
+
+
+class Silent:
+    """Says nothing."""
+
+    def __enter__(self) -> "Silent":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return None
+
+    def start(self, total: int, done: int) -> None:
+        """Nobody is told."""
+
+    def advance(self, scored: int, failed: int) -> None:
+        """Nobody is told."""
+
+    def note(self, text: str) -> None:
+        """Nobody is told."""
+
+
+class InNotebook(Silent):
+    """A bar below the cell, redrawn in place; notes stand above it."""
+
+    def __init__(self) -> None:
+        self._meter = Meter(0, 0)
+        self._notes: list[str] = []
+        self._handle: Any = None
+
+    def __enter__(self) -> "InNotebook":
+        # A notebook's kernel has loaded IPython: no import, and no dependency.
+        self._handle = sys.modules["IPython.display"].display(self, display_id=True)
+        return self
+
+    def start(self, total: int, done: int) -> None:
+        self._meter = Meter(total, done)
+        self._draw()
+
+    def advance(self, scored: int, failed: int) -> None:
+        self._meter.advance(scored, failed)
+        self._draw()
+
+    def note(self, text: str) -> None:
+        self._notes.append(text)
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._handle is not None:
+            self._handle.update(self)
+
+    def __repr__(self) -> str:
+        meter = self._meter
+        return "\n".join([*self._notes, f"{meter.done}/{meter.total}  {meter.pace}"])
+
+    def _repr_html_(self) -> str:
+        meter = self._meter
+        notes = "".join(f"<div>{escape(note)}</div>" for note in self._notes)
+        bar = f'<progress value="{meter.done}" max="{max(meter.total, 1)}"></progress>'
+        return f"{notes}<div>{bar} {meter.done}/{meter.total} {escape(meter.pace)}</div>"
 
 
 class Lines:

@@ -17,7 +17,7 @@ import vkdnw
 from vkdnw import proxies
 from vkdnw.runtime.garbage_collection import gc_disabled
 from vkdnw.runtime.threads import one_thread
-from vkdnw.search.configuration import Configuration, parse_weights
+from vkdnw.search.configuration import Configuration, parse_scalars
 from vkdnw.search.evaluation import Scored, Task
 from vkdnw.search.inputs.seeded import batch_on, proxy_inputs
 from vkdnw.search.spaces.search_space import SearchSpace
@@ -93,7 +93,7 @@ class Scorer:
         score = vkdnw.score(
             model.eval().to(self.device),
             batch_on(self.device, c, self.space.resolution, task.seed),
-            weights=weights(c.weights),
+            weights=scalars(c.scalars),
             smoothing=c.smoothing,
             convention=c.convention,
             dtype=getattr(torch, c.dtype),
@@ -128,9 +128,9 @@ def network_seed(network: str, seed: int) -> int:
     return int.from_bytes(digest[:8]) >> 1
 
 
-def weights(text: str) -> vkdnw.weights.WeightChoice:
-    """The choice of weights that a configuration names."""
-    kind, numbers = parse_weights(text)
+def scalars(text: str) -> vkdnw.weights.WeightChoice:
+    """The choice of scalars that a configuration names."""
+    kind, numbers = parse_scalars(text)
     match kind:
         case "first":
             return vkdnw.weights.first(**numbers)

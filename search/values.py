@@ -43,6 +43,24 @@ def ranked_by(text: str, names: tuple[str, ...]) -> str:
     return "single" if "vkdnw" in names else names[0]
 
 
+def ranked_parts(text: str) -> tuple[str, ...]:
+    """The values that an evolution sums the logarithms of ranks of: a list, or an aggregate's.
+
+    Raises:
+        ValueError: an aggregate that is another sum.
+    """
+    aggregate = NAMED.get(text.strip())
+    if aggregate is None:
+        return tuple(name.strip() for name in text.split(",") if name.strip())
+    plain = all(len(term.columns) == 1 and term.weight == 1 for term in aggregate.terms)
+    if not (plain and aggregate.logarithm):
+        raise ValueError(
+            f"{text!r} is no plain sum of logarithms of ranks, which an evolution ranks by; name "
+            f"values instead, such as {','.join(aggregate.parts)}"
+        )
+    return aggregate.parts
+
+
 def _parts(name: str) -> tuple[str, ...]:
     if name == ALL:
         return tuple(PROXIES)

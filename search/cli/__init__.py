@@ -57,7 +57,7 @@ def _print_version(asked: bool) -> None:
 
 
 @app.callback(invoke_without_command=True)
-def options(
+def before_the_subcommand(
     context: typer.Context,
     debug: Annotated[
         bool, typer.Option("--debug", help="Print the traceback of an error as well.")

@@ -137,7 +137,7 @@ def sampled(
     """
     if count is None:
         return evaluations
-    from vkdnw.search.spaces.nb201.selection import sample
+    from vkdnw.search.spaces.selection import sample
 
     with console.usage_errors("--sample"):
         chosen = set(sample({one.architecture for one in evaluations}, count, seed))

@@ -39,20 +39,22 @@ def export(
         ),
     ] = None,
     form: Annotated[
-        Format,
+        Format | None,
         typer.Option(
             "--format",
             help="A TorchScript or ONNX file with its weights, or Python source of the network.",
             rich_help_panel=NETWORK,
+            show_default="what the name of --out ends in: .py, .onnx, .pt",
         ),
-    ] = "py",
+    ] = None,
     by: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="What is best in a run that lists architectures; a search has its aggregate.",
+            help="What is best: a value, an aggregate, or one of your own, as in `vkdnw top`.",
             rich_help_panel=NETWORK,
+            show_default="what the run was asked for",
         ),
-    ] = "single",
+    ] = None,
     classes: Annotated[
         int | None,
         typer.Option(
@@ -115,8 +117,8 @@ def _export_network(
     run: Path,
     out: Path,
     arch: str | None,
-    form: Format,
-    by: str,
+    form: Format | None,
+    by: str | None,
     classes: int | None,
     resolution: int | None,
     squeeze_excitation: bool | None,
@@ -126,12 +128,17 @@ def _export_network(
     import torch
 
     import vkdnw
+    from vkdnw.search.api.run import open as open_run
     from vkdnw.search.export import found
+    from vkdnw.search.export.formats import form_of
     from vkdnw.search.export.write import write
 
-    space = found.space_of(run)
+    opened = open_run(run)
+    space = opened.space
     with console.usage_errors():
-        architecture = found.best(run, by) if arch is None else arch
+        network = opened.best(by) if arch is None else opened.network(arch)
+        architecture = network.architecture
+        form = form or form_of(out)
         model = found.network(space, architecture, classes, squeeze_excitation)
     if weights is None:
         vkdnw.initialise(model, "kaiming_normal", seed=seed)
@@ -139,6 +146,7 @@ def _export_network(
         model.load_state_dict(torch.load(weights, weights_only=True))
     side = resolution or int(getattr(space, "target_resolution", space.resolution))
     write(model, out, form, side, title=f"{architecture}\n\nA network of the space {space.name}.")
-    console.print_line(console.stdout(), architecture)
+    best = f"best by {network.by}: " if network.by else ""
+    console.print_line(console.stdout(), f"{best}{architecture}")
     checked = f"checked in a fresh process at {side} x {side}"
     console.print_line(console.stdout(), f"{out}: {form}, {checked}")

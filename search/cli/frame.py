@@ -11,7 +11,7 @@ from itertools import takewhile
 
 import typer
 
-from vkdnw.search.errors import RunError
+from vkdnw.search.errors import ArgumentError, RunError
 
 # Typer carries its own copy of click, and where it lies has changed between versions.
 ClickException = next(
@@ -44,6 +44,8 @@ def _describe(error: Exception) -> tuple[str, int]:
     if isinstance(error, ClickException):
         message = error.format_message()  # type: ignore[attr-defined]
         return f"{_one_line(message)} (see --help)", 2
+    if isinstance(error, ArgumentError):
+        return f"{_one_line(str(error))} (see --help)", 2
     if isinstance(error, EXPECTED):
         return _one_line(str(error)) or type(error).__name__, 1
     message = f"unexpected {type(error).__name__}: {_one_line(str(error))}"

@@ -1,6 +1,5 @@
 """Options that the subcommands of `vkdnw search` share, with their help."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +7,7 @@ import typer
 
 from vkdnw.runtime.memory import parse_size
 from vkdnw.search.configuration import (
-    WEIGHTS_FORMS,
+    SCALARS_FORMS,
     Configuration,
     Convention,
     Dtype,
@@ -16,17 +15,172 @@ from vkdnw.search.configuration import (
     Mode,
 )
 from vkdnw.search.devices import MEMORY, WORKERS_OF_A_GPU, Devices
+from vkdnw.search.evolution.plan import Opposed, Plan, StrategyName
 
 DEFAULTS = Configuration()
-WHICH, INPUT, NETWORK, SCORE, WORK = "Which", "Input", "Network", "Score", "Run"
+PLAN = Plan()
+WHICH, BUDGET, BREEDING = "Which", "Evolution: budget", "Evolution: breeding"
+INPUT, NETWORK, SCORE, WORK = "Input", "Network", "Score", "Run"
 """Headings of --help."""
 
 Out = Annotated[Path, typer.Option(help="Folder of the run; made if need be.", show_default=False)]
 
-BatchSize = Annotated[int, typer.Option(min=1, help="Images in a batch.", rich_help_panel=INPUT)]
-Resolution = Annotated[
-    int, typer.Option(min=4, help="Height and width of an image.", rich_help_panel=INPUT)
+Sample = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Score a random sample of N architectures; a larger sample contains a smaller.",
+        metavar="N",
+        rich_help_panel=WHICH,
+    ),
 ]
+All = Annotated[bool, typer.Option("--all", help="Score all.", rich_help_panel=WHICH)]
+Arch = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Score this architecture; may be repeated.",
+        metavar="ARCH",
+        rich_help_panel=WHICH,
+        show_default=False,
+    ),
+]
+SampleSeed = Annotated[int, typer.Option(help="Seed of --sample.", rich_help_panel=WHICH)]
+Seeds = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="Score under the seeds 0 to K-1: each has its own weights and its own input.",
+        metavar="K",
+        rich_help_panel=WHICH,
+    ),
+]
+
+Evolve = Annotated[
+    bool,
+    typer.Option(
+        "--evolve",
+        help="Breed networks instead of scoring given ones; any option of the evolution says so "
+        "too.",
+        rich_help_panel=BUDGET,
+    ),
+]
+FlopsBudget = Annotated[
+    str | None,
+    typer.Option(
+        help="At most so many multiply-adds, as 450M.",
+        metavar="N",
+        rich_help_panel=BUDGET,
+        show_default=False,
+    ),
+]
+ParametersBudget = Annotated[
+    str | None,
+    typer.Option(
+        help="At most so many parameters, as 4M.",
+        metavar="N",
+        rich_help_panel=BUDGET,
+        show_default=False,
+    ),
+]
+LayersBudget = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="At most so many parameter tensors.",
+        rich_help_panel=BUDGET,
+        show_default=False,
+    ),
+]
+LatencyBudget = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="At most so many milliseconds for one image, measured in a worker. What is measured "
+        "is on record and not measured again, but is not reproducible.",
+        metavar="MS",
+        rich_help_panel=BUDGET,
+        show_default=False,
+    ),
+]
+Evaluations = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Networks to try, each once.",
+        rich_help_panel=BREEDING,
+        show_default=str(PLAN.evaluations),
+    ),
+]
+Strategy = Annotated[
+    StrategyName | None,
+    typer.Option(
+        help="The paper's steady-state evolution, ageing evolution, or random search.",
+        rich_help_panel=BREEDING,
+        show_default=PLAN.strategy,
+    ),
+]
+ParetoCost = Annotated[
+    Opposed | None,
+    typer.Option(
+        help="Seek the front of the aggregate against this cost, instead of one best network.",
+        rich_help_panel=BREEDING,
+        show_default=False,
+    ),
+]
+RankBy = Annotated[
+    str | None,
+    typer.Option(
+        help="The values whose logarithms of ranks are summed, or an aggregate of such (flow_agg).",
+        metavar="NAMES",
+        rich_help_panel=BREEDING,
+        show_default=",".join(PLAN.keys),
+    ),
+]
+Population = Annotated[
+    int | None,
+    typer.Option(
+        min=2,
+        help="Parents are among so many best (the paper: 1024 of 100,000).",
+        rich_help_panel=BREEDING,
+        show_default=str(PLAN.population),
+    ),
+]
+Tournament = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Drawn for a parent of ageing evolution.",
+        rich_help_panel=BREEDING,
+        show_default=str(PLAN.tournament),
+    ),
+]
+InFlight = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Child i is bred from children 0 to i - K, so K can be scored at once; twice the "
+        "workers keeps all busy. The result depends on K, not on the workers.",
+        metavar="K",
+        rich_help_panel=BREEDING,
+        show_default=str(PLAN.in_flight),
+    ),
+]
+BreedingSeed = Annotated[
+    int | None,
+    typer.Option(
+        help="Seed of the breeding.", rich_help_panel=BREEDING, show_default=str(PLAN.seed)
+    ),
+]
+ScoreSeed = Annotated[
+    int | None,
+    typer.Option(
+        help="Seed of weights and inputs; a network's own weights follow from it.",
+        rich_help_panel=BREEDING,
+        show_default=str(PLAN.score_seed),
+    ),
+]
+
+BatchSize = Annotated[int, typer.Option(min=1, help="Images in a batch.", rich_help_panel=INPUT)]
 Data = Annotated[
     Path | None,
     typer.Option(
@@ -46,24 +200,24 @@ Images = Annotated[
     ),
 ]
 
-Classes = Annotated[int, typer.Option(min=2, help="Classes.", rich_help_panel=NETWORK)]
 Proxies = Annotated[
-    str,
+    str | None,
     typer.Option(
         help="Values to compute: proxies separated by commas (see `vkdnw proxies`), an aggregate "
         "for its parts, or all. What is on record is not computed again.",
         metavar="NAMES",
         rich_help_panel=SCORE,
+        show_default="vkdnw",
     ),
 ]
 InitialWeights = Annotated[
     Init, typer.Option(help="How weights are drawn.", rich_help_panel=NETWORK)
 ]
 
-Weights = Annotated[
+Scalars = Annotated[
     str,
     typer.Option(
-        help=f"Scalars that the Fisher matrix is taken over: {WEIGHTS_FORMS}.",
+        help=f"Scalars that the Fisher matrix is taken over: {SCALARS_FORMS}.",
         rich_help_panel=SCORE,
     ),
 ]
@@ -125,11 +279,6 @@ Workers = Annotated[
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print the ranking as JSON.", rich_help_panel=WORK)
 ]
-
-
-def worker_count(workers: int | None, devices: Devices) -> int:
-    """Workers on each device: the number asked for, or what the cores can keep busy."""
-    return devices.workers(workers, len(os.sched_getaffinity(0)))
 
 
 def memory(size: str | None, devices: Devices) -> int:

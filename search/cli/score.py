@@ -62,7 +62,7 @@ def score(
     scalars: Annotated[
         str,
         typer.Option(
-            help=f"Scalars that the Fisher matrix is taken over: {options.WEIGHTS_FORMS}.",
+            help=f"Scalars that the Fisher matrix is taken over: {options.SCALARS_FORMS}.",
             rich_help_panel=options.SCORE,
         ),
     ] = "first",
@@ -88,7 +88,7 @@ def score(
     from vkdnw.proxies.registry import proxy as proxy_named
     from vkdnw.search.models.scores import Settings, score_model
     from vkdnw.search.models.source import Source
-    from vkdnw.search.scoring import weights as weight_choice
+    from vkdnw.search.scoring import scalars as choice
 
     with console.usage_errors():
         sources = [Source(text) for text in models]
@@ -100,7 +100,7 @@ def score(
             classes=classes,
             weights=None if weights == "none" else Path(weights),
             init=init,
-            choice=weight_choice(scalars),
+            choice=choice(scalars),
             proxies=tuple(proxy or ()),
             seed=seed,
             max_memory=options.memory(max_memory, CPU),

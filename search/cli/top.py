@@ -10,8 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vkdnw.search.cli import console
-from vkdnw.search.evaluation import Evaluation
-from vkdnw.search.state.results import Results, Tally, open_results
+from vkdnw.search.state.results import Tally
 
 if TYPE_CHECKING:  # it imports pandas, which --help need not wait for
     from vkdnw.search.rankings.best import Ranked
@@ -32,62 +31,44 @@ def top(
     ],
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many.")] = COUNT,
     by: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="What to rank by: single, vkdnw, another value on record, an aggregate "
-            "(vkdnw_agg), or one of your own (mine=jacov+2*flops)."
+            "(vkdnw_agg), or one of your own (mine=jacov+2*flops).",
+            show_default="what the run was asked for",
         ),
-    ] = "single",
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the best networks of a run, also while it is going on.
 
     An aggregate ranks the networks that have all its parts, among one another.
     """
-    if run.is_file():
-        from vkdnw.search.rankings import published
-
-        with console.usage_errors("argument 'run'"):
-            evaluations = published.read(run)
-        show_best(run, evaluations, count, by, as_json)
-        return
-    with open_results(run) as results:
-        show(run, results, count, by, as_json)
+    show(run, count, by, as_json)
 
 
-def show(run: Path, results: Results, count: int, by: str, as_json: bool) -> None:
+def show(run: Path, count: int, by: str | None, as_json: bool) -> None:
     """Print how far a run is, what failed, and its best networks."""
-    show_best(run, results.evaluations(), count, by, as_json, results.tally())
-
-
-def show_best(
-    source: Path,
-    evaluations: Sequence[Evaluation],
-    count: int,
-    by: str,
-    as_json: bool,
-    tally: Tally | None = None,
-) -> None:
-    """Print the best of these networks, after what the tally of their run says."""
-    from vkdnw.search.rankings.best import rank
+    from vkdnw.search.rankings.of_run import ranking_of
 
     with console.usage_errors("--by"):
-        ranked = rank(evaluations, by)[:count]
+        found = ranking_of(run, by)
+    ranked, tally = found.rows[:count], found.tally
     if as_json:
         counts = {} if tally is None else asdict(tally)
         console.print_json(
-            {"run": str(source), "by": by, **counts, "top": list(map(asdict, ranked))}
+            {"run": str(run), "by": found.by, **counts, "top": list(map(asdict, ranked))}
         )
         return
     out = console.stdout()
     if tally is not None:
-        console.print_line(out, f"{source}: {describe(tally)}")
+        console.print_line(out, f"{run}: {describe(tally)}")
         for failure in tally.failures[:LISTED_FAILURES]:
             console.print_line(
                 out, f"  failed: {failure.network} seed {failure.seed}: {failure.reason}"
             )
     if ranked:
-        print_ranked(out, ranked, by.partition("=")[0].strip())
+        print_ranked(out, ranked, found.by)
 
 
 def print_ranked(out: Console, ranked: Sequence["Ranked"], by: str) -> None:

@@ -1,15 +1,18 @@
-"""Doing a request from the command line: progress, interrupts, and how to go on afterwards."""
+"""Doing a request from the command line: interrupts, and how to go on afterwards."""
 
 import shlex
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import typer
 
+from vkdnw.search.api.going import go
 from vkdnw.search.cli import console
 from vkdnw.search.enumeration import Request, score_all
+from vkdnw.search.errors import Interrupted
 from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Progress, progress_on
 
@@ -23,16 +26,19 @@ def work(request: Request) -> None:
 
 def work_on(folder: Path, begin: Callable[[Progress, Interruption], object]) -> None:
     """Do what `begin` does on a run; exit with 128 + the signal's number when interrupted."""
-    interruption = Interruption()
+    with exit_when_interrupted(folder):
+        go(folder, begin, progress_on(console.stderr()))
+
+
+@contextmanager
+def exit_when_interrupted(folder: Path) -> Iterator[None]:
+    """Turn an interrupt into what a shell expects, and say how to go on."""
     try:
-        with interruption, progress_on(console.stderr()) as progress:
-            begin(progress, interruption)
-    except KeyboardInterrupt:
-        pass  # the second Ctrl-C: what was finished is on disk all the same
-    if interruption.requested:
+        yield
+    except Interrupted as stopped:
         typer.echo(
             f"stopped; what was finished is in {folder}. To go on, give the same command: "
             f"{shlex.join(['vkdnw', *sys.argv[1:]])}",
             err=True,
         )
-        raise typer.Exit(128 + (interruption.signal or signal.SIGINT))
+        raise typer.Exit(128 + (stopped.signal or signal.SIGINT)) from stopped

@@ -17,6 +17,7 @@ from vkdnw.search.runner import Runner, Summary
 from vkdnw.search.spaces.search_space import SearchSpace
 from vkdnw.search.state.results import open_results
 from vkdnw.search.state.store import Inputs, open_store
+from vkdnw.search.watching import OnOutcome, watched
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class SearchRequest:
     """Draws networks that have no parent; None samples the space."""
     in_this_process: bool = False
     """Score here, by the first of the scorers, and start no worker."""
+    on_result: OnOutcome | None = None
+    """Is told of every result, once it is on disk."""
+    note: str | None = None
+    """What the user should know of how it is run."""
 
 
 def search(request: SearchRequest, progress: Progress, interruption: Interruption) -> Summary:
@@ -60,9 +65,12 @@ def search(request: SearchRequest, progress: Progress, interruption: Interruptio
             known=known,
         )
         progress.start(total=plan.evaluations, done=min(len(known), plan.evaluations))
+        if request.note:
+            progress.note(request.note)
         scorers = request.scorers[: plan.in_flight]
         with closing(start(scorers, request.in_this_process)) as executor:
-            summary = Runner(executor, store, progress, interruption).run(driver)
+            runner = Runner(executor, store, progress, interruption)
+            summary = runner.run(watched(driver, request.on_result))
         if driver.exhausted:
             progress.note(
                 f"the search ends after {len(driver.children)} networks: no new one within the "

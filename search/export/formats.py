@@ -1,5 +1,6 @@
 """The forms in which a network leaves this package."""
 
+from pathlib import Path
 from typing import Literal
 
 from vkdnw.search.errors import RunError
@@ -7,6 +8,25 @@ from vkdnw.search.errors import RunError
 Format = Literal["torchscript", "onnx", "py"]
 
 FORMATS: tuple[Format, ...] = ("torchscript", "onnx", "py")
+
+
+SUFFIXES: dict[str, Format] = {
+    ".py": "py",
+    ".onnx": "onnx",
+    ".pt": "torchscript",
+    ".torchscript": "torchscript",
+}
+"""What a file is, by how its name ends."""
+
+
+def form_of(path: Path) -> Format:
+    """The form of a file by its name. Raises ExportError for a name that does not say."""
+    if path.suffix not in SUFFIXES:
+        raise ExportError(
+            f"{path}: the name does not say what to write; let it end in {', '.join(SUFFIXES)}, or "
+            f"give --format {', '.join(FORMATS)}"
+        )
+    return SUFFIXES[path.suffix]
 
 
 class ExportError(RunError):

@@ -6,7 +6,7 @@ gets scoring, storage, resumption, workers, evolution and evaluation. `vkdnw.sea
 tests that a space must pass.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
@@ -87,6 +87,48 @@ class ReadsOtherFormats(Protocol):
     def parse(self, text: str) -> str:
         """The space's own string for an architecture in any notation that the space knows: its own,
         a NASLib tuple, a published index. Raises `ArchitectureError`."""
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Architectures of a space that go by a name."""
+
+    title: str
+    """What they have in common, to follow "only those": `without dead edges`."""
+    contains: Callable[[str], bool]
+    """Whether an architecture is among them."""
+
+
+class OffersSubsets(Protocol):
+    """A space with subsets that are searched by name: `--live`, or `live=True`."""
+
+    subsets: ClassVar[Mapping[str, Subset]]
+
+
+class HasDefaults(Protocol):
+    """A space that is searched otherwise than others unless told differently."""
+
+    defaults: ClassVar[Mapping[str, Json]]
+    """Arguments of `vkdnw.search.enumerate` and `evolve` by name: `depth`, `scalars`."""
+
+
+class CostsAnotherSize(Protocol):
+    """A space whose networks are scored small, and cost what they will when trained."""
+
+    @property
+    def target_resolution(self) -> int:
+        """Height and width at which FLOPs and latency count."""
+
+    @property
+    def target_classes(self) -> int:
+        """The classes of the network that is searched for."""
+
+
+class HasFounders(Protocol):
+    """A space whose evolution begins elsewhere than at samples."""
+
+    def founder(self, random: Random) -> str:
+        """A network without parents."""
 
 
 def settings_of(space: SearchSpace) -> dict[str, Json]:

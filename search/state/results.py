@@ -52,6 +52,12 @@ class Results:
         rows = self._rows("SELECT key, value FROM configuration")
         return {key: json.loads(value) for key, value in rows}
 
+    def settings(self) -> dict[str, Json]:
+        """All settings of the last session: the shared ones, and those that may differ."""
+        rows = self._rows("SELECT settings FROM sessions ORDER BY id DESC LIMIT 1")
+        last: dict[str, Json] = json.loads(rows[0][0]) if rows else {}
+        return {**last, **self.configuration()}
+
     def evaluations(self) -> list[Evaluation]:
         """Every architecture asked for and scored, under each of its seeds, in asking order."""
         scores, counts = self._scores(), self._counts()

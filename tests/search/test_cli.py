@@ -116,10 +116,10 @@ EQUAL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|skip_connect~2|
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("search nb201 --out RUN", "one of --sample N, --all or --arch"),
-        ("search nb201 --out RUN --all --sample 3", "one of --sample N, --all or --arch"),
+        ("search nb201 --out RUN", "--sample N, --all or --arch"),
+        ("search nb201 --out RUN --all --sample 3", "--sample N, --all or --arch"),
         ("search nb201 --out RUN --arch conv", "'conv'"),
-        ("search nb201 --out RUN --sample 3 --weights last", "weights must be first[:TENSORS]"),
+        ("search nb201 --out RUN --sample 3 --scalars last", "scalars must be first[:TENSORS]"),
         ("search nb201 --out RUN --sample 3 --resolution 30", "multiples of 4"),
         ("search nb201 --out RUN --sample 3 --max-memory lots", "a size is a number"),
         ("search nb201 --out RUN --sample 20000", "1 to 15625 architectures"),

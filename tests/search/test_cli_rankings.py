@@ -16,7 +16,7 @@ from vkdnw.search.evaluation import Evaluation
 from vkdnw.search.rankings.published import read, write
 from vkdnw.search.rankings.scores import mean_columns
 from vkdnw.search.spaces import nb201
-from vkdnw.search.spaces.nb201.selection import sample
+from vkdnw.search.spaces.selection import sample
 
 Vkdnw = Callable[..., tuple[int, str, str]]
 

@@ -9,7 +9,7 @@ from vkdnw.search.configuration import (
     Configuration,
     Difference,
     differences,
-    normalise_weights,
+    normalise_scalars,
     versions,
 )
 
@@ -25,18 +25,18 @@ from vkdnw.search.configuration import (
         ("every", "every"),
     ],
 )
-def test_weights_are_written_in_full_so_that_equal_choices_compare_equal(
+def test_scalars_are_written_in_full_so_that_equal_choices_compare_equal(
     given: str, full: str
 ) -> None:
-    assert normalise_weights(given) == full
-    assert normalise_weights(full) == full
-    assert Configuration(weights=given).weights == full
+    assert normalise_scalars(given) == full
+    assert normalise_scalars(full) == full
+    assert Configuration(scalars=given).scalars == full
 
 
 @pytest.mark.parametrize("given", ["last", "spaced", "first:0", "random:10", "every:3", ""])
-def test_an_unknown_choice_of_weights_is_refused_with_the_forms(given: str) -> None:
+def test_an_unknown_choice_of_scalars_is_refused_with_the_forms(given: str) -> None:
     with pytest.raises(ValueError, match=r"first\[:TENSORS\], spaced:COUNT"):
-        normalise_weights(given)
+        normalise_scalars(given)
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ from vkdnw.search.runner import Summary
 from vkdnw.search.scoring import Scorer, network_seed
 from vkdnw.search.spaces import nb201
 from vkdnw.search.spaces.nb201 import NB201
-from vkdnw.search.spaces.nb201.selection import Selection, describe
 from vkdnw.search.spaces.pit import PiT
+from vkdnw.search.spaces.selection import Selection, describe
 
 SPACE = NB201(channels=4, cells=1, classes=3, resolution=8)
 TINY = Configuration(batch_size=4)
@@ -103,7 +103,7 @@ def run(
     names: tuple[str, ...] = ("vkdnw",),
     configuration: Configuration = TINY,
 ) -> Summary:
-    asked = describe(Selection(sample=count, live=True).architectures(), SPACE)
+    asked = describe(Selection(sample=count, subset="live").architectures(SPACE), SPACE)
     inputs = {seed: input_digests(configuration, 8, seed) for seed in (0, 1)}
     scorer = Scorer(SPACE, configuration)
     request = Request(
@@ -177,9 +177,9 @@ def test_the_digest_of_data_is_that_of_its_images_not_of_its_path(tmp_path: Path
         ("every", vkdnw.weights.every()),
     ],
 )
-def test_a_configuration_names_every_choice_of_weights(text: str, choice: object) -> None:
-    assert scoring.weights(text) == choice
-    scored = Scorer(SPACE, replace(TINY, weights=text))(TASKS[0])
+def test_a_configuration_names_every_choice_of_scalars(text: str, choice: object) -> None:
+    assert scoring.scalars(text) == choice
+    scored = Scorer(SPACE, replace(TINY, scalars=text))(TASKS[0])
     assert np.isfinite(scored.values["vkdnw"])
 
 

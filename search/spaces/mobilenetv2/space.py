@@ -1,9 +1,11 @@
 """The MobileNetV2 space as a search space: its functions at fixed sizes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, ClassVar
 
+from vkdnw.search.configuration import Json
 from vkdnw.search.spaces.mobilenetv2 import mutation
 from vkdnw.search.spaces.mobilenetv2.cost import Formula, StructureCost, check_sizes, cost
 from vkdnw.search.spaces.mobilenetv2.mutation import DRAWS, Draw
@@ -24,6 +26,8 @@ class MobileNetV2:
     """
 
     name: ClassVar[str] = "mobilenetv2"
+    defaults: ClassVar[Mapping[str, Json]] = {"depth": 14, "scalars": "sampled"}
+    """As in the paper's search: at most 14 sub-layers; 128 of up to 400 tensors, drawn."""
 
     classes: int = 10
     """Of the networks that are scored."""

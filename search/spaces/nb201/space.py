@@ -1,6 +1,6 @@
 """NAS-Bench-201 as a search space: its functions at fixed sizes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, ClassVar
@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 from vkdnw.search.spaces.nb201 import architecture as strings
 from vkdnw.search.spaces.nb201 import cost
 from vkdnw.search.spaces.nb201.architecture import EDGES, OPERATIONS, parse
+from vkdnw.search.spaces.nb201.enumeration import enumerate as all_architectures
 from vkdnw.search.spaces.nb201.isomorphism import canonical
-from vkdnw.search.spaces.search_space import Cost
+from vkdnw.search.spaces.nb201.liveness import is_live
+from vkdnw.search.spaces.search_space import Cost, Subset
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,6 +25,9 @@ class NB201:
     """
 
     name: ClassVar[str] = "nb201"
+    subsets: ClassVar[Mapping[str, Subset]] = {
+        "live": Subset("the 9,445 without dead edges, as the paper does", is_live)
+    }
 
     channels: int = 16
     """Of the first of the three stages."""
@@ -39,6 +44,10 @@ class NB201:
 
     def validate(self, architecture: str) -> None:
         parse(architecture)
+
+    def architectures(self) -> Iterator[str]:
+        """All 15,625, in the order of the benchmark's index."""
+        return iter(all_architectures())
 
     def sample(self, random: Random) -> str:
         """Uniform over the 15,625 strings."""

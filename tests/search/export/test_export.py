@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from tests.search.evolution.fakes import FakeSearch
+from vkdnw import search
 from vkdnw.search.cli import app
 from vkdnw.search.cli.frame import run
 from vkdnw.search.evolution import history
@@ -136,8 +137,8 @@ def test_the_command_writes_the_best_network_of_a_search(
 
 
 def test_the_command_takes_trained_weights_and_another_head(searched: Path, tmp_path: Path) -> None:
-    space = found.space_of(searched)
-    best = found.best(searched)
+    opened = search.open(searched)
+    space, best = opened.space, opened.best().architecture
     model = found.network(space, best, classes=7, squeeze_excitation=True)
     torch.save(model.state_dict(), tmp_path / "trained.pt")
     path = tmp_path / "trained.torchscript"

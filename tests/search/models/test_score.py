@@ -136,7 +136,7 @@ def test_the_command_prints_every_model_and_fails_if_one_is_refused(capsys):
     [
         (["resnet18"], "a model is named as timm:NAME or package.module:factory, not 'resnet18'"),
         ([f"{HERE}:small", "--proxy", "nope"], "no proxy is named 'nope'"),
-        ([f"{HERE}:small", "--scalars", "nope"], "weights must be first"),
+        ([f"{HERE}:small", "--scalars", "nope"], "scalars must be first"),
     ],
 )
 def test_wrong_usage_is_refused(capsys, arguments, message):

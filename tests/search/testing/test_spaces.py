@@ -134,4 +134,4 @@ def test_a_space_that_accepts_anything_fails():
 
 def test_the_example_searches_its_space(tmp_path, capsys):
     example().main(tmp_path, evaluations=3, workers=0)
-    assert "3 networks scored by evolution" in capsys.readouterr().out
+    assert "evolution of staircase, 3 of 3 scored" in capsys.readouterr().out

@@ -6,27 +6,28 @@ import pytest
 
 from vkdnw.search.spaces import nb201
 from vkdnw.search.spaces.nb201 import NB201
-from vkdnw.search.spaces.nb201.selection import Selection, describe, sample
+from vkdnw.search.spaces.selection import Selection, describe, sample
 
+SPACE = NB201()
 CONV = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|skip_connect~2|"
 SAME = "|none~0|+|nor_conv_3x3~0|none~1|+|none~0|none~1|skip_connect~2|"
 
 
 def test_a_sample_is_the_beginning_of_every_larger_one() -> None:
-    large = Selection(sample=1000).architectures()
-    assert Selection(sample=100).architectures() == large[:100]
+    large = Selection(sample=1000).architectures(SPACE)
+    assert Selection(sample=100).architectures(SPACE) == large[:100]
     assert len(set(large)) == 1000
 
 
 def test_restricting_to_the_live_keeps_the_order() -> None:
     live = set(nb201.live())
-    everything = Selection(sample=15_625).architectures()
+    everything = Selection(sample=15_625).architectures(SPACE)
     expected = [architecture for architecture in everything if architecture in live]
-    assert Selection(sample=9_445, live=True).architectures() == expected
+    assert Selection(sample=9_445, subset="live").architectures(SPACE) == expected
 
 
 def test_another_seed_is_another_sample() -> None:
-    one, other = (set(Selection(sample=100, sample_seed=s).architectures()) for s in (0, 1))
+    one, other = (set(Selection(sample=100, sample_seed=s).architectures(SPACE)) for s in (0, 1))
     assert len(one & other) < 10
 
 
@@ -36,22 +37,22 @@ def test_the_sample_of_a_seed_is_fixed_for_good() -> None:
 
 
 def test_all_and_live() -> None:
-    assert Selection(everything=True).architectures() == list(nb201.enumerate())
-    assert Selection(everything=True, live=True).architectures() == list(nb201.live())
+    assert Selection(everything=True).architectures(SPACE) == list(nb201.enumerate())
+    assert Selection(everything=True, subset="live").architectures(SPACE) == list(nb201.live())
 
 
 def test_listed_architectures_are_checked_and_taken_once() -> None:
-    assert Selection(listed=(CONV, SAME, CONV)).architectures() == [CONV, SAME]
+    assert Selection(listed=(CONV, SAME, CONV)).architectures(SPACE) == [CONV, SAME]
     with pytest.raises(nb201.ArchitectureError):
-        Selection(listed=("|conv~0|",)).architectures()
+        Selection(listed=("|conv~0|",)).architectures(SPACE)
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({}, "one of --sample N, --all or --arch"),
-        ({"sample": 3, "everything": True}, "one of --sample N, --all or --arch"),
-        ({"listed": (CONV,), "live": True}, "--live restricts"),
+        ({}, "--sample N, --all or --arch"),
+        ({"sample": 3, "everything": True}, "--sample N, --all or --arch"),
+        ({"listed": (CONV,), "subset": "live"}, "live restricts a sample"),
     ],
 )
 def test_contradictions_are_refused(wrong: dict[str, Any], message: str) -> None:
@@ -61,7 +62,7 @@ def test_contradictions_are_refused(wrong: dict[str, Any], message: str) -> None
 
 def test_a_sample_larger_than_the_space_is_refused() -> None:
     with pytest.raises(ValueError, match="1 to 9445 architectures, asked were 9446"):
-        Selection(sample=9_446, live=True).architectures()
+        Selection(sample=9_446, subset="live").architectures(SPACE)
 
 
 def test_equal_networks_are_scored_once_unless_asked_otherwise() -> None:

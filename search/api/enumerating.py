@@ -1,0 +1,154 @@
+"""`search.enumerate`: score architectures of a space, all or some, and keep the scores."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from vkdnw.search.api.going import OnResult, Telling, go
+from vkdnw.search.api.run import Run
+from vkdnw.search.api.setup import (
+    PathLike,
+    Setup,
+    SpaceLike,
+    refused_arguments,
+    set_up,
+    split_subset,
+    text_of,
+)
+from vkdnw.search.configuration import Convention, Dtype, Init, Mode
+from vkdnw.search.devices import spread
+from vkdnw.search.enumeration import Request, score_all
+from vkdnw.search.evaluation import Asked
+from vkdnw.search.inputs.seeded import input_digests
+from vkdnw.search.progress import Progress
+from vkdnw.search.scoring import Scorer
+from vkdnw.search.spaces.selection import Selection, describe
+from vkdnw.search.values import check_inputs, resolve
+
+
+def enumerate(  # noqa: A001 - what it does
+    space: SpaceLike,
+    out: PathLike,
+    *,
+    sample: int | None = None,
+    all: bool = False,  # noqa: A002 - the word of the command line
+    architectures: Sequence[str] = (),
+    sample_seed: int = 0,
+    seeds: int = 1,
+    proxies: str | Sequence[str] = "vkdnw",
+    batch_size: int | None = None,
+    data: PathLike | None = None,
+    images: PathLike | None = None,
+    scalars: str | None = None,
+    convention: Convention | None = None,
+    smoothing: float | None = None,
+    dtype: Dtype | None = None,
+    init: Init | None = None,
+    mode: Mode | None = None,
+    max_memory: int | str | None = None,
+    device: str = "cpu",
+    workers: int | None = None,
+    progress: Progress | bool = True,
+    on_result: OnResult | None = None,
+    **sizes: Any,
+) -> Run:
+    """Score architectures of a search space without training, and keep the scores in a folder.
+
+    The same call goes on where it was stopped; more architectures, seeds or proxies may be asked
+    for at any time, and only what is missing is computed.
+
+    Args:
+        space: a name (`nb201`), `module:class`, a class, or a space.
+        out: the folder of the run, made if need be.
+        sample: so many architectures drawn at random; a larger sample contains a smaller one.
+        all: every architecture, of a space that can list them.
+        architectures: these. One of the three says which.
+        sample_seed: of the sample.
+        seeds: score under the seeds 0 to seeds - 1: each has its own weights and its own input.
+        proxies: values to compute: names, an aggregate for its parts, or `all`.
+        batch_size: images in a batch; 64.
+        data: real images instead of standard normal input (a file or a folder).
+        images: labelled images for the proxies that are defined on labels.
+        scalars: over which scalars the Fisher matrix is taken: `first[:TENSORS]`,
+            `spaced:COUNT[:TENSORS]`, `sampled[:TENSORS]`, `random:COUNT:SEED` or `every`.
+        convention: `fisher`, or `released` for what the authors' code computes.
+        smoothing: share of the uniform in the probabilities; 0.05.
+        dtype: precision of the networks' passes; `float32`.
+        init: how weights are drawn; `kaiming_normal`.
+        mode: `auto`, `reverse` or `forward` derivatives.
+        max_memory: of a worker's intermediate results: bytes, or a text such as `1GiB`.
+        device: `cpu`, `cuda` (every GPU of the machine) or `cuda:N`.
+        workers: processes; None for one for each usable core, 0 to score in this process.
+        progress: False for none; or an object of one's own (`vkdnw.search.progress.Progress`).
+        on_result: called with a :class:`Result` for every network scored, when it is on disk.
+        **sizes: of the space (`channels=8`), and its subsets (`live=True`).
+
+    Returns:
+        The :class:`Run`, with everything that the folder holds.
+
+    Raises:
+        ArgumentError: a ValueError; an argument is refused, and nothing was begun.
+        RunError: the run cannot go on: another configuration, a full disk, everything fails.
+        Interrupted: Ctrl-C; what was finished is on disk.
+    """
+    out = Path(out)
+    text = proxies if isinstance(proxies, str) else ",".join(proxies)
+    with refused_arguments():
+        own_sizes, subset = split_subset(space, sizes)
+        setup = set_up(
+            space,
+            own_sizes,
+            device,
+            workers,
+            max_memory,
+            batch_size=batch_size,
+            data=text_of(data),
+            images=text_of(images),
+            scalars=scalars,
+            convention=convention,
+            smoothing=smoothing,
+            dtype=dtype,
+            init=init,
+            mode=mode,
+        )
+        names = resolve(text)
+        check_inputs(names, images is not None)
+        selection = Selection(sample, sample_seed, all, tuple(architectures), subset)
+        asked = describe(selection.architectures(setup.space), setup.space)
+        if seeds < 1:
+            raise ValueError(f"seeds must be at least 1, got {seeds}")
+        inputs = {
+            seed: input_digests(setup.configuration, setup.space.resolution, seed)
+            for seed in range(seeds)
+        }
+    request = Request(
+        out,
+        settings={
+            **setup.settings(),
+            "architectures": str(selection),
+            "seeds": seeds,
+            "proxies": text,
+        },
+        asked=asked,
+        inputs=inputs,
+        scorers=spread(Scorer(setup.space, setup.configuration), setup.devices, setup.workers),
+        names=names,
+        in_this_process=setup.workers == 0,
+        on_result=None if on_result is None else _telling(on_result, setup, asked),
+        note=setup.note,
+    )
+    go(out, lambda shown, interruption: score_all(request, shown, interruption), progress)
+    return Run(out, setup.space)
+
+
+def _telling(callback: OnResult, setup: Setup, asked: Sequence[Asked]) -> Telling:
+    by_network: defaultdict[str, list[str]] = defaultdict(list)
+    for one in asked:
+        by_network[one.network].append(one.architecture)
+
+    def counts(network: str) -> Mapping[str, float]:
+        return asdict(setup.space.cost(by_network[network][0]))
+
+    return Telling(callback, counts, by_network)

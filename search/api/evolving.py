@@ -1,0 +1,184 @@
+"""`search.evolve`: breed architectures of a space under budgets, and keep what was found."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from vkdnw.proxies.registry import proxy
+from vkdnw.search.api.going import OnResult, Telling, go
+from vkdnw.search.api.run import Run
+from vkdnw.search.api.setup import (
+    PathLike,
+    Setup,
+    SpaceLike,
+    defaults,
+    refused_arguments,
+    set_up,
+    text_of,
+)
+from vkdnw.search.configuration import Convention, Dtype, Init, Mode
+from vkdnw.search.devices import spread
+from vkdnw.search.evaluation import Scored, Task
+from vkdnw.search.evolution.budget import Budget, parse_count
+from vkdnw.search.evolution.latency import LATENCY, TimedScorer
+from vkdnw.search.evolution.plan import PAPER_KEYS, Opposed, Plan, StrategyName
+from vkdnw.search.evolution.run import SearchRequest, search
+from vkdnw.search.inputs.seeded import input_digests
+from vkdnw.search.progress import Progress
+from vkdnw.search.scoring import Scorer
+from vkdnw.search.values import ranked_parts
+
+
+def evolve(
+    space: SpaceLike,
+    out: PathLike,
+    *,
+    evaluations: int = Plan.evaluations,
+    flops: int | str | None = None,
+    parameters: int | str | None = None,
+    layers: int | None = None,
+    depth: int | None = None,
+    latency: float | None = None,
+    rank_by: str | Sequence[str] = PAPER_KEYS,
+    strategy: StrategyName = Plan.strategy,
+    pareto: Opposed | None = None,
+    population: int = Plan.population,
+    tournament: int = Plan.tournament,
+    in_flight: int = Plan.in_flight,
+    seed: int = Plan.seed,
+    score_seed: int = Plan.score_seed,
+    batch_size: int | None = None,
+    data: PathLike | None = None,
+    images: PathLike | None = None,
+    scalars: str | None = None,
+    convention: Convention | None = None,
+    smoothing: float | None = None,
+    dtype: Dtype | None = None,
+    init: Init | None = None,
+    mode: Mode | None = None,
+    max_memory: int | str | None = None,
+    device: str = "cpu",
+    workers: int | None = None,
+    progress: Progress | bool = True,
+    on_result: OnResult | None = None,
+    **sizes: Any,
+) -> Run:
+    """Search a space by evolution, under budgets, and keep what was scored in a folder.
+
+    The same call goes on where it was stopped, and more evaluations may be asked for at any time.
+    Children depend on the seeds and on results, not on the number of workers.
+
+    Args:
+        space: a name (`mobilenetv2`), `module:class`, a class, or a space.
+        out: the folder of the run, made if need be.
+        evaluations: networks to try, each once.
+        flops: at most so many multiply-adds: a number, or a text such as `450M`.
+        parameters: at most so many parameters: a number, or a text such as `4M`.
+        layers: at most so many parameter tensors.
+        depth: at most so many of what the space calls its depth; None for the space's default.
+        latency: at most so many milliseconds for one image, measured in a worker.
+        rank_by: the values whose logarithms of ranks are summed, or an aggregate (`flow_agg`).
+        strategy: the paper's steady-state `evolution`, `ageing` evolution, or `random` search.
+        pareto: seek the front of the aggregate against this cost, instead of one best network.
+        population: parents are among so many best.
+        tournament: drawn for a parent of ageing evolution.
+        in_flight: child i is bred from children 0 to i - in_flight, so that many can be scored at
+            once. The result depends on it.
+        seed: of the breeding.
+        score_seed: of weights and inputs.
+        batch_size, data, images, scalars, convention, smoothing, dtype, init, mode, max_memory,
+            device, workers, progress, on_result: as in :func:`vkdnw.search.enumerate`.
+        **sizes: of the space (`target_resolution=192`).
+
+    Returns:
+        The :class:`Run`, with everything that the folder holds.
+
+    Raises:
+        ArgumentError: a ValueError; an argument is refused, and nothing was begun.
+        RunError: the run cannot go on: another configuration, a full disk, everything fails.
+        Interrupted: Ctrl-C; what was finished is on disk.
+    """
+    out = Path(out)
+    with refused_arguments():
+        setup = set_up(
+            space,
+            sizes,
+            device,
+            workers,
+            max_memory,
+            batch_size=batch_size,
+            data=text_of(data),
+            images=text_of(images),
+            scalars=scalars,
+            convention=convention,
+            smoothing=smoothing,
+            dtype=dtype,
+            init=init,
+            mode=mode,
+        )
+        plan = Plan(
+            evaluations=evaluations,
+            budget=Budget(
+                flops=_count(flops),
+                parameters=_count(parameters),
+                layers=layers,
+                depth=defaults(setup.space).get("depth") if depth is None else depth,
+                latency=None if latency is None else latency / 1000,
+            ),
+            keys=ranked_parts(rank_by if isinstance(rank_by, str) else ",".join(rank_by)),
+            strategy=strategy,
+            pareto=pareto,
+            population=population,
+            tournament=tournament,
+            in_flight=in_flight,
+            seed=seed,
+            score_seed=score_seed,
+        )
+        for name in plan.names:
+            if name != LATENCY:
+                proxy(name)
+        inputs = input_digests(setup.configuration, setup.space.resolution, score_seed)
+    request = SearchRequest(
+        folder=out,
+        space=setup.space,
+        plan=plan,
+        settings={**setup.settings(), **plan.settings()},
+        inputs={score_seed: inputs},
+        scorers=_scorers(setup, plan),
+        in_this_process=setup.workers == 0,
+        founder=_founder(setup, plan),
+        on_result=None if on_result is None else _telling(on_result, setup),
+        note=setup.note,
+    )
+    go(out, lambda shown, interruption: search(request, shown, interruption), progress)
+    return Run(out, setup.space)
+
+
+def _count(text: int | str | None) -> int | None:
+    return parse_count(text) if isinstance(text, str) else text
+
+
+def _founder(setup: Setup, plan: Plan) -> Callable[[Any], str]:
+    """The paper's evolution begins where the space says; other strategies at samples."""
+    begins: Callable[[Any], str] = (
+        getattr(setup.space, "founder", setup.space.sample)
+        if plan.strategy == "evolution"
+        else setup.space.sample
+    )
+    return begins
+
+
+def _scorers(setup: Setup, plan: Plan) -> Sequence[Callable[[Task], Scored]]:
+    side = getattr(setup.space, "target_resolution", setup.space.resolution)
+
+    def finish(scorer: Scorer) -> Callable[[Task], Scored]:
+        if LATENCY not in plan.names:
+            return scorer
+        return TimedScorer(scorer, setup.space, side, plan.budget.latency)
+
+    return spread(Scorer(setup.space, setup.configuration), setup.devices, setup.workers, finish)
+
+
+def _telling(callback: OnResult, setup: Setup) -> Telling:
+    return Telling(callback, lambda network: asdict(setup.space.cost(network)))

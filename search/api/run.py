@@ -1,0 +1,240 @@
+"""A run as an object: what was asked, what was found, and the networks themselves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vkdnw.search.api.network import Network
+from vkdnw.search.api.setup import PathLike, refused_arguments
+from vkdnw.search.configuration import Json
+from vkdnw.search.errors import StoreError
+from vkdnw.search.evaluation import Evaluation
+from vkdnw.search.rankings.of_run import RunRanking, ranking_of
+from vkdnw.search.spaces.recorded import recorded_space
+from vkdnw.search.spaces.search_space import SearchSpace
+from vkdnw.search.state.results import Tally, open_results
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a folder holds of a search, read anew at every call, also while the search is going on.
+
+    Raises:
+        StoreError: the folder holds no run.
+    """
+
+    folder: Path
+    known_space: SearchSpace | None = field(default=None, repr=False)
+    """The space where the caller has it; otherwise it is made from the run's record."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", Path(self.folder))
+        with open_results(self.folder):
+            pass
+
+    @property
+    def settings(self) -> dict[str, Json]:
+        """Everything that the last session was asked for, by name."""
+        with open_results(self.folder) as results:
+            return results.settings()
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The space, at the sizes at which its networks were scored.
+
+        Raises RunError where it is a space that cannot be found here.
+        """
+        return recorded_space(self.settings) if self.known_space is None else self.known_space
+
+    @property
+    def is_evolution(self) -> bool:
+        """Whether `evolve` made it, rather than `enumerate`."""
+        return "strategy" in self.settings
+
+    @property
+    def ranked_by(self) -> str:
+        """What its networks are ranked by unless asked otherwise."""
+        return ranking_of(self.folder).by
+
+    def tally(self) -> Tally:
+        """How far the run is, and what failed."""
+        with open_results(self.folder) as results:
+            return results.tally()
+
+    def evaluations(self) -> list[Evaluation]:
+        """Every architecture under every seed, with statistics of its spectrum."""
+        from vkdnw.search.rankings.scores import load_evaluations
+
+        return load_evaluations(self.folder)
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """A row for each architecture and seed: `architecture`, `seed`, a column for each value,
+        and `network` (which equal architectures share) and `seconds`. A value that was not
+        computed is missing (NaN), as is one that is undefined.
+        """
+        import pandas as pd
+
+        rows = [
+            {
+                "architecture": one.architecture,
+                "seed": one.seed,
+                **one.values,  # noqa: PD011 - no data frame
+                "network": one.network,
+                "seconds": one.seconds,
+            }
+            for one in self.evaluations()
+        ]
+        table = pd.DataFrame(rows)
+        last = [name for name in ("network", "seconds") if name in table]
+        return table[[name for name in table if name not in last] + last]
+
+    def ranking(self, by: str | None = None) -> RunRanking:
+        """Every network, best first; see :meth:`top`."""
+        with refused_arguments():
+            return ranking_of(self.folder, by)
+
+    def top(self, n: int = 10, by: str | None = None) -> "pd.DataFrame":
+        """The best networks, a row each: the architecture, what they are ranked by, other values.
+
+        Args:
+            n: how many.
+            by: a value (`single`), an aggregate (`flow_agg`) or one written out
+                (`mine=jacov+2*flops`); None for what the run was asked for. `top.attrs["by"]` says
+                which.
+
+        Values are means over seeds; under several, `std` is the deviation of what ranks.
+        """
+        import pandas as pd
+
+        found = self.ranking(by)
+        rows = [
+            {
+                "architecture": row.architecture,
+                found.by: row.values.get(found.by),  # noqa: PD011 - no data frame
+                **({"std": row.spread.get(found.by)} if len(row.seeds) > 1 else {}),
+                **row.values,  # noqa: PD011 - no data frame
+                "equal": len(row.equal),
+            }
+            for row in found.rows[:n]
+        ]
+        index = pd.RangeIndex(1, len(rows) + 1, name="rank")
+        table = pd.DataFrame(rows, index=index)
+        table.attrs["by"] = found.by
+        return table
+
+    def best(self, by: str | None = None) -> Network:
+        """The best network, which can be built. Raises StoreError where nothing is scored yet."""
+        found = self.ranking(by)
+        if not found.rows:
+            raise StoreError(f"{self.folder} has no scores yet")
+        first = found.rows[0]
+        return Network(first.architecture, self.space, first.values, found.by)
+
+    def network(self, architecture: str) -> Network:
+        """The network of an architecture of the run's space, scored or not."""
+        from vkdnw.search.spaces.selection import read
+
+        with refused_arguments():
+            text = read(self.space, architecture)
+        rows = [row for row in self.ranking().rows if text in (row.architecture, *row.equal)]
+        return Network(text, self.space, rows[0].values if rows else {}, None)  # noqa: PD011
+
+    def evaluate(
+        self,
+        truth: "PathLike | pd.DataFrame | pd.Series[float] | Mapping[str, float]",
+        *,
+        rankings: Sequence[str] = (),
+        aggregates: Sequence[str] = (),
+        top: int = 1000,
+        bootstrap: int = 200,
+        seed: int = 0,
+    ) -> "pd.DataFrame":
+        """How well every ranking agrees with accuracies: a row for each ranking and data set.
+
+        Args:
+            truth: a table's path, a frame indexed by architecture with a column for each data set,
+                a series or a dict of accuracies in percent.
+            rankings: only these values and aggregates; all on record otherwise.
+            aggregates: written out, `mine=jacov+2*flops`.
+            top: P of nDCG@P.
+            bootstrap: resamples for the 95 % intervals (`kendall_low`, ...); 0 for none.
+            seed: of the bootstrap and of the order of ties.
+
+        Returns:
+            `ranking`, `dataset`, `n`, `kendall` (tau-b), `spearman`, `ndcg`, their intervals,
+            `undefined` and `missing` architectures.
+        """
+        from vkdnw.search.rankings.compare import agreement_frame, agreements, truth_frame
+
+        with refused_arguments():
+            return agreement_frame(
+                agreements(
+                    self.evaluations(),
+                    truth_frame(truth, self._read),
+                    rankings=rankings,
+                    aggregates=aggregates,
+                    top=top,
+                    bootstrap=bootstrap,
+                    seed=seed,
+                )
+            )
+
+    def history(self) -> "pd.DataFrame":
+        """The networks of an evolution in the order in which they were bred.
+
+        `aggregate`, `best_so_far`, `within_budget`, and every value; `front` where a Pareto front
+        is sought. Raises StoreError for a run of listed architectures.
+        """
+        from vkdnw.search.evolution.history import load
+
+        found = load(self.folder)
+        if found.table.empty:
+            return found.table
+        scores = found.aggregates()
+        table = found.table.assign(
+            aggregate=scores, best_so_far=scores.cummax().ffill(), within_budget=found.within_budget
+        )
+        cost = found.settings["pareto"]
+        if cost:
+            table["front"] = table.index.isin(found.pareto_front(str(cost)).index)
+        return table
+
+    def _read(self, text: str) -> str:
+        from vkdnw.search.spaces.selection import read
+
+        return read(self.space, text)
+
+    def __len__(self) -> int:
+        """Networks scored under every seed."""
+        return self.tally().scored
+
+    def __repr__(self) -> str:
+        settings, tally = self.settings, self.tally()
+        kind = f"{settings['strategy']}" if "strategy" in settings else "scores"
+        failed = f", {len(tally.failures)} failed" if tally.failures else ""
+        return (
+            f"Run({str(self.folder)!r}: {kind} of {settings.get('space', 'a space')}, "
+            f"{tally.scored:,} of {tally.tasks:,} scored{failed})"
+        )
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<p>{escape(repr(self))}</p>{self.top(5).to_html(max_cols=8)}"
+
+
+def open(path: PathLike) -> Run:  # noqa: A001 - what it does
+    """The run in a folder, for looking at; nothing is computed and nothing written.
+
+    Raises:
+        StoreError: there is no run; or the file is damaged, or a later version's.
+    """
+    return Run(Path(path))
+
+
+__all__ = ["Run", "open"]

@@ -1,0 +1,142 @@
+"""From the arguments of a call to what a run needs: space, configuration, devices, workers."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from vkdnw.runtime.memory import in_bytes
+from vkdnw.search.configuration import Configuration, Json
+from vkdnw.search.devices import MEMORY, Devices, find_devices
+from vkdnw.search.errors import ArgumentError, RunError
+from vkdnw.search.evolution.plan import Plan
+from vkdnw.search.spaces import registry
+from vkdnw.search.spaces.search_space import SearchSpace, settings_of
+from vkdnw.search.spaces.selection import subsets
+
+SpaceLike = str | type[Any] | SearchSpace
+"""A name, `module:class`, a class, or a space."""
+PathLike = str | Path
+
+RESERVED = frozenset(
+    {
+        *(field.name for field in fields(Configuration)),
+        *Plan().settings(),
+        *("space_from", "architectures", "seeds", "proxies", "workers", "device", "out", "sample"),
+        *("all", "arch", "sample_seed", "evolve", "flops", "parameters", "layers", "depth"),
+        *("latency", "rank_by", "seed", "progress", "on_result"),
+    }
+)
+"""Settings of a run and arguments of a search, which a space cannot have as names of sizes."""
+
+
+@contextmanager
+def refused_arguments() -> Iterator[None]:
+    """Let what is wrong with an argument be an error of this package."""
+    try:
+        yield
+    except RunError:
+        raise
+    except ValueError as error:
+        raise ArgumentError(str(error)) from error
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What every way of searching needs."""
+
+    space: SearchSpace
+    configuration: Configuration
+    devices: Devices
+    workers: int
+    note: str | None = None
+    """What the user should know of how it will be run."""
+
+    def settings(self) -> dict[str, Json]:
+        """What a run records of it."""
+        place = registry.place_of(self.space)
+        return {
+            **settings_of(self.space),
+            **({} if place is None else {"space_from": place}),
+            **self.configuration.settings(),
+            **self.devices.settings(),
+            "workers": self.workers,
+        }
+
+
+def split_subset(which: SpaceLike, words: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """The sizes among the words, and the subset that one of them asks for: `live=True`.
+
+    Raises ArgumentError for two subsets.
+    """
+    kind = registry.space_class(which) if isinstance(which, str) else which
+    offered = subsets(kind)
+    asked = [name for name in offered if words.get(name)]
+    if len(asked) > 1:
+        raise ArgumentError(f"{' and '.join(asked)} are two subsets; ask for one")
+    sizes = {name: value for name, value in words.items() if name not in offered}
+    return sizes, asked[0] if asked else None
+
+
+def set_up(
+    which: SpaceLike,
+    sizes: Mapping[str, Any],
+    device: str,
+    workers: int | None,
+    max_memory: int | str | None,
+    **configured: Any,
+) -> Setup:
+    """Everything checked that can be checked before anything is run.
+
+    Args:
+        which: the space.
+        sizes: of the space.
+        device: `cpu`, `cuda` or `cuda:N`.
+        workers: processes on each device; None for what the cores can keep busy.
+        max_memory: bytes of a worker's intermediate results, or a text such as `1GiB`.
+        **configured: fields of `Configuration`; None is the space's default, or the general one.
+
+    Raises:
+        ArgumentError, ValueError: what is wrong with an argument.
+    """
+    space = registry.space(which, **sizes)
+    taken = RESERVED.intersection(settings_of(space))
+    if taken:
+        raise ArgumentError(
+            f"the space {space.name!r} has a size called {min(taken)!r}, which is an option of "
+            "every search; rename the field"
+        )
+    devices = find_devices(device)
+    given = {**defaults(space), **{k: v for k, v in configured.items() if v is not None}}
+    memory = in_bytes(max_memory) or MEMORY[devices.kind]
+    known = Configuration.__dataclass_fields__
+    configuration = Configuration(
+        **{name: value for name, value in given.items() if name in known},
+        max_memory=memory,
+    )
+    count = devices.workers(workers, len(os.sched_getaffinity(0)))
+    if count and _only_here(space):
+        note = (
+            f"{type(space).__name__} is defined in __main__, which worker processes cannot import: "
+            "networks are scored in this process; put it into a module to use all cores"
+        )
+        return Setup(space, configuration, devices, 0, note)
+    return Setup(space, configuration, devices, count)
+
+
+def defaults(space: SearchSpace) -> Mapping[str, Any]:
+    """What the space says of arguments that are not given."""
+    found: Mapping[str, Any] = getattr(space, "defaults", {})
+    return found
+
+
+def text_of(path: PathLike | None) -> str | None:
+    """A path as a run records it."""
+    return None if path is None else str(path)
+
+
+def _only_here(space: SearchSpace) -> bool:
+    return type(space).__module__ == "__main__" and "__main__" in sys.modules
