@@ -15,7 +15,8 @@ from vkdnw.batch import Batch, BatchLike, as_batch
 from vkdnw.checks import Output, check_batch, check_device, check_model
 from vkdnw.runtime import memory
 from vkdnw.runtime.host_copies import constants_copied
-from vkdnw.runtime.model_state import preserved
+from vkdnw.runtime.model_state import State, preserved
+from vkdnw.runtime.one_call import one_call
 from vkdnw.runtime.precision import float32_on
 from vkdnw.runtime.threads import one_thread
 from vkdnw.weights import Selection, Weights, select
@@ -33,6 +34,7 @@ class Problem:
     selection: Selection
     max_memory: int  # bytes
     threads: int  # that the caller gave torch
+    state: State  # of the model as it was given; see State.rewind
 
     @cached_property
     def modules(self) -> dict[str, nn.Module]:
@@ -74,7 +76,12 @@ def prepared(
         ValueError, TypeError: an argument cannot be used; the message names it and the remedy.
     """
     model = getattr(model, "_orig_mod", model)  # torch.compile hides layers from hooks
-    with one_thread() as threads, torch.inference_mode(False), torch.enable_grad():
+    with (
+        one_call("vkdnw"),
+        one_thread() as threads,
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
         check_device(model)
         check_model(model)
         selection = select(model, weights)
@@ -88,12 +95,12 @@ def prepared(
         budget = memory.available(device) if asked is None else asked
         # Autocast would change dtypes behind the caller's back; dtype= asks for one openly.
         with (
-            preserved(model),
+            preserved(model, room=budget // 4) as state,
             constants_copied(model),
             float32_on(device, tf32=tf32),
             torch.autocast(device.type, enabled=False),
         ):
-            yield Problem(model, samples, output, selection, budget, threads)
+            yield Problem(model, samples, output, selection, budget, threads, state)
 
 
 def check_dtype(dtype: torch.dtype | None) -> None:

@@ -16,6 +16,7 @@ from vkdnw.proxies.train_pass import train_pass
 from vkdnw.proxies.value import Value
 from vkdnw.runtime.garbage_collection import gc_disabled
 from vkdnw.runtime.model_state import Parts, preserved
+from vkdnw.runtime.one_call import one_call
 
 
 def compute(
@@ -62,7 +63,7 @@ def compute(
         model, inputs, seed, convention, None if features is None else tuple(features), output
     )
     values: dict[str, Value] = {}
-    with preserved(model) as state:
+    with one_call("vkdnw.proxies"), preserved(model) as state:
         for group in _groups(chosen, inputs):
             if values:
                 state.restore()  # a pass in train mode may have moved statistics

@@ -27,6 +27,7 @@ from vkdnw.per_sample.problem import Problem
 from vkdnw.per_sample.reverse_mode.batched_vjp import AT_ONCE
 from vkdnw.per_sample.reverse_mode.chunk import chunk_jacobian
 from vkdnw.runtime.garbage_collection import gc_disabled
+from vkdnw.runtime.one_call import helping
 from vkdnw.runtime.retry_on_oom import retry_on_oom
 from vkdnw.weights import Selection
 
@@ -111,7 +112,12 @@ def _computed(
     pause = gc_disabled if threads == 1 and not plan.fallback else nullcontext
 
     def compute(samples: range) -> Chunk:
-        with pause(), torch.enable_grad(), torch.autocast(problem.device.type, enabled=False):
+        with (
+            helping(),
+            pause(),
+            torch.enable_grad(),
+            torch.autocast(problem.device.type, enabled=False),
+        ):
             return chunk_in_reverse(problem, trace, plan, recorder, samples, cotangents, together)
 
     with ExitStack() as stack:

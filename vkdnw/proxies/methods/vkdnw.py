@@ -6,6 +6,7 @@ import vkdnw.api
 from vkdnw.fisher_information import Convention
 from vkdnw.proxies.proxy import Call, Proxy
 from vkdnw.proxies.value import Value
+from vkdnw.runtime.one_call import from_within
 
 REFERENCE = "Tybl and Neumann, Training-free NAS through Variance of Knowledge, CVPR 2025"
 
@@ -23,9 +24,10 @@ def fisher_entropy_within_layers(call: Call) -> Value:
 def _score(call: Call) -> vkdnw.Score:
     if "score" not in call.shared:
         convention: Convention = "released" if call.released else "fisher"
-        call.shared["score"] = vkdnw.api.score(
-            call.model, call.inputs.read("noise"), output=call.output, convention=convention
-        )
+        with from_within():
+            call.shared["score"] = vkdnw.api.score(
+                call.model, call.inputs.read("noise"), output=call.output, convention=convention
+            )
     score: vkdnw.Score = call.shared["score"]
     return score
 

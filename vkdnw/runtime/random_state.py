@@ -1,0 +1,27 @@
+"""The random state of torch, numpy and Python, as it was, after a block."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def random_state_kept(devices: Iterable[torch.device]) -> Iterator[None]:
+    """Gives the global generators of the CPU, of some GPUs, of Python and of numpy back the state
+    that they had."""
+    of_python = random.getstate()
+    numpy = sys.modules.get("numpy.random")  # what has not been imported has not been seeded
+    of_numpy = None if numpy is None else numpy.get_state()
+    indices = [device.index for device in devices if device.type == "cuda"]
+    try:
+        with torch.random.fork_rng(indices, device_type="cuda"):
+            yield
+    finally:
+        random.setstate(of_python)
+        if numpy is not None:
+            numpy.set_state(of_numpy)

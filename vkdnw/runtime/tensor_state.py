@@ -1,0 +1,126 @@
+"""The tensors that a model holds: their numbers, memory, gradients and flags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.parameter import is_lazy
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+
+from vkdnw.runtime.numbers import Checksum, in_groups
+from vkdnw.runtime.reachable import Path
+
+
+class TensorState:
+    """Tensors as they are when this is made.
+
+    Their numbers are copied as long as the copies take at most ``room`` bytes; of those for which
+    there is no room it is only told whether they changed.
+    """
+
+    def __init__(self, reached: Iterable[tuple[Tensor, Path | None]], room: int) -> None:
+        found = [(tensor, path) for tensor, path in reached if _has_memory(tensor)]
+        self._paths = [path for _, path in found]
+        self._tensors = [tensor for tensor, _ in found]
+        self._memory = [tensor.data for tensor in self._tensors]
+        self._leaves = [tensor for tensor in self._tensors if tensor.is_leaf]
+        self._flags = [tensor.requires_grad for tensor in self._leaves]
+        self._gradients = [tensor.grad for tensor in self._leaves]
+        gradients = [grad for grad in self._gradients if grad is not None and _has_memory(grad)]
+        distinct = {id(grad): grad.data for grad in gradients}
+        copied, told = _within(room, [*self._memory, *distinct.values()])
+        self.room = room
+        self._copies = in_groups(copied)
+        self._checksums = [(tensor, Checksum(tensor)) for tensor in told]
+        self._marks = self._now()
+
+    def written(self) -> bool:
+        """Whether torch knows of a write since the last look; writes through ``.data`` or numpy
+        leave no trace."""
+        return self._now() != self._marks
+
+    def restore_numbers(self) -> bool:
+        """Puts back which memory tensors stand for, and the numbers there; says if any differed.
+
+        Raises:
+            ValueError: a tensor was overwritten of which there is no copy.
+        """
+        changed = False
+        for tensor, memory in zip(self._tensors, self._memory, strict=True):
+            if not _same_memory(tensor, memory):
+                tensor.data = memory
+                changed = True
+        with torch.no_grad():
+            for group in self._copies:
+                changed |= group.restore()
+        lost = [self._name(tensor) for tensor, checksum in self._checksums if checksum.changed()]
+        self._marks = self._now()
+        if lost:
+            raise ValueError(
+                f"the model writes into {lost[0]} while it runs, and what was there is lost: a "
+                f"copy of it does not fit in {self.room} bytes, a quarter of what the call may "
+                "use; load the weights anew, and raise max_memory= or let forward() write to a copy"
+            )
+        return changed
+
+    def restore(self) -> None:
+        """Puts back numbers, gradients and ``requires_grad``."""
+        for tensor, flag, gradient in zip(self._leaves, self._flags, self._gradients, strict=True):
+            if tensor.requires_grad != flag:
+                tensor.requires_grad_(flag)
+            if tensor.grad is not gradient:
+                tensor.grad = gradient
+        self.restore_numbers()
+
+    def _now(self) -> list[Any]:
+        return [
+            (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version)
+            for tensor in self._tensors
+        ]
+
+    def _name(self, memory: Tensor) -> str:
+        for kept, path in zip(self._memory, self._paths, strict=True):
+            if kept is memory:
+                return str(path)
+        return "a gradient"
+
+
+def _has_memory(tensor: Tensor) -> bool:
+    """Whether it stands for plain memory; compressed, sparse and symbolic tensors do not."""
+    return (
+        tensor.layout == torch.strided
+        and tensor.device.type != "meta"
+        and not is_lazy(tensor)
+        and not _is_wrapper(tensor)
+        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    )
+
+
+def _is_wrapper(tensor: Any) -> bool:
+    """Whether it is of a class that holds other tensors, which are found among its attributes."""
+    return bool(is_traceable_wrapper_subclass(tensor))
+
+
+def _within(room: int, tensors: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Tensors that take at most ``room`` bytes together, small ones first, and the others."""
+    if sum(tensor.nbytes for tensor in tensors) <= room:
+        return tensors, []
+    ordered = sorted(tensors, key=lambda tensor: tensor.nbytes)
+    taken = 0
+    for place, tensor in enumerate(ordered):
+        taken += tensor.nbytes
+        if taken > room:
+            return ordered[:place], ordered[place:]
+    return ordered, []
+
+
+def _same_memory(tensor: Tensor, memory: Tensor) -> bool:
+    return (
+        tensor.data_ptr() == memory.data_ptr()
+        and tensor.shape == memory.shape
+        and tensor.dtype == memory.dtype
+        and tensor.stride() == memory.stride()
+    )
