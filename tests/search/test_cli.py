@@ -121,7 +121,7 @@ EQUAL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|skip_connect~2|
         ("search nb201 --out RUN --arch conv", "'conv'"),
         ("search nb201 --out RUN --sample 3 --scalars last", "scalars must be first[:TENSORS]"),
         ("search nb201 --out RUN --sample 3 --resolution 30", "multiples of 4"),
-        ("search nb201 --out RUN --sample 3 --max-memory lots", "a size is a number"),
+        ("search nb201 --out RUN --sample 3 --max-memory lots", "text such as '1GiB'"),
         ("search nb201 --out RUN --sample 20000", "1 to 15625 architectures"),
         ("search nb201 --sample 3", "--out"),
         ("search nb201 --out RUN --sample 3 --dtype float16", "float16"),
