@@ -71,6 +71,17 @@ def find_devices(text: str) -> Devices:
     return Devices("cuda", tuple(f"cuda:{index}" for index in chosen))
 
 
+def kind_of_device(text: str) -> Devices:
+    """Reads the same text where other machines score, which have the devices.
+
+    Raises ValueError for another text.
+    """
+    kind, colon, number = text.partition(":")
+    if text != "cpu" and (kind != "cuda" or bool(colon) != number.isdecimal()):
+        raise ValueError(f"a device is cpu, cuda or cuda:N, got {text!r}")
+    return Devices(kind, (text,))
+
+
 def spread(
     scorer: "Scorer",
     devices: Devices,

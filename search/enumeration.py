@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vkdnw.search.configuration import Settings, versions
 from vkdnw.search.evaluation import Asked, Failure, Scored, Task
-from vkdnw.search.executors import start
+from vkdnw.search.executors import Executor, start
 from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Progress
 from vkdnw.search.runner import Runner, Summary
@@ -35,6 +35,8 @@ class Request:
     """Is told of every result, once it is on disk."""
     note: str | None = None
     """What the user should know of how it is run."""
+    cluster: Callable[[Callable[[str], None]], Executor[Task, Scored]] | None = None
+    """Makes the executor of a cluster, which then scores instead of this machine."""
 
 
 class Enumeration:
@@ -68,8 +70,11 @@ def score_all(request: Request, progress: Progress, interruption: Interruption) 
             return Summary()
         if request.note:
             progress.note(request.note)
-        scorers = request.scorers[: len(tasks)]
-        with closing(start(scorers, request.in_this_process)) as executor:
+        if request.cluster is not None:
+            carrying_out = request.cluster(progress.note)
+        else:
+            carrying_out = start(request.scorers[: len(tasks)], request.in_this_process)
+        with closing(carrying_out) as executor:
             driver = watched(Enumeration(tasks), request.on_result)
             return Runner(executor, store, progress, interruption).run(driver)
 

@@ -9,6 +9,7 @@ from typing import Any
 from vkdnw.search.api.going import OnResult, Telling, go
 from vkdnw.search.api.run import Run
 from vkdnw.search.api.setup import (
+    PROCESSES,
     PathLike,
     Setup,
     SpaceLike,
@@ -50,6 +51,8 @@ def enumerate(  # noqa: A001 - what it does
     max_memory: int | str | None = None,
     device: str = "cpu",
     workers: int | None = None,
+    executor: str = PROCESSES,
+    mixed: bool = False,
     progress: Progress | bool = True,
     on_result: OnResult | None = None,
     **sizes: Any,
@@ -80,7 +83,11 @@ def enumerate(  # noqa: A001 - what it does
         mode: `auto`, `reverse` or `forward` derivatives.
         max_memory: of a worker's intermediate results: bytes, or a text such as `1GiB`.
         device: `cpu`, `cuda` (every GPU of the machine) or `cuda:N`.
-        workers: processes; None for one for each usable core, 0 to score in this process.
+        workers: processes; None for one for each usable core, 0 to score in this process. On a
+            cluster, processes of each machine.
+        executor: `processes` of this machine, or `ray`: every machine of the Ray cluster that
+            RAY_ADDRESS names or that this machine belongs to; `ray:HOST:PORT` for another one.
+        mixed: of a cluster, take also machines whose scores differ in the last bits.
         progress: False for none; or an object of one's own (`vkdnw.search.progress.Progress`).
         on_result: called with a :class:`Result` for every network scored, when it is on disk.
         **sizes: of the space (`channels=8`), and its subsets (`live=True`).
@@ -103,6 +110,7 @@ def enumerate(  # noqa: A001 - what it does
             device,
             workers,
             max_memory,
+            executor,
             batch_size=batch_size,
             data=text_of(data),
             images=text_of(images),
@@ -135,9 +143,10 @@ def enumerate(  # noqa: A001 - what it does
         inputs=inputs,
         scorers=spread(Scorer(setup.space, setup.configuration), setup.devices, setup.workers),
         names=names,
-        in_this_process=setup.workers == 0,
+        in_this_process=setup.workers == 0 and setup.address is None,
         on_result=None if on_result is None else _telling(on_result, setup, asked),
         note=setup.note,
+        cluster=setup.cluster(names, inputs, mixed),
     )
     go(out, lambda shown, interruption: score_all(request, shown, interruption), progress)
     return Run(out, setup.space)

@@ -9,6 +9,7 @@ from vkdnw.proxies.registry import proxy
 from vkdnw.search.api.going import OnResult, Telling, go
 from vkdnw.search.api.run import Run
 from vkdnw.search.api.setup import (
+    PROCESSES,
     PathLike,
     Setup,
     SpaceLike,
@@ -60,6 +61,8 @@ def evolve(
     max_memory: int | str | None = None,
     device: str = "cpu",
     workers: int | None = None,
+    executor: str = PROCESSES,
+    mixed: bool = False,
     progress: Progress | bool = True,
     on_result: OnResult | None = None,
     **sizes: Any,
@@ -88,7 +91,8 @@ def evolve(
         seed: of the breeding.
         score_seed: of weights and inputs.
         batch_size, data, images, scalars, convention, smoothing, dtype, init, mode, max_memory,
-            device, workers, progress, on_result: as in :func:`vkdnw.search.enumerate`.
+            device, workers, executor, mixed, progress, on_result: as in
+            :func:`vkdnw.search.enumerate`.
         **sizes: of the space (`target_resolution=192`).
 
     Returns:
@@ -107,6 +111,7 @@ def evolve(
             device,
             workers,
             max_memory,
+            executor,
             batch_size=batch_size,
             data=text_of(data),
             images=text_of(images),
@@ -135,6 +140,11 @@ def evolve(
             seed=seed,
             score_seed=score_seed,
         )
+        if setup.address is not None and LATENCY in plan.names:
+            raise ValueError(
+                "latency: a worker measures it on its machine, so that times of several machines "
+                "would be compared; leave out executor='ray'"
+            )
         for name in plan.names:
             if name != LATENCY:
                 proxy(name)
@@ -146,10 +156,11 @@ def evolve(
         settings={**setup.settings(), **plan.settings()},
         inputs={score_seed: inputs},
         scorers=_scorers(setup, plan),
-        in_this_process=setup.workers == 0,
+        in_this_process=setup.workers == 0 and setup.address is None,
         founder=_founder(setup, plan),
         on_result=None if on_result is None else _telling(on_result, setup),
         note=setup.note,
+        cluster=setup.cluster(plan.names, {score_seed: inputs}, mixed),
     )
     go(out, lambda shown, interruption: search(request, shown, interruption), progress)
     return Run(out, setup.space)

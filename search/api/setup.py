@@ -2,15 +2,16 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from vkdnw.runtime.memory import in_bytes
+from vkdnw.search.cluster.start import RayStart
 from vkdnw.search.configuration import Configuration, Json
-from vkdnw.search.devices import MEMORY, Devices, find_devices
+from vkdnw.search.devices import MEMORY, Devices, find_devices, kind_of_device
 from vkdnw.search.errors import ArgumentError, RunError
 from vkdnw.search.evolution.plan import Plan
 from vkdnw.search.spaces import registry
@@ -20,6 +21,8 @@ from vkdnw.search.spaces.selection import subsets
 SpaceLike = str | type[Any] | SearchSpace
 """A name, `module:class`, a class, or a space."""
 PathLike = str | Path
+PROCESSES = "processes"
+"""The executor of one machine."""
 
 RESERVED = frozenset(
     {
@@ -27,7 +30,7 @@ RESERVED = frozenset(
         *Plan().settings(),
         *("space_from", "architectures", "seeds", "proxies", "workers", "device", "out", "sample"),
         *("all", "arch", "sample_seed", "evolve", "flops", "parameters", "layers", "depth"),
-        *("latency", "rank_by", "seed", "progress", "on_result"),
+        *("latency", "rank_by", "seed", "progress", "on_result", "executor", "mixed"),
     }
 )
 """Settings of a run and arguments of a search, which a space cannot have as names of sizes."""
@@ -54,6 +57,33 @@ class Setup:
     workers: int
     note: str | None = None
     """What the user should know of how it will be run."""
+    address: str | None = None
+    """Of the Ray cluster that scores; None for processes of this machine. `workers` is then for
+    each of its machines, 0 for as many as its cores keep busy."""
+
+    def cluster(
+        self, names: Sequence[str], inputs: Mapping[int, Mapping[str, str]], mixed: bool
+    ) -> RayStart | None:
+        """What starts the executor of the cluster, if one is to score.
+
+        Args:
+            names: the values that the run asks for.
+            inputs: of each seed, the SHA-256 of what networks see.
+            mixed: take machines whose scores differ in the last bits.
+        """
+        if self.address is None:
+            return None
+        (device,) = self.devices.names
+        return RayStart(
+            self.address,
+            self.space,
+            self.configuration,
+            device,
+            self.workers or None,
+            tuple(names),
+            inputs,
+            mixed,
+        )
 
     def settings(self) -> dict[str, Json]:
         """What a run records of it."""
@@ -87,6 +117,7 @@ def set_up(
     device: str,
     workers: int | None,
     max_memory: int | str | None,
+    executor: str = PROCESSES,
     **configured: Any,
 ) -> Setup:
     """Everything checked that can be checked before anything is run.
@@ -97,6 +128,7 @@ def set_up(
         device: `cpu`, `cuda` or `cuda:N`.
         workers: processes on each device; None for what the cores can keep busy.
         max_memory: bytes of a worker's intermediate results, or a text such as `1GiB`.
+        executor: `processes` of this machine, or `ray`, see :func:`ray_address`.
         **configured: fields of `Configuration`; None is the space's default, or the general one.
 
     Raises:
@@ -109,7 +141,8 @@ def set_up(
             f"the space {space.name!r} has a size called {min(taken)!r}, which is an option of "
             "every search; rename the field"
         )
-    devices = find_devices(device)
+    address = ray_address(executor)
+    devices = find_devices(device) if address is None else kind_of_device(device)
     given = {**defaults(space), **{k: v for k, v in configured.items() if v is not None}}
     memory = in_bytes(max_memory) or MEMORY[devices.kind]
     known = Configuration.__dataclass_fields__
@@ -117,6 +150,13 @@ def set_up(
         **{name: value for name, value in given.items() if name in known},
         max_memory=memory,
     )
+    if address is not None:
+        if _only_here(space) or workers == 0:
+            raise ArgumentError(
+                f"executor={executor!r}: the space has to be in a module that every machine can "
+                "import, and workers at least 1"
+            )
+        return Setup(space, configuration, devices, workers or 0, address=address)
     count = devices.workers(workers, len(os.sched_getaffinity(0)))
     if count and _only_here(space):
         note = (
@@ -125,6 +165,21 @@ def set_up(
         )
         return Setup(space, configuration, devices, 0, note)
     return Setup(space, configuration, devices, count)
+
+
+def ray_address(executor: str) -> str | None:
+    """Where the Ray cluster is: `ray` for RAY_ADDRESS or the one on this machine, `ray:HOST:PORT`.
+
+    None where processes of this machine score. Raises ArgumentError for another text.
+    """
+    kind, colon, address = executor.partition(":")
+    if kind == "ray" and bool(colon) == bool(address):
+        return address or "auto"
+    if executor != PROCESSES:
+        raise ArgumentError(
+            f"executor={executor!r}: expected 'processes', 'ray' or 'ray:HOST:PORT'"
+        )
+    return None
 
 
 def defaults(space: SearchSpace) -> Mapping[str, Any]:

@@ -276,6 +276,25 @@ Workers = Annotated[
         show_default=False,
     ),
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        help="Score on every machine of a Ray cluster: `auto` for that of RAY_ADDRESS or of this "
+        "machine, or its HOST:PORT. Machines may join and leave. --workers is then for each.",
+        metavar="ADDRESS",
+        rich_help_panel=WORK,
+        show_default=False,
+    ),
+]
+Mixed = Annotated[
+    bool,
+    typer.Option(
+        "--mixed",
+        help="Of a cluster, take also machines whose scores differ in the last bits.",
+        rich_help_panel=WORK,
+    ),
+]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print the ranking as JSON.", rich_help_panel=WORK)
 ]

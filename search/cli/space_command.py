@@ -139,6 +139,8 @@ def _scoring(defaults: Mapping[str, Any]) -> list[SpaceOption]:
         SpaceOption("max_memory", options.MaxMemory, None),
         SpaceOption("device", options.Device, "cpu"),
         SpaceOption("workers", options.Workers, None),
+        SpaceOption("ray", options.Ray, None),
+        SpaceOption("mixed", options.Mixed, False),
         SpaceOption("as_json", options.AsJson, False),
     ]
 
@@ -146,6 +148,9 @@ def _scoring(defaults: Mapping[str, Any]) -> list[SpaceOption]:
 def _search(name: str, space: SearchSpace, own: list[str], arguments: dict[str, Any]) -> None:
     """One code path with Python: call `enumerate` or `evolve`, and print what the run holds."""
     out, as_json = arguments.pop("out"), arguments.pop("as_json")
+    address = arguments.pop("ray")
+    if address is not None:
+        arguments["executor"] = "ray" if address == "auto" else f"ray:{address}"
     subset: dict[str, Any] = {flag: True for flag in subsets(space) if arguments.pop(flag)}
     which = {word: arguments.pop(word) for word in ("sample", "all", "arch")}
     sample_seed, seeds = arguments.pop("sample_seed"), arguments.pop("seeds")

@@ -31,15 +31,17 @@ class PooledMachine(Generic[T, R]):
         probes: Sequence[T],
         hexadecimal: Callable[[R], str],
     ) -> None:
+        self._workers = workers
         self._probes = probes
         self._hexadecimal = hexadecimal
-        self._pool: ProcessPool[T, R] = ProcessPool(workers())
+        self._pool: ProcessPool[T, R]
 
     def greet(self) -> Greeting | Unfit:
-        """Score the probes, and say what this machine is, or why it cannot score."""
+        """Start the workers, score the probes, and say what this machine is, or what is wrong."""
         try:
+            self._pool = ProcessPool(self._workers())
             probe = self._probe()
-        except (RuntimeError, ExecutorError) as error:
+        except (ExecutorError, ValueError, RuntimeError) as error:
             return Unfit(str(error))
         return Greeting(self._pool.slots, fingerprint(), probe)
 

@@ -5,12 +5,13 @@ machine is gone. It restarts nothing by itself, so that every loss is seen here.
 """
 
 import os
+import pickle
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vkdnw.search.cluster.interface import MachineLostError, Reply
+from vkdnw.search.cluster.interface import MachineLostError, Reply, Unfit
 from vkdnw.search.cluster.machine import PooledMachine
 from vkdnw.search.errors import ExecutorError
 
@@ -43,7 +44,7 @@ class RayCluster:
                 f"no Ray cluster at {address!r}: {_first_line(error)}; start one with "
                 "`ray start --head`, and on each other machine `ray start --address=HOST:PORT`"
             ) from error
-        self._arguments = self._ray.put(tuple(arguments))  # sent to each machine once
+        self._arguments = self._ray.put(pickle.dumps(tuple(arguments)))  # sent to a machine once
         self._nodes: dict[str, dict[str, Any]] = {}
         self._answered = time.monotonic()
         self._closed = threading.Event()
@@ -131,12 +132,29 @@ class RayMachine:
         self._ray.kill(self._actor, no_restart=True)
 
 
-class _Actor(PooledMachine[Any, Any]):
-    """What Ray runs on a machine."""
+class _Actor:
+    """What Ray runs on a machine: a `PooledMachine`, made when it is greeted.
 
-    def __init__(self, arguments: tuple[Any, ...]) -> None:
+    A module that is missing here is then an answer with a reason, not an actor that dies.
+    """
+
+    def __init__(self, arguments: bytes) -> None:
         os.environ.pop("OMP_NUM_THREADS", None)  # Ray sets it; the workers decide for themselves
-        super().__init__(*arguments)
+        self._arguments = arguments
+        self._machine: PooledMachine[Any, Any]
+
+    def greet(self) -> Any:
+        try:
+            self._machine = PooledMachine(*pickle.loads(self._arguments))
+        except Exception as error:  # whatever the modules of a space of the user's own raise
+            return Unfit(f"{type(error).__name__}: {_first_line(error)}")
+        return self._machine.greet()
+
+    def exchange(self, tasks: Sequence[Any], patience: float) -> Any:
+        return self._machine.exchange(tasks, patience)
+
+    def cancel(self) -> Any:
+        return self._machine.cancel()
 
 
 def _import_ray() -> Any:

@@ -10,7 +10,7 @@ from vkdnw.search.configuration import Settings, versions
 from vkdnw.search.evaluation import Failure, Scored, Task
 from vkdnw.search.evolution.driver import Founder, Search, Values
 from vkdnw.search.evolution.plan import Plan
-from vkdnw.search.executors import start
+from vkdnw.search.executors import Executor, start
 from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Progress
 from vkdnw.search.runner import Runner, Summary
@@ -41,6 +41,8 @@ class SearchRequest:
     """Is told of every result, once it is on disk."""
     note: str | None = None
     """What the user should know of how it is run."""
+    cluster: Callable[[Callable[[str], None]], Executor[Task, Scored]] | None = None
+    """Makes the executor of a cluster, which then scores instead of this machine."""
 
 
 def search(request: SearchRequest, progress: Progress, interruption: Interruption) -> Summary:
@@ -67,8 +69,11 @@ def search(request: SearchRequest, progress: Progress, interruption: Interruptio
         progress.start(total=plan.evaluations, done=min(len(known), plan.evaluations))
         if request.note:
             progress.note(request.note)
-        scorers = request.scorers[: plan.in_flight]
-        with closing(start(scorers, request.in_this_process)) as executor:
+        if request.cluster is not None:
+            carrying_out = request.cluster(progress.note)
+        else:
+            carrying_out = start(request.scorers[: plan.in_flight], request.in_this_process)
+        with closing(carrying_out) as executor:
             runner = Runner(executor, store, progress, interruption)
             summary = runner.run(watched(driver, request.on_result))
         if driver.exhausted:

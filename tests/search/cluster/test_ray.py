@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 ray = pytest.importorskip("ray", reason="Ray is an extra: pip install 'vkdnw[ray]'")
@@ -17,6 +19,7 @@ ray = pytest.importorskip("ray", reason="Ray is an extra: pip install 'vkdnw[ray
 from ray.cluster_utils import Cluster  # noqa: E402
 
 from tests.search.fakes import SETTINGS, FakeScorer  # noqa: E402
+from vkdnw import search  # noqa: E402
 from vkdnw.search.cluster.executor import ClusterExecutor  # noqa: E402
 from vkdnw.search.cluster.identity import hexadecimal  # noqa: E402
 from vkdnw.search.cluster.ray_cluster import RayCluster  # noqa: E402
@@ -50,20 +53,20 @@ class Events:
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.count = 0
-        self.at: dict[int, Any] = {}
+        self.happens: dict[int, Any] = {}
         self.when_two_are_there: Any = None
 
     def advance(self, scored: int, failed: int) -> None:
         before, self.count = self.count, self.count + scored + failed
-        for count in [count for count in self.at if before < count <= self.count]:
-            self.at.pop(count)()
+        for count in [count for count in self.happens if before < count <= self.count]:
+            self.happens.pop(count)()
 
     def start(self, total: int, done: int) -> None: ...
 
     def note(self, text: str) -> None:
         self.notes.append(text)
         if self.joined == 2 and self.when_two_are_there is not None:
-            self.at[self.count + 20] = self.when_two_are_there
+            self.happens[self.count + 20] = self.when_two_are_there
             self.when_two_are_there = None
 
     @property
@@ -102,8 +105,8 @@ def test_machines_join_and_die_and_every_task_is_on_record_once(
     cluster.wait_for_nodes()
     events = Events()
     joined: list[Any] = []
-    events.at[10] = lambda: joined.append(cluster.add_node(num_cpus=2, **SMALL))
-    events.at[50] = lambda: os.kill(pool_worker(), signal.SIGKILL)
+    events.happens[10] = lambda: joined.append(cluster.add_node(num_cpus=2, **SMALL))
+    events.happens[50] = lambda: os.kill(pool_worker(), signal.SIGKILL)
     events.when_two_are_there = lambda: cluster.remove_node(joined[0], allow_graceful=False)
     engine = RayCluster(cluster.address, [two_workers, TASKS[:2], hexadecimal])
     executor: ClusterExecutor[Task, Any] = ClusterExecutor(engine, lambda _: None, events.note)
@@ -121,3 +124,32 @@ def test_machines_join_and_die_and_every_task_is_on_record_once(
     assert events.joined == 2
     assert any("killed by SIGKILL" in note for note in events.notes)
     assert any("is lost with" in note for note in events.notes)
+
+
+def test_a_run_on_the_cluster_has_the_rows_of_a_run_on_one_machine(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    images = tmp_path / "images.npz"
+    random = np.random.default_rng(0)
+    np.savez(
+        images,
+        images=random.integers(0, 256, (16, 3, 8, 8), dtype=np.uint8),
+        labels=np.arange(16) % 10,
+    )
+    asked: dict[str, Any] = {
+        "sample": 6,
+        "cells": 1,
+        "resolution": 8,
+        "batch_size": 8,
+        "images": images,
+        "proxies": "vkdnw,jacov,snip",
+        "progress": False,
+    }
+    here = search.enumerate("nb201", tmp_path / "here", workers=2, **asked)
+    there = search.enumerate(
+        "nb201", tmp_path / "there", executor=f"ray:{cluster.address}", **asked
+    )
+    columns = ["architecture", "seed", "vkdnw", "jacov", "snip"]
+    pd.testing.assert_frame_equal(
+        here.to_pandas()[columns], there.to_pandas()[columns], check_exact=True
+    )

@@ -1,0 +1,61 @@
+"""Starts the executor of a cluster for a run."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vkdnw.search.cluster.executor import ClusterExecutor
+from vkdnw.search.cluster.identity import class_of, difference, hexadecimal, probes
+from vkdnw.search.cluster.interface import Greeting
+from vkdnw.search.cluster.shipping import shipment
+from vkdnw.search.configuration import Configuration
+from vkdnw.search.evaluation import Scored, Task
+from vkdnw.search.spaces.search_space import SearchSpace
+
+Note = Callable[[str], None]
+
+
+@dataclass
+class Admission:
+    """Keeps a run to one class of machines, unless it is told to mix them.
+
+    Machines are of one class where they give the probes the same values to the last bit. The first
+    machine decides.
+    """
+
+    mixed: bool
+    first: Greeting | None = None
+
+    def __call__(self, greeting: Greeting) -> str | None:
+        """Why the machine is not used, or None."""
+        if self.first is None:
+            self.first = greeting
+        same = class_of(greeting.probe) == class_of(self.first.probe)
+        return None if same or self.mixed else difference(greeting, self.first.fingerprint)
+
+
+@dataclass(frozen=True)
+class RayStart:
+    """How to reach a Ray cluster, and what its machines are to compute."""
+
+    address: str
+    """`auto`, or `HOST:PORT`."""
+    space: SearchSpace
+    configuration: Configuration
+    device: str
+    workers: int | None
+    names: Sequence[str]
+    """The values that the run asks for."""
+    inputs: Mapping[int, Mapping[str, str]]
+    mixed: bool = False
+
+    def __call__(self, note: Note) -> ClusterExecutor[Task, Scored]:
+        """The executor. Raises ExecutorError where there is no cluster."""
+        from vkdnw.search.cluster.ray_cluster import RayCluster
+
+        sent: list[Any] = [
+            shipment(self.space, self.configuration, self.device, self.workers, self.inputs),
+            probes(self.space, self.names),
+            hexadecimal,
+        ]
+        return ClusterExecutor(RayCluster(self.address, sent), Admission(self.mixed), note)
