@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pytest
@@ -135,41 +134,6 @@ class Switching(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.last(self.relu(self.first(images.flatten(1))))
-
-
-RELUS: dict[str, Callable[[], Any]] = {
-    "module": nn.ReLU,
-    "module in place": lambda: nn.ReLU(inplace=True),
-    "ReLU6": nn.ReLU6,
-    "function": lambda: F.relu,
-    "method": lambda: Tensor.relu,
-    "method in place": lambda: Tensor.relu_,
-    "scripted": lambda: torch.jit.script(nn.Sequential(nn.ReLU())),
-}
-
-
-@pytest.mark.parametrize("kind", RELUS)
-def test_naswot_and_regions_see_every_kind_of_relu(kind: str) -> None:
-    torch.manual_seed(3)
-    model, images = Switching(RELUS[kind]()).double(), inputs().noise.clone()
-    images[3] = images[1]
-    with torch.no_grad():
-        on = (model.first(images.flatten(1)) > 0).double().numpy()
-    kernel = on @ on.T + (1 - on) @ (1 - on).T
-    assert proxies.linear_region(model, images).value == len(np.unique(on, axis=0)) == BATCH - 1
-    found = proxies.naswot(model, images)
-    assert found.value == -np.inf
-    assert "singular" in found.reason
-    kept = np.delete(np.arange(BATCH), 3)
-    expected = np.linalg.slogdet(kernel[np.ix_(kept, kept)])[1]
-    assert proxies.naswot(model, images[kept]).value == pytest.approx(expected, rel=ROUNDING)
-
-
-def test_without_relus_there_is_no_value() -> None:
-    for proxy in (proxies.naswot, proxies.linear_region):
-        found = proxy(Switching(F.gelu).double(), inputs().noise)
-        assert np.isnan(found.value)
-        assert found.reason.startswith("the model's forward pass has no ReLU")
 
 
 class Hardsigmoid(nn.Module):

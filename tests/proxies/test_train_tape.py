@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import combinations
 
 import pytest
@@ -12,8 +13,10 @@ from torch.autograd.graph import get_gradient_edge
 
 from tests.proxies.networks import Classifier, in_place, residual
 from vkdnw import proxies
-from vkdnw.backward.train_tape import TrainGradients, compile_train_tape, train_gradients
-from vkdnw.proxies import Inputs, train_pass
+from vkdnw.backward.train_tape import compile_train_tape
+from vkdnw.proxies import Inputs
+from vkdnw.proxies.draws import random_signs
+from vkdnw.proxies.train_pass import TrainPass, Watched, train_pass
 from vkdnw.runtime.model_state import Parts
 from vkdnw.search.spaces import nb201
 
@@ -114,72 +117,51 @@ def noise() -> Tensor:
     return torch.randn(BATCH, 3, 16, 16, generator=torch.Generator().manual_seed(2))
 
 
-@pytest.fixture
-def gradients(monkeypatch: pytest.MonkeyPatch) -> list[TrainGradients]:
-    """What tapes computed in passes since."""
-    found: list[TrainGradients] = []
+@contextmanager
+def run(model: nn.Module, batch: Tensor, native: bool) -> Iterator[TrainPass]:
+    """A pass with everything that tapes compute requested; signs are those of a seed."""
+    watched = Watched(frozenset({"features", "input gradient"}))
+    with train_pass(model.train(), Parts.of(model), batch, watched, native) as shared:
+        shared.request_input_gradient()
+        source = torch.Generator().manual_seed(3)
+        shapes = [feature.shape for feature in shared.features[:0:-1]]
+        shared.request_block_products([random_signs(shape, source) for shape in shapes])
+        yield shared
 
-    def recorded(*args: object) -> TrainGradients:
-        found.append(train_gradients(*args))  # type: ignore[arg-type]
-        return found[-1]
 
-    monkeypatch.setattr(train_pass, "train_gradients", recorded)
-    return found
-
-
-def without_tapes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train_pass, "train_gradients", lambda *args: TrainGradients())
+def observed(model: nn.Module, batch: Tensor, native: bool) -> list[Tensor]:
+    """The gradient of the input and the products of the blocks."""
+    with run(model, batch, native) as shared:
+        products = [shared.block_product(k) for k in range(1, len(shared.features))]
+        return [shared.input_gradient, *(each for each in products if each is not None)]
 
 
 @pytest.mark.parametrize("name", TAPED)
-def test_both_passes_go_onto_a_tape(name: str, gradients: list[TrainGradients]) -> None:
-    proxies.compute(["jacov", "trainability"], network(name), Inputs(noise=noise()), seed=0)
-    (found,) = gradients
-    assert found.input is not None
-    assert found.products is not None
+def test_both_passes_go_onto_a_tape(name: str) -> None:
+    with run(network(name), noise(), native=True) as shared:
+        assert shared.taped.input is not None
+        assert shared.taped.products is not None
 
 
 @pytest.mark.parametrize("name", [*TAPED, *BLOCKS_ONLY])
-def test_agrees_with_autograd_in_float64(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_agrees_with_autograd_in_float64(name: str) -> None:
     model = network(name)
-    taken = observed(model, noise())
-    without_tapes(monkeypatch)
-    expected = observed(model.double(), noise().double())
+    taken = observed(model, noise(), native=True)
+    expected = observed(model.double(), noise().double(), native=False)
     assert len(taken) == len(expected)
     for found, wanted in zip(taken, expected, strict=True):
         assert (found.double() - wanted).abs().max() <= ROUNDING * wanted.abs().max()
 
 
-def observed(model: nn.Module, batch: Tensor) -> list[Tensor]:
-    """The gradient of the input and the products of the blocks, with alternating signs."""
-    model.train()
-    with train_pass.train_pass(
-        model, Parts.of(model), batch, frozenset({"features", "input gradient"}), None, None
-    ) as shared:
-        shared.ask_for_input_gradient()
-        shapes = [feature.shape for feature in shared.features[:0:-1]]
-        source = torch.Generator().manual_seed(3)
-        shared.ask_for_block_products(
-            [2 * torch.randint(2, s, generator=source).to(batch.dtype) - 1 for s in shapes]
-        )
-        products = [shared.block_product(k) for k in range(1, len(shared.features))]
-        return [shared.input_gradient, *(each for each in products if each is not None)]
-
-
-def test_blocks_go_onto_a_tape_of_their_own_where_the_stem_does_not(
-    gradients: list[TrainGradients],
-) -> None:
-    read = Inputs(noise=noise())
-    proxies.compute(["jacov", "trainability"], network("pooled stem"), read, seed=0)
-    (found,) = gradients
-    assert found.products is not None
-    train = network("pooled stem").train()
+def test_blocks_go_onto_a_tape_of_their_own_where_the_stem_does_not() -> None:
+    model = network("pooled stem").train()
     leaf = noise().requires_grad_()
     seen = leaf.view_as(leaf)
-    stem = train.stem(seen)
+    stem = model.stem(seen)
     edges = [get_gradient_edge(seen), get_gradient_edge(stem)]
-    logits = train.head(train.blocks(stem))
-    assert compile_train_tape(logits, edges[0], edges[1:]) is None
+    assert compile_train_tape(model.head(model.blocks(stem)), edges[0], edges[1:]) is None
+    with run(network("pooled stem"), noise(), native=True) as shared:
+        assert shared.taped.products is not None
 
 
 @pytest.mark.parametrize("name", [*TAPED, *BLOCKS_ONLY])
@@ -191,19 +173,6 @@ def test_a_value_does_not_depend_on_what_shares_its_tape(name: str) -> None:
         for some in combinations(names, size):
             found = proxies.compute(some, model, read, seed=0)
             assert found == {each: together[each] for each in some}, some
-
-
-@pytest.mark.parametrize("signs", ["packed", "numbers"])
-def test_drawn_signs_are_the_same_packed_or_not(
-    signs: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model, read = network("cells"), Inputs(noise=noise())
-    found = proxies.trainability(model, read)
-    if signs == "numbers":
-        without_tapes(monkeypatch)
-    again = proxies.trainability(model, read)
-    # Products round differently without a tape; other signs would move the value by 1e-2.
-    assert again.value == pytest.approx(found.value, rel=1e-5 if signs == "numbers" else 0)
 
 
 def test_a_block_that_returns_what_it_reads_is_told() -> None:
@@ -219,7 +188,7 @@ def test_a_block_that_returns_what_it_reads_is_told() -> None:
     assert "returns what it reads" in value.reason
 
 
-def test_features_side_by_side_are_left_to_autograd(gradients: list[TrainGradients]) -> None:
+def test_features_side_by_side_are_left_to_autograd() -> None:
     """Neither of two branches is in front of the other: nothing arrives."""
 
     class Branches(nn.Module):
@@ -240,4 +209,3 @@ def test_features_side_by_side_are_left_to_autograd(gradients: list[TrainGradien
         features=["1.left", "1.right"],
     )["trainability"]
     assert value.value == pytest.approx(2 - 1e6, rel=1e-6)  # T of a gradient of zero
-    assert len(gradients) == 1

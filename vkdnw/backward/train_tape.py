@@ -74,38 +74,51 @@ def train_gradients(
     of_input: Input | None,
     features: Sequence[GradientEdge | None],
     cotangents: Sequence[Tensor | Signs],
+    of_logits: Tensor | None = None,
 ) -> TrainGradients:
     """What a tape computes of the gradient of the input and of the products of the blocks.
 
     Both on one tape, or else each on one of its own: neither depends on the other.
 
     Args:
-        logits: the graph's end; the sum of them is differentiated.
+        logits: the graph's end.
         of_input: where the gradient of the input is asked for; None if it is not.
         features: F_0 .. F_K; empty if they are not asked for.
         cotangents: ``[B, C, H, W]`` of the features F_K .. F_1.
+        of_logits: the cotangent of the logits, of their shape; ones by default.
     """
+    end = _End(logits, torch.ones_like(logits) if of_logits is None else of_logits)
     if of_input is not None and features:
-        found = _gradients(logits, of_input, features, cotangents)
+        found = _gradients(end, of_input, features, cotangents)
         if found is not None:
             return found
     nothing = TrainGradients()
-    alone = (of_input is not None and _gradients(logits, of_input, (), ())) or nothing
-    blocks = (features and _gradients(logits, None, features, cotangents)) or nothing
+    alone = (of_input is not None and _gradients(end, of_input, (), ())) or nothing
+    blocks = (features and _gradients(end, None, features, cotangents)) or nothing
     return TrainGradients(alone.input, blocks.products)
 
 
+@dataclass(frozen=True)
+class _End:
+    """Where the gradient of the input begins."""
+
+    logits: Tensor
+    cotangent: Tensor
+
+
 def _gradients(
-    logits: Tensor,
+    end: _End,
     of_input: Input | None,
     features: Sequence[GradientEdge | None],
     cotangents: Sequence[Tensor | Signs],
 ) -> TrainGradients | None:
-    train = compile_train_tape(logits, None if of_input is None else of_input.edge, features)
+    train = compile_train_tape(end.logits, None if of_input is None else of_input.edge, features)
     if train is None:
         return None
     entries = (
-        torch.autograd.grad(logits.sum(), list(train.entries), retain_graph=True, allow_unused=True)
+        torch.autograd.grad(
+            end.logits, list(train.entries), end.cotangent, retain_graph=True, allow_unused=True
+        )
         if train.entries
         else ()
     )

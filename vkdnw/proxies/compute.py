@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from vkdnw.checks import Output
 from vkdnw.proxies.inputs import Inputs
+from vkdnw.proxies.native_check import verified
 from vkdnw.proxies.proxy import Call, Convention, Proxy
 from vkdnw.proxies.proxy_state import Init, proxy_state
 from vkdnw.proxies.registry import proxy
-from vkdnw.proxies.train_pass import train_pass
+from vkdnw.proxies.relu_patterns import Agreement, probe_relus
+from vkdnw.proxies.train_pass import Observable, Watched, train_pass
 from vkdnw.proxies.value import Value
 from vkdnw.runtime.garbage_collection import gc_disabled
-from vkdnw.runtime.model_state import Parts, preserved
+from vkdnw.runtime.model_state import State, preserved
 from vkdnw.runtime.one_call import one_call
 
 
@@ -67,7 +70,7 @@ def compute(
         for group in _groups(chosen, inputs):
             if values:
                 state.restore()  # a pass in train mode may have moved statistics
-            values |= _compute_group(group, call, initialise, state.parts)
+            values |= _compute_group(group, call, initialise, state)
     return {each.name: values[each.name] for each in chosen}
 
 
@@ -84,25 +87,65 @@ def _groups(chosen: list[Proxy], inputs: Inputs) -> list[list[Proxy]]:
 
 
 def _compute_group(
-    group: list[Proxy], call: Call, initialise: bool, parts: Parts
+    group: list[Proxy], call: Call, initialise: bool, state: State
 ) -> dict[str, Value]:
     first = group[0]
     if first.alone is not None and first.cost == "none":
         return {first.name: first.alone(call)}  # nothing is run, so nothing can change
     init: Init = first.init if initialise else "none"
-    with proxy_state(call.model, parts, first.mode, init, call.seed):
+    with proxy_state(call.model, state.parts, first.mode, init, call.seed):
         if first.alone is not None:
             return {first.name: first.alone(call)}
         with gc_disabled():  # until the pass is gone, and its thousands of small objects
-            return _reduced(group, call, parts)
+            return _reduced(group, call, state)
 
 
-def _reduced(group: list[Proxy], call: Call, parts: Parts) -> dict[str, Value]:
-    """The values of proxies that share a pass."""
-    observed = frozenset(name for each in group for name in each.observes)
+def _reduced(group: list[Proxy], call: Call, state: State) -> dict[str, Value]:
+    """The values of proxies that share a pass, or a native and a plain one where they differ."""
     batch = call.inputs.read(group[0].input)
-    with train_pass(call.model, parts, batch, observed, call.features, call.output) as shared:
-        for each in group:
+    watched = Watched(_observed(group), call.features, call.output)
+    agrees = verified(call.model, state, batch, watched, call.seed)
+    values: dict[str, Value] = {}
+    for native in (True, False):
+        part = [each for each in group if agrees.cover(each.observes) == native]
+        if part:
+            values |= _of_one_pass(part, call, state, batch, native)
+            state.restore()
+    return values
+
+
+def _of_one_pass(
+    part: list[Proxy], call: Call, state: State, batch: Tensor, native: bool
+) -> dict[str, Value]:
+    observed = _observed(part)
+    relus = _relus(call, state, batch) if "relus" in observed else None
+    watched = Watched(observed, call.features, call.output, relus)
+    with (
+        torch.random.fork_rng(_cuda(batch), device_type="cuda"),
+        train_pass(call.model, state.parts, batch, watched, native) as shared,
+    ):
+        for each in part:
             if each.ask is not None:
                 each.ask(shared, call)
-        return {each.name: each.reduce(shared, call) for each in group if each.reduce}
+        return {each.name: each.reduce(shared, call) for each in part if each.reduce}
+
+
+def _observed(some: list[Proxy]) -> frozenset[Observable]:
+    return frozenset(name for each in some for name in each.observes)
+
+
+def _cuda(batch: Tensor) -> list[torch.device]:
+    return [batch.device] if batch.is_cuda else []
+
+
+def _relus(call: Call, state: State, batch: Tensor) -> Agreement:
+    """Counts how images switch ReLUs, once a pass over copies of one has shown where they are."""
+    copies = 3 if len(batch) == 2 else 2
+    with torch.random.fork_rng(_cuda(batch), device_type="cuda"):
+        try:
+            probed = probe_relus(call.model, batch[-1:].repeat_interleave(copies, 0))
+        except Exception as error:  # the model does not take so few images
+            return Agreement(len(batch), copies, f"on {copies} images the model fails: {error}")
+        finally:
+            state.restore()
+    return Agreement(len(batch), copies, probed)

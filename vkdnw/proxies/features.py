@@ -95,19 +95,19 @@ def watched_features(
         chosen = blocks(model) if names is None else names
         modules = [_named(model, name) for name in chosen]
         if names is None:
-            hooks.callback(
-                modules[0].register_forward_pre_hook(_before(chosen[0], features)).remove
-            )
+            before = _before(chosen[0], features)
+            hooks.callback(modules[0].register_forward_pre_hook(before, with_kwargs=True).remove)
         for name, module in zip(chosen, modules, strict=True):
             hooks.callback(module.register_forward_hook(_after(name, features)).remove)
         yield
     _check_calls(names, features)
 
 
-def _before(name: str, features: Features) -> Callable[[nn.Module, Any], None]:
-    def hook(module: nn.Module, args: Any) -> None:
-        if args and isinstance(args[0], Tensor) and args[0].grad_fn is not None:
-            features.see(f"input of {name}", args[0])  # an image has no grad_fn: no feature
+def _before(name: str, features: Features) -> Callable[[nn.Module, Any, Any], None]:
+    def hook(module: nn.Module, args: Any, named: Any) -> None:
+        first = next(iter((*args, *named.values())), None)
+        if isinstance(first, Tensor) and first.grad_fn is not None:
+            features.see(f"input of {name}", first)  # an image has no grad_fn: no feature
 
     return hook
 

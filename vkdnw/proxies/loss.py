@@ -36,7 +36,7 @@ def loss_gradients(
 
     Raises ValueError where the logits are not ``[B, C]`` and finite.
     """
-    batch = as_leaf(images).requires_grad_(False)
+    batch = as_leaf(images, channels_last=images.dim() == 4).requires_grad_(False)
     logits = pick_logits(call.model(batch), call.output)
     check_logits(logits, len(batch))
     found = torch.autograd.grad(

@@ -1,14 +1,16 @@
 """One forward pass in train mode, and the backward passes through it, shared by proxies.
 
-Forward and backward passes run in the model's dtype; what is reduced from them is float64. Images
-are laid out channels_last and layers with a native gradient use it (:mod:`native_layers`), always,
-so that a value does not depend on what else is computed from the pass.
+Forward and backward passes run in the model's dtype; what is reduced from them is float64. Where
+that was verified (:mod:`vkdnw.proxies.native_check`), images are laid out channels_last and layers
+have native gradients (:mod:`vkdnw.backward.layers`): always then, so that a value does not depend
+on what else is computed from the pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -23,7 +25,8 @@ from vkdnw.checks import Output, check_logits, pick_logits
 from vkdnw.proxies.block_products import block_product
 from vkdnw.proxies.draws import Signs
 from vkdnw.proxies.features import Feature, Features, watched_features
-from vkdnw.proxies.relus import Agreement, WatchedReLUs
+from vkdnw.proxies.relu_calls import WatchedReLUs
+from vkdnw.proxies.relu_patterns import Agreement
 from vkdnw.proxies.spectra import spectral_entropies
 from vkdnw.runtime.model_state import Parts
 
@@ -32,8 +35,18 @@ Observable = Literal["features", "spectra", "relus", "input gradient", "weight g
 units that ReLUs switch on, and derivatives with respect to the input and to the parameters."""
 
 
+@dataclass(frozen=True)
+class Watched:
+    """What is observed of a pass, and where."""
+
+    observed: frozenset[Observable]
+    features: tuple[str, ...] | None = None  # names of modules; None: found by rule
+    output: Output = None
+    relus: Agreement | None = None  # is told of the ReLUs, if they are observed
+
+
 class TrainPass:
-    """A forward pass that has run; derivatives are computed when they are first asked for."""
+    """A forward pass that has run; derivatives are computed when they are first requested."""
 
     def __init__(
         self,
@@ -42,19 +55,28 @@ class TrainPass:
         of_input: Input | None,
         logits: Tensor,
         features: Features,
-        relus: Agreement,
+        watched: Watched,
         weights: WeightGradients,
+        native: bool,
     ) -> None:
         self.batch = batch
         self.logits = logits  # [B, C]
         self.features: list[Feature] = features.found
-        self.relus = relus
+        self._watched = watched
         self._input = of_input
-        self._input_is_asked_for = False
+        self._input_is_requested = False
         self._cotangents: Sequence[Tensor | Signs] = ()
+        self._of_logits: Tensor | None = None
         self._model = model
         self._weights = weights
+        self._native = native
         self._gradients: dict[bytes, dict[str, Tensor]] = {}
+
+    @property
+    def relus(self) -> Agreement:
+        """In how many ReLU units images agree, if ReLUs are observed."""
+        assert self._watched.relus is not None
+        return self._watched.relus
 
     @cached_property
     def entropies(self) -> list[float]:
@@ -62,19 +84,28 @@ class TrainPass:
         covariances = [feature.covariance for feature in self.features]
         return spectral_entropies([each for each in covariances if each is not None])
 
-    def ask_for_input_gradient(self) -> None:
-        """Before :attr:`input_gradient` is read."""
-        self._input_is_asked_for = True
+    def request_input_gradient(self, of_logits: Tensor | None = None) -> None:
+        """Before :attr:`input_gradient` is read; the cotangent of the logits is ones by default."""
+        self._input_is_requested = True
+        self._of_logits = of_logits
 
-    def ask_for_block_products(self, cotangents: Sequence[Tensor | Signs]) -> None:
+    def request_block_products(self, cotangents: Sequence[Tensor | Signs]) -> None:
         """Before :meth:`block_product` is called, with cotangents of F_K .. F_1."""
         self._cotangents = cotangents
 
     @cached_property
     def input_gradient(self) -> Tensor:
         """d (sum of all logits of the batch) / d input, ``[B, ...]``: zero if there is none."""
-        found = self._taped.input
-        return self._gradient(self.logits.sum(), self.batch) if found is None else found
+        found = self.taped.input
+        if found is not None:
+            return found
+        ones = torch.ones_like(self.logits) if self._of_logits is None else self._of_logits
+        (found,) = torch.autograd.grad(
+            self.logits, self.batch, ones, retain_graph=True, allow_unused=True,
+            materialize_grads=True,
+        )  # fmt: skip
+        assert found is not None
+        return found
 
     def block_product(self, index: int) -> Tensor | None:
         """The product of the block that ends in feature ``index``.
@@ -83,23 +114,25 @@ class TrainPass:
         """
         before, after = self.features[index - 1], self.features[index]
         position = len(self.features) - 1 - index
-        if self._taped.products is None:
+        if self.taped.products is None:
             given = self._cotangents[position]
             cotangent = given.numbers() if isinstance(given, Signs) else given
             cotangent = cotangent.to(device=self.batch.device, dtype=after.dtype)
             into = self._feature_gradient(before, after, cotangent)
             return block_product(into, cotangent, before, after)
-        found = self._taped.products[position]
+        found = self.taped.products[position]
         if found is None:
             return None
         return found[:, : before.shape[1], : after.shape[1]].flatten(0, 1)
 
     @cached_property
-    def _taped(self) -> TrainGradients:
-        """All that was asked for, as far as tapes compute it."""
-        wanted = self._input if self._input_is_asked_for else None
+    def taped(self) -> TrainGradients:
+        """All that was requested, as far as tapes compute it."""
+        if not self._native:
+            return TrainGradients()
+        wanted = self._input if self._input_is_requested else None
         edges = [feature.edge for feature in self.features] if self._cotangents else []
-        return train_gradients(self.logits, wanted, edges, self._cotangents)
+        return train_gradients(self.logits, wanted, edges, self._cotangents, self._of_logits)
 
     def cross_entropy_gradients(self, labels: Tensor) -> dict[str, Tensor]:
         """d (mean cross-entropy) / d parameter, by name; zeros for parameters that are not used."""
@@ -128,13 +161,13 @@ class TrainPass:
 
     def _weight_gradients(self, value: Tensor, names: list[str]) -> tuple[Tensor, ...]:
         parameters = dict(self._model.named_parameters())
+        return self.gradients(value, [parameters[name] for name in names])
+
+    def gradients(self, value: Tensor, leaves: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """d value / d leaves, parameters among them; zeros where there is no dependence."""
         self._weights.wanted = True
         found = torch.autograd.grad(
-            value,
-            [parameters[name] for name in names],
-            retain_graph=True,
-            allow_unused=True,
-            materialize_grads=True,
+            value, leaves, retain_graph=True, allow_unused=True, materialize_grads=True
         )
         self._weights.wanted = False
         return found
@@ -154,79 +187,84 @@ class TrainPass:
             return torch.zeros(before.shape, dtype=before.dtype, device=self.batch.device)
         return found[0]
 
-    def _gradient(self, value: Tensor, leaf: Tensor) -> Tensor:
-        (found,) = torch.autograd.grad(
-            value, leaf, retain_graph=True, allow_unused=True, materialize_grads=True
-        )
-        return found
+
+# ---- running ---------------------------------------------------------------------------------
 
 
 @contextmanager
 def train_pass(
-    model: nn.Module,
-    parts: Parts,
-    batch: Tensor,
-    observed: frozenset[Observable],
-    features: tuple[str, ...] | None,
-    output: Output,
+    model: nn.Module, parts: Parts, batch: Tensor, watched: Watched, native: bool
 ) -> Iterator[TrainPass]:
-    """Runs the model, which is in train mode, on a batch, and observes what proxies ask for.
+    """Runs the model, which is in train mode, on a batch, and observes what proxies request.
 
     The pass is valid inside the block.
+
+    Args:
+        native: whether it uses native layers and tapes, on images in channels_last; see
+            :func:`vkdnw.proxies.native_check.verified`.
 
     Raises:
         ValueError: the logits are not ``[B, C]`` and finite, or the features are not found.
     """
-    leaf = as_leaf(batch)
+    differentiates = "weight gradients" in watched.observed
     for parameter in parts.parameters:
-        parameter.requires_grad_(parameter.is_floating_point() and "weight gradients" in observed)
+        parameter.requires_grad_(parameter.is_floating_point() and differentiates)
+    forward = _Forward(model, parts, as_leaf(batch, channels_last=native), watched, native)
     state = torch.get_rng_state()
-    with ExitStack() as native:
+    with ExitStack() as layers:
         try:
-            shared = _forward(native, model, parts, leaf, observed, features, output, pending=True)
+            shared = forward.run(layers, pending=True)
         except OverwrittenError:  # the same bits, with every feature map written down at once
-            native.close()
+            layers.close()
             torch.set_rng_state(state)
-            shared = _forward(native, model, parts, leaf, observed, features, output, pending=False)
+            if watched.relus is not None:
+                watched.relus.restart()
+            shared = forward.run(layers, pending=False)
         yield shared
 
 
-def _forward(
-    native: ExitStack,
-    model: nn.Module,
-    parts: Parts,
-    leaf: Tensor,
-    observed: frozenset[Observable],
-    names: tuple[str, ...] | None,
-    output: Output,
-    pending: bool,
-) -> TrainPass:
-    """Runs the model with native layers, which stay until ``native`` is closed."""
-    square = leaf.dim() == 4 and leaf.shape[2] == leaf.shape[3]
-    features = Features(spectra="spectra" in observed, square=square)
-    agreement = Agreement()
-    weights = WeightGradients()
-    counted = "relus" in observed
-    native.enter_context(
-        native_layers(parts.modules, weights, agreement.see if counted else _ignore, pending)
-    )
-    with ExitStack() as watching:
-        if observed & {"features", "spectra"}:
-            watching.enter_context(watched_features(model, names, features))
-        if counted:
-            watching.enter_context(WatchedReLUs(agreement.see))
-        seen = leaf.view_as(leaf)
-        of_input = Input(get_gradient_edge(seen), seen.shape) if seen.requires_grad else None
-        logits = pick_logits(model(seen), output)
-    check_logits(logits, len(leaf))
-    if not logits.requires_grad:
-        logits = logits + 0 * leaf.sum()  # zero derivatives, where the input is not used
-    return TrainPass(model, leaf, of_input, logits, features, agreement, weights)
+@dataclass(frozen=True)
+class _Forward:
+    """A forward pass that is to be run."""
+
+    model: nn.Module
+    parts: Parts
+    leaf: Tensor
+    watched: Watched
+    native: bool
+    weights: WeightGradients = field(default_factory=WeightGradients)
+
+    def run(self, layers: ExitStack, pending: bool) -> TrainPass:
+        """Runs the model; native layers stay until ``layers`` is closed."""
+        observed, relus, leaf = self.watched.observed, self.watched.relus, self.leaf
+        square = leaf.dim() == 4 and leaf.shape[2] == leaf.shape[3]
+        features = Features(spectra="spectra" in observed, square=square)
+        if self.native:
+            on_relu = _ignore if relus is None else relus.see
+            layers.enter_context(native_layers(self.parts.modules, self.weights, on_relu, pending))
+        with ExitStack() as watching:
+            if observed & {"features", "spectra"}:
+                watching.enter_context(
+                    watched_features(self.model, self.watched.features, features)
+                )
+            if relus is not None:
+                watching.enter_context(WatchedReLUs(relus.see))
+            seen = leaf.view_as(leaf)
+            of_input = Input(get_gradient_edge(seen), seen.shape) if seen.requires_grad else None
+            logits = pick_logits(self.model(seen), self.watched.output)
+        if relus is not None:
+            relus.finish()
+        check_logits(logits, len(leaf))
+        if not logits.requires_grad:
+            logits = logits + 0 * leaf.sum()  # zero derivatives, where the input is not used
+        return TrainPass(
+            self.model, leaf, of_input, logits, features, self.watched, self.weights, self.native
+        )
 
 
-def as_leaf(batch: Tensor) -> Tensor:
-    """A copy of the batch that requires a gradient, images laid out channels_last."""
-    layout = torch.channels_last if batch.dim() == 4 else torch.contiguous_format
+def as_leaf(batch: Tensor, channels_last: bool) -> Tensor:
+    """A copy of the batch that requires a gradient, as it lies in memory or in channels_last."""
+    layout = torch.channels_last if channels_last else torch.preserve_format
     leaf = batch.detach().clone(memory_format=layout)
     return leaf.requires_grad_(leaf.is_floating_point())
 

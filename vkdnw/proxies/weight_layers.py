@@ -2,47 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from torch import Tensor, nn
+import torch
+import torch.nn.functional as F
+from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
+from torch.overrides import TorchFunctionMode
 
 NORMALISATION = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+MULTIPLYING = (
+    _ConvNd,
+    nn.Linear,
+    nn.Bilinear,
+    nn.MultiheadAttention,
+    nn.RNNBase,
+    nn.RNNCellBase,
+)
 
 
 def multiplying_weights(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Weights of convolutions, linear layers and attention projections, by parameter name.
+    """Weights of convolutions, linear, attention and recurrent layers, by parameter name.
 
     Biases and the parameters of normalisation are left out; tied weights come once.
 
-    Raises ValueError where there are none.
+    Raises ValueError where there are none, or where a layer computes its weight on each call, as
+    with ``torch.nn.utils.parametrize`` or ``weight_norm``.
     """
     named = dict(model.named_parameters())
+    layers = {
+        name: module for name, module in model.named_modules() if isinstance(module, MULTIPLYING)
+    }
+    for name, module in layers.items():
+        _refuse_computed_weights(name, module)
     found = {
         name: named[name]
-        for prefix, module in model.named_modules()
-        if isinstance(module, _ConvNd | nn.Linear | nn.MultiheadAttention)
-        for name, _ in module.named_parameters(prefix, recurse=False)
-        if name.endswith("weight") and name in named
+        for prefix, module in layers.items()
+        for name, parameter in module.named_parameters(prefix, recurse=False)
+        if "weight" in name.rpartition(".")[2] and parameter.dim() > 1 and name in named
     }
     if not found:
         raise ValueError(
-            f"{type(model).__name__} has no convolution or linear layer with a weight of its own, "
-            "over which this proxy sums"
+            f"{type(model).__name__} has no convolution, linear or recurrent layer with a weight "
+            "of its own, over which this proxy sums"
         )
     return found
 
 
+def _refuse_computed_weights(name: str, module: nn.Module) -> None:
+    """Refuses a layer whose weights are not its parameters."""
+    computed = list(getattr(module, "parametrizations", ()))  # by torch.nn.utils.parametrize
+    computed += [
+        parameter.removesuffix(ending)
+        for parameter in module._parameters
+        for ending in ("_v", "_orig", "_mu")  # by hooks: weight_norm, spectral_norm, pruning
+        if parameter.endswith(ending)
+    ]
+    if isinstance(module, _ConvNd | nn.Linear | nn.Bilinear) and "weight" not in module._parameters:
+        computed.append("weight")
+    weights = [each for each in computed if "weight" in each]
+    if weights:
+        raise ValueError(
+            f"{name or type(module).__name__} ({type(module).__name__}) computes its {weights[0]} "
+            "on each call, so its parameters are not the weights that this proxy sums over; make "
+            "it a parameter first (torch.nn.utils.parametrize.remove_parametrizations, "
+            "remove_weight_norm, prune.remove)"
+        )
+
+
+# ---- normalisation left out ------------------------------------------------------------------
+
+
 @contextmanager
 def without_normalisation(model: nn.Module) -> Iterator[None]:
-    """Inside the block, normalisation layers return what they read."""
+    """Inside the block, normalisation layers return their input; what else they do is kept.
+
+    Some modules normalise and apply an activation: the activation is kept. A call raises
+    ValueError where a normalisation layer does not use torch's function for it.
+    """
     replaced: list[nn.Module] = []
     try:
-        for module in model.modules():
+        for name, module in model.named_modules():
             if isinstance(module, NORMALISATION) and "forward" not in vars(module):
-                module.__dict__["forward"] = _identity
+                module.__dict__["forward"] = _without(name, module, module.forward)
                 replaced.append(module)
         yield
     finally:
@@ -50,5 +95,51 @@ def without_normalisation(model: nn.Module) -> Iterator[None]:
             module.__dict__.pop("forward", None)
 
 
-def _identity(input: Tensor) -> Tensor:  # noqa: A002 - torch's name, for keyword calls
-    return input
+def _without(name: str, module: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+    def replacement(*args: Any, **named: Any) -> Any:
+        with _IdentityForNorms() as mode:
+            returned = forward(*args, **named)
+        if not mode.met:
+            raise ValueError(
+                f"{name} ({type(module).__name__}) normalises by operations of its own, and this "
+                "proxy leaves normalisation out; call torch.nn.functional's function for it there"
+            )
+        return returned
+
+    return replacement
+
+
+class _IdentityForNorms(TorchFunctionMode):
+    """Inside the block, torch's normalising functions return their input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.met = False
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _NORMS:
+            self.met = True
+            return args[0] if args else kwargs["input"]
+        return func(*args, **kwargs)
+
+
+_NORMS = frozenset(
+    {
+        F.batch_norm,
+        F.group_norm,
+        F.instance_norm,
+        F.layer_norm,
+        F.rms_norm,
+        torch.batch_norm,
+        torch.group_norm,
+        torch.instance_norm,
+        torch.layer_norm,
+        torch.native_batch_norm,
+        torch.native_group_norm,
+        torch.native_layer_norm,
+        torch.rms_norm,
+    }
+)

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
-import torch
-
 from vkdnw.proxies.flop_count import forward_flops
 from vkdnw.proxies.proxy import Call, Proxy
 from vkdnw.proxies.value import Value
-from vkdnw.runtime.garbage_collection import gc_disabled
 
 
 def multiply_adds(call: Call) -> Value:
     """Multiply-adds of one sample in eval mode: half of torch's count of FLOPs.
 
-    Convolutions, matrix products and attention count, by torch's formulas
-    (``torch.utils.flop_counter``); normalisation, activations, pooling and biases do not.
+    Convolutions, matrix products, attention and recurrent layers count, by torch's formulas
+    (``torch.utils.flop_counter``) and those of :mod:`vkdnw.proxies.flop_count`; normalisation,
+    activations, pooling and biases do not.
     """
     sample = call.inputs.read("shape")[:1].detach().clone()
-    state = torch.get_rng_state()
-    with gc_disabled():
-        with suppress(Exception):  # also of a model that is at fault: its error is raised below
-            return Value(forward_flops(call.model, sample) / 2)
-        torch.set_rng_state(state)
-        return Value(forward_flops(call.model, sample, put_off=False) / 2)
+    return Value(forward_flops(call.model, sample) / 2)
 
 
 flops = Proxy(

@@ -41,6 +41,6 @@ jacov = Proxy(
     cost="backward",
     undefined="NaN where the gradient at an image is constant",
     observes=("input gradient",),
-    ask=lambda shared, call: shared.ask_for_input_gradient(),
+    ask=lambda shared, call: shared.request_input_gradient(),
     reduce=eigenvalue_score,
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from vkdnw.proxies.proxy import Call, Proxy
-from vkdnw.proxies.relus import NO_RELU
 from vkdnw.proxies.train_pass import TrainPass
 from vkdnw.proxies.value import Value, undefined
 
@@ -16,8 +15,8 @@ def distinct_patterns(shared: TrainPass, call: Call) -> Value:
     B for every network that is not degenerate. Source: Chen et al., "Neural Architecture Search on
     ImageNet in Four GPU Hours", section 3.1.2.
     """
-    if shared.relus.kernel is None:
-        return undefined(NO_RELU)
+    if shared.relus.reason is not None:
+        return undefined(shared.relus.reason)
     alike = shared.relus.kernel == shared.relus.units  # [B, B]
     repeated = alike.tril(diagonal=-1).any(dim=1)  # the same as an earlier image's
     return Value(float((~repeated).sum()))

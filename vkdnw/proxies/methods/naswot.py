@@ -7,7 +7,6 @@ import sys
 
 from vkdnw.proxies.eigenvalues import eigenvalues
 from vkdnw.proxies.proxy import Call, Proxy
-from vkdnw.proxies.relus import NO_RELU
 from vkdnw.proxies.train_pass import TrainPass
 from vkdnw.proxies.value import Value, undefined
 
@@ -19,11 +18,10 @@ def log_determinant(shared: TrainPass, call: Call) -> Value:
     exact. Source: Mellor et al., "Neural Architecture Search without Training", ICML 2021,
     equation 2.
     """
-    kernel = shared.relus.kernel
-    if kernel is None:
-        return undefined(NO_RELU)
-    spectrum = eigenvalues(kernel)
-    rounding = len(kernel) * sys.float_info.epsilon * float(spectrum[-1])
+    if shared.relus.reason is not None:
+        return undefined(shared.relus.reason)
+    spectrum = eigenvalues(shared.relus.kernel)
+    rounding = len(spectrum) * sys.float_info.epsilon * float(spectrum[-1])
     if float(spectrum[0]) <= rounding:
         return undefined(
             "the kernel of activation patterns is singular: some images switch the ReLUs alike",

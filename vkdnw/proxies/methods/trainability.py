@@ -52,7 +52,7 @@ def ask_for_products(shared: TrainPass, call: Call) -> None:
     """Asks for products of the blocks with random signs."""
     for before, after in pairwise(shared.features):
         side_ratio(before, after)  # refuses those that trainability does not know
-    shared.ask_for_block_products(_signs(shared, call))
+    shared.request_block_products(_signs(shared, call))
 
 
 def _signs(shared: TrainPass, call: Call) -> list[Tensor] | list[Signs]:

@@ -22,7 +22,7 @@ STEP = 0.01
 def zen_score(call: Call) -> Value:
     """log d + sum over BatchNorms of log sqrt(mean variance).
 
-    d is the mean over the batch of the L1 norm of f(x) - f(x + 0.01 e), with x and e standard
+    d is the mean over images of the L1 norm of f(x) - f(x + 0.01 e), with x and e standard
     normal and f the last feature map: what the last module returns that has pixels. The variances
     are those of the channels that BatchNorm divides by on x. Passes run in the model's dtype, sums
     in float64. Source: Lin et al., "Zen-NAS", algorithm 1. Skips are kept, unlike there: in a
@@ -30,14 +30,15 @@ def zen_score(call: Call) -> Value:
 
     Released: the running variances after both passes, which are mostly their initial ones.
     """
-    x = as_leaf(call.inputs.read("noise")).requires_grad_(False)
+    noise = call.inputs.read("noise")
+    x = as_leaf(noise, channels_last=noise.dim() == 4).requires_grad_(False)
     step = call.inputs.perturbation
     if step is None:
         step = torch.randn(x.shape, generator=call.generator("zen"))
     with torch.no_grad():
         plain = _observed(call.model, x)
         moved = _observed(call.model, x + STEP * step.to(x))
-    distance = (plain.map() - moved.map()).abs().flatten(1).sum(1, dtype=torch.float64).mean()
+    distance = (plain.map() - moved.map()).abs().sum(dtype=torch.float64) / len(x)
     terms = _running_variances(call.model) if call.released else plain.variances
     if not float(distance) > 0:
         return undefined("the last feature map does not change with the input", -math.inf)
@@ -65,8 +66,8 @@ class _Observed:
         if isinstance(value, Tensor) and value.dim() > 2 and value.shape[2:].numel() > 1:
             self.last = value
 
-    def see_norm(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        x: Tensor = args[0]
+    def see_norm(self, module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+        x: Tensor = args[0] if args else named["input"]
         rows = x.movedim(1, -1).flatten(0, -2)  # [B pixels, C]: as it lies in memory
         self.variances.append(float(rows.var(dim=0, correction=0).double().mean()))
 
@@ -84,7 +85,7 @@ def _hooks(model: nn.Module, found: _Observed) -> Iterator[None]:
         keep: Callable[[Any], Any] = lambda handle: hooks.callback(handle.remove)  # noqa: E731
         for module in model.modules():
             if isinstance(module, _BatchNorm):
-                keep(module.register_forward_pre_hook(found.see_norm))
+                keep(module.register_forward_pre_hook(found.see_norm, with_kwargs=True))
             keep(module.register_forward_hook(found.see))
         yield
 

@@ -1,0 +1,186 @@
+"""What a train-mode pass may use beside torch's own layers: verified, model by model.
+
+Native layers and tapes are derived from what layers are called and from the autograd graph, and a
+model may do more than that shows: attributes set after construction, forwards replaced, hooks on
+tensors, tensors read by their strides. So the model first runs on two of its images twice: by
+torch's own layers, as the caller gave it, and natively. Whatever is not equal up to rounding is not
+used for the batch.
+
+Logits, the gradient of the input, and those of all parameters are compared for a random cotangent
+of the logits; products of the first block, the last and one more for random signs. Each of them has
+a verdict of its own, because a value must not depend on what else is computed. Where a tensor has a
+hook, everything is torch's: a hook may act on some gradients only, and not on these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as torch_module
+from torch.overrides import TorchFunctionMode
+
+from vkdnw.proxies.draws import derived_seed
+from vkdnw.proxies.train_pass import Observable, Watched, train_pass
+from vkdnw.runtime.model_state import Parts, State
+
+TOLERANCE: float = torch.finfo(torch.float32).eps ** 0.5
+"""Of the norm of a tensor: far above rounding through some dozens of layers, which is about 1e-5,
+and far below what any other function would show. Where rounding decides the sign of a ReLU's input,
+a gradient may differ by more; torch's own layers are then used, which costs time only."""
+
+FLOOR = 1e-2
+"""Of the largest norm of a parameter's gradient: smaller gradients are compared on this scale. Some
+are rounding alone, such as that of a bias in front of a BatchNorm."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """For which quantities a native pass agrees with a plain one."""
+
+    layers: bool = False  # logits and the gradient of the input, on which all others rest
+    products: bool = False  # of blocks
+    weights: bool = False  # gradients of parameters
+
+    def cover(self, observed: Iterable[Observable]) -> bool:
+        """Whether what is observed of a pass was compared, and agreed."""
+        return (
+            self.layers
+            and (self.products or "features" not in observed)
+            and (self.weights or "weight gradients" not in observed)
+        )
+
+
+NOTHING = Verified()
+
+
+def verified(
+    model: nn.Module, state: State, batch: Tensor, watched: Watched, seed: int
+) -> Verified:
+    """What a native pass of a model in train mode may be used for.
+
+    The model's state and the random state are as before afterwards.
+    """
+    if not _may_be_native(state.parts, batch):
+        return NOTHING
+    pair = torch.stack([batch[-1], batch[derived_seed(seed, "pair") % max(len(batch) - 1, 1)]])
+    both = Watched(watched.observed & DIFFERENTIATED, watched.features, watched.output)
+    draws = _Draws(derived_seed(seed, "native check"))
+    rng = torch.get_rng_state()
+    hooks = _NoticedHooks()
+    try:
+        with hooks:
+            expected = _shown(model, state.parts, pair, both, False, draws)
+        if hooks.noticed:
+            return NOTHING
+        state.restore()
+        torch.set_rng_state(rng)
+        return _verdict(_shown(model, state.parts, pair, both, True, draws), expected)
+    except Exception:  # a model that is at fault, or does not take two images, says so itself
+        return NOTHING
+    finally:
+        state.restore()
+        torch.set_rng_state(rng)
+
+
+DIFFERENTIATED: frozenset[Observable] = frozenset({"features", "weight gradients"})
+
+
+def _may_be_native(parts: Parts, batch: Tensor) -> bool:
+    if batch.dim() != 4 or batch.dtype != torch.float32 or batch.device.type != "cpu":
+        return False
+    if any(getattr(torch_module, name) for name in _GLOBAL_HOOKS):
+        return False
+    return any(isinstance(module, nn.Conv2d | nn.BatchNorm2d) for module in parts.modules)
+
+
+_GLOBAL_HOOKS = (
+    "_global_backward_hooks",
+    "_global_backward_pre_hooks",
+    "_global_forward_hooks",
+    "_global_forward_pre_hooks",
+)
+
+
+@dataclass(frozen=True)
+class _Draws:
+    """Random numbers, the same for both passes."""
+
+    seed: int
+
+    def numbers(self, shape: torch.Size) -> Tensor:
+        return torch.randn(shape, generator=torch.Generator().manual_seed(self.seed))
+
+    def signs(self, shape: torch.Size) -> Tensor:
+        return self.numbers(shape).sign()
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What a pass computes; empty where it is not observed."""
+
+    logits: Tensor
+    of_input: Tensor
+    products: list[Tensor | None]
+    of_parameters: tuple[Tensor, ...]
+
+
+def _shown(
+    model: nn.Module, parts: Parts, pair: Tensor, watched: Watched, native: bool, draws: _Draws
+) -> _Shown:
+    with train_pass(model, parts, pair, watched, native) as shared:
+        cotangent = draws.numbers(shared.logits.shape)
+        shared.request_input_gradient(cotangent)
+        shared.request_block_products([draws.signs(each.shape) for each in shared.features[:0:-1]])
+        blocks = range(1, len(shared.features))
+        chosen = {1, len(blocks), 1 + draws.seed % len(blocks)} if blocks else set()
+        of_parameters: tuple[Tensor, ...] = ()
+        if "weight gradients" in watched.observed:
+            value = (shared.logits * cotangent).sum()
+            of_parameters = shared.gradients(value, list(model.parameters()))
+        return _Shown(
+            shared.logits.detach(),
+            shared.input_gradient,
+            [shared.block_product(index) for index in sorted(chosen)],
+            of_parameters,
+        )
+
+
+def _verdict(found: _Shown, expected: _Shown) -> Verified:
+    largest = max((float(each.norm()) for each in expected.of_parameters), default=0.0)
+    return Verified(
+        layers=_agree(found.logits, expected.logits) and _agree(found.of_input, expected.of_input),
+        products=all(map(_agree, found.products, expected.products)),
+        weights=all(
+            _agree(ours, theirs, FLOOR * largest)
+            for ours, theirs in zip(found.of_parameters, expected.of_parameters, strict=True)
+        ),
+    )
+
+
+def _agree(found: Tensor | None, expected: Tensor | None, scale: float = 0.0) -> bool:
+    if found is None or expected is None:
+        return found is expected
+    difference = float((found - expected).norm())
+    return difference <= TOLERANCE * max(float(expected.norm()), scale)
+
+
+class _NoticedHooks(TorchFunctionMode):
+    """Notices hooks that are registered on tensors inside the block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noticed = False
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func in _REGISTER:
+            self.noticed = True
+        return func(*args, **(kwargs or {}))
+
+
+_REGISTER = frozenset({Tensor.register_hook})

@@ -1,0 +1,159 @@
+"""Which units of a network's ReLUs each image switches on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from vkdnw.proxies.relu_calls import WatchedReLUs
+
+NO_RELU = "the model's forward pass has no ReLU that reads the images"
+"""Why a proxy that is defined by the units that ReLUs switch on has no value."""
+
+EXACT = 2**24
+"""Counts up to here are exact in float32."""
+
+Order = Literal["image by image", "position by position", "unknown"]
+"""How rows of several images lie behind each other on an axis."""
+
+
+@dataclass(frozen=True)
+class Probed:
+    """The output of one ReLU in a pass over a few copies of one image."""
+
+    shape: torch.Size
+    order: Order  # of the first axis, where it is a multiple of the number of copies
+
+
+def probe_relus(model: nn.Module, copies: Tensor) -> list[Probed]:
+    """The ReLU calls of a forward pass over copies of one image, in their order.
+
+    What each returns for one copy is what it returns for the others, which shows how the rows of
+    images lie behind each other.
+    """
+    found: list[Probed] = []
+    count = len(copies)
+
+    def see(output: Tensor) -> None:
+        found.append(Probed(output.shape, _order(output.detach(), count)))
+
+    with torch.no_grad(), WatchedReLUs(see):
+        model(copies)
+    return found
+
+
+def _order(output: Tensor, count: int) -> Order:
+    if output.dim() == 0 or len(output) == count or len(output) % count:
+        return "unknown"
+    by_image = _is_constant(output.unflatten(0, (count, -1)), 0)
+    by_position = _is_constant(output.unflatten(0, (-1, count)), 1)
+    if by_image == by_position:
+        return "unknown"
+    return "image by image" if by_image else "position by position"
+
+
+def _is_constant(value: Tensor, axis: int) -> bool:
+    """Along an axis, up to rounding."""
+    difference = value - value.narrow(axis, 0, 1)
+    return float(difference.abs().max()) <= 1e-3 * float(value.abs().max())
+
+
+class Agreement:
+    """In how many units two images agree: both active or both inactive, over all ReLUs seen."""
+
+    def __init__(self, images: int, copies: int, probed: Sequence[Probed] | str) -> None:
+        """For a pass over so many images.
+
+        Args:
+            images: B.
+            copies: the number of images of the probe.
+            probed: the ReLUs of the probe, or why there are none.
+        """
+        self._images, self._copies = images, copies
+        self._given = probed
+        self._probed = [] if isinstance(probed, str) else list(probed)
+        self.restart()
+
+    def restart(self) -> None:
+        """Before the pass is run again."""
+        self.units = 0
+        self.reason = self._given if isinstance(self._given, str) else None
+        self._seen = 0
+        self._kernel: Tensor | None = None
+
+    def see(self, output: Tensor) -> None:
+        """Counts the units of a ReLU's output, of any layout; those that read no image do not."""
+        if self.reason is not None:
+            return
+        self._seen += 1
+        if self._seen > len(self._probed):
+            self.reason = "which ReLUs the model calls depends on the number of images"
+            return
+        rows = self._rows(output.detach() > 0, self._probed[self._seen - 1])
+        if rows is not None:
+            self._count(rows)
+
+    def _rows(self, pattern: Tensor, probed: Probed) -> Tensor | None:
+        """``[B, units]``; None where the ReLU reads no image, or the images are not found."""
+        axes = [
+            axis
+            for axis, sizes in enumerate(zip(pattern.shape, probed.shape, strict=False))
+            if sizes[0] != sizes[1]
+        ]
+        if pattern.dim() == len(probed.shape) and not axes:
+            return None
+        axis = axes[0] if len(axes) == 1 and pattern.dim() == len(probed.shape) else None
+        if axis is not None:
+            each, rest = divmod(pattern.shape[axis], self._images)
+            if not rest and probed.shape[axis] == each * self._copies:
+                if each == 1:
+                    return _flat(pattern, axis)
+                if axis == 0 and probed.order == "image by image":
+                    return pattern.reshape(self._images, -1)
+                if axis == 0 and probed.order == "position by position":
+                    by_image = pattern.reshape(each, -1, *pattern.shape[1:]).transpose(0, 1)
+                    return by_image.flatten(1)
+        self.reason = (
+            f"a ReLU returns {list(pattern.shape)} for {self._images} images and "
+            f"{list(probed.shape)} for {self._copies}, in which the images cannot be told apart"
+        )
+        return None
+
+    def _count(self, active: Tensor) -> None:
+        """``active``: ``[B, units]``."""
+        both = sum(
+            (piece.float() @ piece.float().T).double() for piece in active.split(EXACT - 1, dim=1)
+        )
+        assert isinstance(both, Tensor)
+        count = both.diagonal()
+        agreeing = active.shape[1] - count[:, None] - count[None, :] + 2 * both
+        self.units += active.shape[1]
+        self._kernel = agreeing if self._kernel is None else self._kernel + agreeing
+
+    def finish(self) -> None:
+        """After the pass."""
+        if self.reason is None and self._seen != len(self._probed):
+            self.reason = "which ReLUs the model calls depends on the number of images"
+        if self.reason is None and self._kernel is None:
+            self.reason = NO_RELU
+
+    @property
+    def kernel(self) -> Tensor:
+        """``[B, B]`` float64: the number of units, of ``units``, in which images agree.
+
+        Only where there is no reason against it.
+        """
+        assert self._kernel is not None
+        return self._kernel
+
+
+def _flat(pattern: Tensor, axis: int) -> Tensor:
+    """``[B, units]``, the units in the order in which they lie in memory where that is cheaper."""
+    rows = pattern.movedim(axis, 0)
+    if rows.dim() == 4 and rows.is_contiguous(memory_format=torch.channels_last):
+        rows = rows.permute(0, 2, 3, 1)
+    return rows.reshape(len(rows), -1)
