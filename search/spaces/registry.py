@@ -27,6 +27,7 @@ SPACES: dict[str, str] = {
     "nats_sss": "vkdnw.search.spaces.nats_sss.space:NATSSize",
     "transnas_micro": "vkdnw.search.spaces.transnas.space:TransNASMicro",
     "transnas_macro": "vkdnw.search.spaces.transnas.space:TransNASMacro",
+    "darts": "vkdnw.search.spaces.darts.space:DARTS",
     "nb_macro": "vkdnw.search.spaces.nb_macro.space:NBMacro",
     "mnasnet": "vkdnw.search.spaces.mnasnet.space:MnasNet",
     "autoformer_t": "vkdnw.search.spaces.autoformer.space:AutoFormerT",

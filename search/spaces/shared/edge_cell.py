@@ -43,3 +43,11 @@ def kept_empty_edges(used: Collection[Edge], output: int) -> set[Edge]:
     read = {source for _, source in used}
     kept = {(node, 0) for node in {*read, output} - fed - {0}}
     return kept | {(output, node) for node in fed - read - {output}}
+
+
+def added(terms: list[Tensor]) -> Tensor:
+    """The sum of one or more tensors, from the first to the last."""
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total

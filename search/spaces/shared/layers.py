@@ -62,11 +62,3 @@ class Zeros(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x[:, :, :: self.stride, :: self.stride] * 0.0
-
-
-def added(terms: list[Tensor]) -> Tensor:
-    """The sum of one or more tensors, from the first to the last."""
-    total = terms[0]
-    for term in terms[1:]:
-        total = total + term
-    return total
