@@ -1,0 +1,1 @@
+"""The published tables of accuracies and device figures: which there are, and for which space."""
