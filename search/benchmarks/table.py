@@ -33,7 +33,8 @@ class Table:
     title: str
     spaces: tuple[str, ...]
     """Whose architectures it has."""
-    rows: int
+    rows: tuple[int, ...]
+    """Of the published file; several where files of the same columns differ."""
     architecture: str
     """How a row's columns make the text of an architecture: ``{arch}``, ``{triangle}:{ops}``."""
     accuracies: Mapping[str, Column]

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from vkdnw.search.cli import (
+    data,
     doctor,
     evaluate,
     export,
@@ -42,6 +43,7 @@ app.command("export")(export.export)
 app.command("predict")(predict.predict)
 app.command("plot")(plot.plot)
 app.command("proxies")(proxies.proxies)
+app.command("data")(data.data)
 app.command("doctor")(doctor.doctor)
 
 

@@ -56,7 +56,7 @@ def load(
     if path.is_dir():
         table, known = _read_nats_bench(path), None
     elif path.is_file():
-        table = _read_table(path)
+        table = read_texts(path)
         known = recognise(table.columns, TABLES)
     else:
         raise TruthError(f"no table of accuracies or NATS-Bench folder at {path}")
@@ -137,8 +137,8 @@ def _read_nats_bench(folder: Path) -> pd.DataFrame:
         raise TruthError(str(error)) from error
 
 
-def _read_table(path: Path) -> pd.DataFrame:
-    """Architectures are texts: `00000012` is no number."""
+def read_texts(path: Path) -> pd.DataFrame:
+    """A table as it is, architectures as texts: `00000012` is no number. Raises TruthError."""
     texts = {ARCH, *(name for table in TABLES for name in table.architecture_columns)}
     try:
         return read_table(path, dtype=dict.fromkeys(texts, str))

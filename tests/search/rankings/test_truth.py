@@ -1,5 +1,6 @@
 """Tables of accuracies and the official files: what is read, and what is refused."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -7,6 +8,7 @@ from tests.shared import DATA, needs_data
 from vkdnw.search.rankings import truth
 from vkdnw.search.rankings.truth import TruthError
 from vkdnw.search.spaces import nb201
+from vkdnw.search.spaces.nb_macro import NBMacro
 
 ARCHITECTURES = nb201.enumerate()[:4]
 
@@ -53,10 +55,7 @@ def test_every_format_gives_the_same_table(tmp_path, table, name, with_index):
             "row 3: edge 1<-0 .*'x'",
         ),
         (lambda t: t.replace({"arch": {ARCHITECTURES[2]: None}}), "row 3: .*not float"),
-        (
-            lambda t: t.replace(85.5, None),
-            r"'cifar10': 1 accuracies are missing .*first nan of \|nor",
-        ),
+        (lambda t: t.assign(cifar10=np.nan), "'cifar10': all 4 accuracies are missing"),
         (lambda t: t.replace(85.5, 185.5), "'cifar10': 1 accuracies .*not in .*first 185.5 of"),
         (lambda t: t.replace(85.5, "n/k"), "'cifar10': accuracies must be numbers"),
         (lambda t: t.assign(cifar10=t.cifar10 / 100), "'cifar10': .*0.94; .*not fractions"),
@@ -66,6 +65,42 @@ def test_tables_that_cannot_be_right_are_refused(tmp_path, table, change, messag
     path = write(change(table), tmp_path / "t.csv")
     with pytest.raises(TruthError, match=message):
         truth.load(path)
+
+
+def test_an_accuracy_that_is_kept_back_is_an_empty_cell(tmp_path, table):
+    loaded = truth.load(write(table.replace(85.5, None), tmp_path / "t.csv"))
+    assert loaded["cifar10"].isna().tolist() == [False, True, False, False]
+
+
+def test_of_what_is_no_accuracy_the_direction_is_said(tmp_path, table):
+    path = write(table.assign(loss=[0.5, 0.25, 7, 200]), tmp_path / "t.csv")
+    with pytest.raises(TruthError, match=r"'loss': 1 accuracies are not in .*NAME:lower"):
+        truth.load(path)
+    loaded = truth.load(path, columns=["loss:lower", "cifar10"])
+    assert loaded["loss"].tolist() == [-0.5, -0.25, -7, -200]
+    assert loaded["cifar10"].tolist() == [90.0, 85.5, 10.0, 94]
+    assert truth.load(path, columns=["loss:higher"])["loss"].tolist() == [0.5, 0.25, 7, 200]
+    for wrong, message in (
+        ("loss:less", "after ':' comes percent, higher, lower"),
+        ("los", "no column 'los'; it has arch, cifar10"),
+    ):
+        with pytest.raises(TruthError, match=message):
+            truth.load(path, columns=[wrong])
+
+
+def test_architectures_are_read_in_every_notation_of_the_space(tmp_path):
+    """And as texts: `00000012` is no number."""
+    table = pd.DataFrame({"arch": ["00000012", "[0, 1, 2, 0, 1, 2, 0, 1]", "6560"], "a": [9, 5, 7]})
+    loaded = truth.load(write(table, tmp_path / "t.csv"), NBMacro())
+    assert list(loaded.index) == ["00000012", "01201201", "22222222"]
+
+
+def test_equal_networks_lend_their_accuracy_to_strings_that_are_not_there(tmp_path):
+    table = pd.DataFrame({"arch": ["22212202", "00000000"], "a": [90.0, 50.0]})
+    loaded = truth.load(write(table, tmp_path / "t.csv"), NBMacro())
+    asked = ["22212220", "00000000", "11111111"]
+    found = truth.with_equal_networks(loaded, asked, NBMacro())
+    assert found["a"].to_dict() == {"22212202": 90.0, "00000000": 50.0, "22212220": 90.0}
 
 
 @pytest.mark.parametrize("name", ["t.csv.gz", "t.parquet"])
