@@ -148,6 +148,7 @@ class Run:
         self,
         truth: "PathLike | pd.DataFrame | pd.Series[float] | Mapping[str, float]",
         *,
+        datasets: Sequence[str] = (),
         rankings: Sequence[str] = (),
         aggregates: Sequence[str] = (),
         top: int = 1000,
@@ -159,6 +160,8 @@ class Run:
         Args:
             truth: a table's path, a frame indexed by architecture with a column for each data set,
                 a series or a dict of accuracies in percent.
+            datasets: only these columns of a table, with `:lower` or `:higher` after the name of
+                one that is no accuracy in percent.
             rankings: only these values and aggregates; all on record otherwise.
             aggregates: written out, `mine=jacov+2*flops`.
             top: P of nDCG@P.
@@ -166,16 +169,19 @@ class Run:
             seed: of the bootstrap and of the order of ties.
 
         Returns:
-            `ranking`, `dataset`, `n`, `kendall` (tau-b), `spearman`, `ndcg`, their intervals,
-            `undefined` and `missing` architectures.
+            `ranking`, `dataset`, `n`, `kendall` (tau-b), `spearman`, `ndcg`, `top_share` (of the
+            true best 1 %, those among the ranking's), `partial_kendall` and `partial_spearman`
+            (parameters held fixed), their intervals, `undefined` and `missing` architectures.
         """
         from vkdnw.search.rankings.compare import agreement_frame, agreements, truth_frame
 
+        evaluations = self.evaluations()
+        architectures = [one.architecture for one in evaluations]
         with refused_arguments():
             return agreement_frame(
                 agreements(
-                    self.evaluations(),
-                    truth_frame(truth, self._read),
+                    evaluations,
+                    truth_frame(truth, self.space, architectures, datasets),
                     rankings=rankings,
                     aggregates=aggregates,
                     top=top,
@@ -203,11 +209,6 @@ class Run:
         if cost:
             table["front"] = table.index.isin(found.pareto_front(str(cost)).index)
         return table
-
-    def _read(self, text: str) -> str:
-        from vkdnw.search.spaces.selection import read
-
-        return read(self.space, text)
 
     def __len__(self) -> int:
         """Networks scored under every seed."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vkdnw.search.rankings.aggregation import Aggregate
     from vkdnw.search.rankings.evaluate import Ranking
     from vkdnw.search.rankings.scores import Columns
+    from vkdnw.search.spaces.search_space import SearchSpace
 
 Source = Annotated[
     Path,
@@ -28,14 +29,27 @@ Source = Annotated[
 Truth = Annotated[
     Path,
     typer.Option(
-        help="Accuracies: a table (.csv, .csv.gz, .parquet) with a column `arch` and one per "
-        "data set, or a NATS-Bench folder.",
+        help="Accuracies: a published table (`vkdnw data` lists them), any table (.csv, .csv.gz, "
+        ".parquet) with a column `arch` and one per data set, or a NATS-Bench folder.",
         show_default=False,
     ),
 ]
 Datasets = Annotated[
     list[str] | None,
-    typer.Option("--dataset", help="Use this data set only; may be repeated.", show_default="all"),
+    typer.Option(
+        "--dataset",
+        help="Use this column only; may be repeated. NAME:lower or NAME:higher where it is no "
+        "accuracy in percent (a loss, a latency).",
+        show_default="all",
+    ),
+]
+SpaceName = Annotated[
+    str | None,
+    typer.Option(
+        "--space",
+        help="Whose architectures a table of scores has; a run says it itself.",
+        show_default="the space of a published table, or nb201",
+    ),
 ]
 Aggregates = Annotated[
     list[str] | None,
@@ -63,6 +77,7 @@ def evaluate(
     run: Source,
     truth: Truth,
     dataset: Datasets = None,
+    space: SpaceName = None,
     ranking: Annotated[
         list[str] | None,
         typer.Option(
@@ -102,7 +117,7 @@ def evaluate(
     if not evaluations:
         raise typer.BadParameter(f"{run} has no scores yet", param_hint="RUN")
     evaluations = sampled(evaluations, sample, sample_seed)
-    accuracies = load_accuracies(truth, dataset)
+    accuracies = load_accuracies(truth, dataset, run, space, evaluations)
     columns = mean_columns(evaluations)
     rank = ranker(columns, chosen_aggregates(aggregate, columns), ranking)
     compared = compare(rank(columns), accuracies, top=top, resamples=bootstrap, seed=bootstrap_seed)
@@ -144,14 +159,33 @@ def sampled(
     return [one for one in evaluations if one.architecture in chosen]
 
 
-def load_accuracies(path: Path, datasets: Sequence[str] | None) -> "pd.DataFrame":
-    """The accuracies, of these data sets only where any are named."""
-    from vkdnw.search.rankings.truth import load
+def load_accuracies(
+    path: Path,
+    datasets: Sequence[str] | None,
+    run: Path,
+    space: str | None,
+    evaluations: Sequence["Evaluation"],
+) -> "pd.DataFrame":
+    """The accuracies of a run's architectures, of these data sets only where any are named."""
+    from vkdnw.search.rankings.truth import for_architectures
 
-    accuracies = load(path)
-    if not datasets:
-        return accuracies
-    return accuracies[known_names(datasets, map(str, accuracies.columns), "--dataset")]
+    architectures = (one.architecture for one in evaluations)
+    with console.usage_errors("--truth or --dataset"):
+        return for_architectures(path, architectures, space_of(run, space), datasets or ())
+
+
+def space_of(run: Path, name: str | None) -> "SearchSpace | None":
+    """The space of a run, at its sizes; of a table of scores, the space named."""
+    from vkdnw.search.spaces import registry
+    from vkdnw.search.spaces.recorded import recorded_space
+    from vkdnw.search.state.results import open_results
+
+    if run.is_dir() and name is None:
+        with open_results(run) as results:
+            settings = results.settings()
+        return recorded_space(settings) if "space" in settings else None
+    with console.usage_errors("--space"):
+        return None if name is None else registry.space(name)
 
 
 def chosen_aggregates(texts: Sequence[str] | None, columns: "Columns") -> list["Aggregate"]:

@@ -14,6 +14,7 @@ from vkdnw.search.cli.evaluate import (
     Sample,
     SampleSeed,
     Source,
+    SpaceName,
     Truth,
     chosen_aggregates,
     load_accuracies,
@@ -37,6 +38,7 @@ def plot(
         Path, typer.Option(help="The folder to draw into, made if need be.", show_default=False)
     ],
     dataset: Datasets = None,
+    space: SpaceName = None,
     ranking: Annotated[
         list[str] | None,
         typer.Option(
@@ -74,13 +76,13 @@ def plot(
     if not evaluations:
         raise typer.BadParameter(f"{run} has no scores yet", param_hint="RUN")
     evaluations = sampled(evaluations, sample, sample_seed)
-    accuracies = load_accuracies(truth, dataset)
+    accuracies = load_accuracies(truth, dataset, run, space, evaluations)
     columns = mean_columns(evaluations)
     aggregates = chosen_aggregates(aggregate, columns)
     rankings = ranker(columns, aggregates, ranking)(columns)
     figures = {"correlation": draw_correlations(rankings)}
     for name in accuracies.columns:
-        figures[f"ranks_{name}"] = draw_ranks(rankings, accuracies[name])
+        figures[f"ranks_{name}"] = draw_ranks(rankings, accuracies[name].dropna())
     if costs is not None:
         figures |= _cost_figures(rankings, _measured(costs), RELATIVE, accuracies)
     elif run.is_dir():

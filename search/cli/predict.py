@@ -40,7 +40,7 @@ def predict(
     from vkdnw.search.rankings.scores import load_evaluations
 
     evaluations = load_evaluations(run)
-    accuracies = load_accuracies(truth, dataset)
+    accuracies = load_accuracies(truth, dataset, run, None, evaluations)
     names = known_names(model or list(MODELS), MODELS, "--model")
     known = len({one.architecture for one in evaluations})
     found = []
@@ -58,7 +58,7 @@ def predict(
                 "it is fitted and judged on these",
             )
         found += [
-            judge(name, features, accuracies[one], train=train, seeds=range(fits), top=top)
+            judge(name, features, accuracies[one].dropna(), train=train, seeds=range(fits), top=top)
             for one in accuracies.columns
         ]
     if as_json:

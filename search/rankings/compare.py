@@ -1,6 +1,6 @@
 """Rankings of a run's values against accuracies, as one call and as one frame."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,9 +14,11 @@ from vkdnw.search.rankings.evaluate import Ranking, Result, evaluate, rankings_o
 from vkdnw.search.rankings.paper import table_1
 from vkdnw.search.rankings.scores import Columns, columns_by_seed, mean_columns
 from vkdnw.search.rankings.spread import SeedSpread, over_seeds
-from vkdnw.search.rankings.truth import TruthError, load
+from vkdnw.search.rankings.truth import TruthError, for_architectures
+from vkdnw.search.spaces.search_space import SearchSpace
+from vkdnw.search.spaces.selection import read
 
-METRICS = ("kendall", "spearman", "ndcg")
+METRICS = ("kendall", "spearman", "ndcg", "top_share", "partial_kendall", "partial_spearman")
 
 
 @dataclass(frozen=True)
@@ -108,19 +110,23 @@ def known_names(asked: Sequence[str], there: Any) -> list[str]:
 
 def truth_frame(
     truth: "str | Path | pd.DataFrame | pd.Series[float] | Mapping[str, float]",
-    read: Callable[[str], str],
+    space: SearchSpace,
+    architectures: Iterable[str],
+    datasets: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Accuracies as a frame indexed by the space's own strings, a column for each data set.
 
     Args:
         truth: the path of a table, a frame, a series or a dict.
-        read: gives the space's own string for an architecture, or raises ValueError.
+        space: whose architectures they are, in any notation that it reads.
+        architectures: those to compare; a table may have equal networks under other strings.
+        datasets: columns of a table, as `truth.load` takes them.
 
     Raises:
         TruthError: a ValueError; what is wrong with the table.
     """
     if isinstance(truth, str | Path):
-        return load(truth)
+        return for_architectures(truth, architectures, space, datasets)
     if isinstance(truth, pd.Series):
         frame = truth.to_frame(truth.name or "truth")
     elif isinstance(truth, Mapping):
@@ -132,7 +138,7 @@ def truth_frame(
     numbers = frame.select_dtypes("number").astype("float64")
     if numbers.empty:
         raise TruthError("the accuracies have no column of numbers, or no row")
-    numbers.index = pd.Index([read(str(text)) for text in frame.index], name="arch")
+    numbers.index = pd.Index([read(space, str(text)) for text in frame.index], name="arch")
     if numbers.index.has_duplicates:
         first = numbers.index[numbers.index.duplicated()][0]
         raise TruthError(f"the accuracies name an architecture more than once, first {first}")

@@ -102,6 +102,17 @@ def indexed(
     )
 
 
+def for_architectures(
+    path: Path | str,
+    architectures: Iterable[str],
+    space: SearchSpace | None = None,
+    columns: Sequence[str] = (),
+) -> pd.DataFrame:
+    """What `load` reads, and `with_equal_networks` completes where the space is known."""
+    found = load(path, space, columns)
+    return found if space is None else with_equal_networks(found, architectures, space)
+
+
 def with_equal_networks(
     truth: pd.DataFrame, architectures: Iterable[str], space: SearchSpace
 ) -> pd.DataFrame:
@@ -153,7 +164,7 @@ def _read_architectures(
     found = []
     for number, row in enumerate(table.to_dict("records"), start=1):
         try:
-            text = row[ARCH] if pattern == f"{{{ARCH}}}" else pattern.format(**row)
+            text = row[ARCH] if pattern == f"{{{ARCH}}}" else pattern.format_map(row)
             if read is not None and isinstance(text, str):
                 text = read(text)
             space.validate(text)

@@ -226,3 +226,22 @@ def test_plot_draws_what_a_table_tells(
     code, _, err = vkdnw("plot", scores, "--truth", truth, "--out", folder, "--format", "bmp")
     assert code == 2
     assert "'bmp' is not png, svg or pdf" in err
+
+
+def test_scores_of_another_space_are_compared_with_a_loss(vkdnw: Vkdnw, tmp_path: Path) -> None:
+    """Equal networks share what is known of one of their strings; less is better."""
+    table = tmp_path / "truth.csv"
+    table.write_text("arch,loss\n22212202,0.1\n11111111,0.2\n00000000,3\n")
+    values = {"22212220": 3.0, "11111111": 2.0, "00000000": 1.0}
+    write(
+        tmp_path / "scores.csv",
+        [Evaluation(arch, arch, 0, {"vkdnw": value}, (), 0.1) for arch, value in values.items()],
+    )
+    arguments = ("evaluate", tmp_path / "scores.csv", "--truth", table, "--space", "nb_macro")
+    code, out, _ = vkdnw(*arguments, "--dataset", "loss:lower", "--json")
+    assert code == 0
+    (result,) = json.loads(out)["results"]
+    assert (result["n"], result["kendall"]["value"], result["ndcg"]["value"]) == (3, 1.0, "nan")
+    code, _, error = vkdnw(*arguments, "--dataset", "loss:less")
+    assert code == 2
+    assert "after ':' comes percent, higher, lower" in error.replace("\n", " ")
