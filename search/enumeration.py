@@ -59,6 +59,8 @@ def score_all(request: Request, progress: Progress, interruption: Interruption) 
         RunError: see `open_store`, `Store.begin` and `Runner.run`.
     """
     with open_store(request.folder) as store:
+        for note in store.notes:
+            progress.note(f"note: {note}")
         for change in store.begin(request.settings, versions(), request.inputs):
             progress.note(f"note: since the last session, {change}; scores may round differently")
         seeds = list(request.inputs)

@@ -20,6 +20,10 @@ class StoreError(RunError):
     """The state of a run cannot be read or written."""
 
 
+class StateWarning(UserWarning):
+    """Something is wrong with the state of a run that can be read all the same."""
+
+
 class RunLocked(StoreError):
     """Another runner holds the run."""
 

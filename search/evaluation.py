@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Failure:
     """One line."""
     details: str = ""
     """The traceback, where there is one."""
+    blame: Literal["network", "machine"] = "network"
+    """Whether trying again on a machine with more memory, say, could end otherwise."""
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,8 @@ def search(request: SearchRequest, progress: Progress, interruption: Interruptio
     founder = request.founder or space.sample
     plan.budget.check(space.cost(founder(Random(0))))
     with open_store(request.folder) as store:
+        for note in store.notes:
+            progress.note(f"note: {note}")
         for change in store.begin(request.settings, versions(), request.inputs):
             progress.note(f"note: since the last session, {change}; scores may round differently")
         known = on_record(request.folder, plan)

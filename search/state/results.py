@@ -1,19 +1,46 @@
 """Reading a run: everything that is known of what was asked, during the run and after it."""
 
-import json
 import math
 import sqlite3
-import struct
-from collections import defaultdict
+import warnings
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from vkdnw.search.configuration import Json
+from vkdnw.search.errors import StateWarning, StoreError
 from vkdnw.search.evaluation import Evaluation
-from vkdnw.search.state.database import STATE_NAME, open_reader, reported
+from vkdnw.search.state import ledger
+from vkdnw.search.state.database import (
+    STATE_NAME,
+    journal_of,
+    lost_journal,
+    open_reader,
+    reported,
+)
+from vkdnw.search.state.lock import last_commit
+from vkdnw.search.state.rows import (
+    ARCHITECTURES,
+    ARRAYS,
+    ASKED,
+    CONFIGURATION,
+    COUNTED,
+    EVALUATIONS,
+    FAILURES,
+    NETWORKS,
+    SCORES,
+    Row,
+    Table,
+    parse_json,
+    scan,
+    unpack,
+)
+
+DECILES = 9
+TOLD = 3
+"""Damaged rows that a reader is warned of; the writer mends all."""
 
 _Key = tuple[int, int]  # network id, seed
 
@@ -26,6 +53,8 @@ class OpenFailure:
     seed: int
     tries: int
     reason: str
+    blame: str = "network"
+    """network or machine: the latter may well succeed when it is tried again."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +70,19 @@ class Tally:
 
 
 class Results:
-    """A run, open for reading."""
+    """A run, open for reading. Rows whose checksum is wrong are left out, and told of once."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
+        self._told: set[str] = set()
 
     def configuration(self) -> dict[str, Json]:
         """The settings that every command on the run shares."""
-        rows = self._rows("SELECT key, value FROM configuration")
-        return {key: json.loads(value) for key, value in rows}
+        return {
+            key: parse_json(f"[{value}]", f"{self._path}, the setting {key!r}", list)[0]
+            for key, value in self._rows(CONFIGURATION)
+        }
 
     def settings(self) -> dict[str, Json]:
         """All settings of the last session: the shared ones, and those that may differ."""
@@ -60,33 +92,33 @@ class Results:
 
     def evaluations(self) -> list[Evaluation]:
         """Every architecture asked for and scored, under each of its seeds, in asking order."""
-        scores, counts = self._scores(), self._counts()
-        deciles = self.arrays("deciles")
-        timing = {
-            (network, seed): (seconds, tuple(json.loads(fallback)))
-            for network, seed, seconds, fallback in self._rows(
-                "SELECT network_id, seed, sum(seconds), max(fallback) FROM evaluations "
-                "GROUP BY network_id, seed"
-            )
-        }
+        with self._snapshot():
+            networks = self._networks()
+            architectures = {row[0]: row[1:] for row in self._rows(ARCHITECTURES)}
+            asked = sorted({(row[1], row[0]) for row in self._rows(ASKED)})
+            values, timing = self._values(), self._timing()
+            deciles = self._arrays("deciles")
+            incomplete = self._incomplete_tasks()
         found = []
-        for architecture_id, architecture, network_id, network, seed in self._rows(
-            "SELECT a.id, architecture, network_id, network, seed FROM asked "
-            "JOIN architectures a ON a.id = architecture_id "
-            "JOIN networks n ON n.id = network_id GROUP BY a.id, seed ORDER BY seed, a.id"
-        ):
-            key = (network_id, seed)
-            if key not in scores:
+        for seed, place in asked:
+            if place not in architectures:
                 continue
-            values = _with_single({**scores[key], **counts[architecture_id]})
+            architecture, network_id, counts = architectures[place]
+            key = (network_id, seed)
+            if key not in values or key not in timing or network_id not in networks:
+                continue
+            if key in incomplete:
+                self._tell(f"what is on record of {architecture!r:.80} under seed {seed} is cut")
+                continue
             seconds, fallback = timing[key]
+            told = self._counts(architecture, counts)
             found.append(
                 Evaluation(
                     architecture,
-                    network,
+                    networks[network_id],
                     seed,
-                    values,
-                    deciles.get((network, seed), ()),
+                    _with_single({**values[key], **told}),
+                    self._checked_deciles(architecture, deciles.get(key, ())),
                     seconds,
                     fallback,
                 )
@@ -95,13 +127,13 @@ class Results:
 
     def arrays(self, name: str) -> dict[tuple[str, int], tuple[float, ...]]:
         """A kept vector of every task, e.g. `deciles` or `eigenvalues`: (network, seed) -> it."""
+        with self._snapshot():
+            networks = self._networks()
+            found = self._arrays(name)
         return {
-            (network, seed): struct.unpack(f"<{len(data) // 8}d", data)
-            for network, seed, data in self._rows(
-                "SELECT network, seed, data FROM arrays "
-                "JOIN networks ON networks.id = network_id WHERE name = ?",
-                name,
-            )
+            (networks[network], seed): vector
+            for (network, seed), vector in found.items()
+            if network in networks
         }
 
     def seconds(self, names: Sequence[str]) -> float:
@@ -111,74 +143,171 @@ class Results:
         string). An evaluation counts whole, with whatever else it computed, and once however many
         of the values came from it. NaN where there is nothing to take a mean of.
         """
-        marks = ", ".join("?" * len(names))
-        ((mean,),) = self._rows(
-            "SELECT avg(total) FROM (SELECT sum(seconds) AS total FROM "
-            "(SELECT e.id, e.network_id, e.seed, e.seconds, count(*) AS names FROM scores s "
-            f"JOIN evaluations e ON e.id = s.evaluation_id WHERE s.name IN ({marks}) "
-            "GROUP BY e.id) GROUP BY network_id, seed HAVING sum(names) = "
-            f"(SELECT count(DISTINCT name) FROM scores WHERE name IN ({marks})))",
-            *names,
-            *names,
-        )
-        return math.nan if mean is None else float(mean)
+        with self._snapshot():
+            times = {row[0]: row[5] for row in self._rows(EVALUATIONS)}
+            computed: defaultdict[_Key, dict[str, int]] = defaultdict(dict)
+            for network, seed, name, _, _, evaluation in self._rows(SCORES):
+                if name in names and evaluation in times:
+                    computed[network, seed][name] = evaluation
+        known = {name for of_task in computed.values() for name in of_task}
+        totals = [
+            sum(times[evaluation] for evaluation in set(of_task.values()))
+            for of_task in computed.values()
+            if of_task.keys() == known
+        ]
+        return sum(totals) / len(totals) if totals else math.nan
 
     def tally(self) -> Tally:
-        ((architectures, networks, seeds, tasks, scored),) = self._rows(
-            "WITH wanted AS (SELECT DISTINCT network_id, seed, name FROM asked "
-            "JOIN architectures ON architectures.id = architecture_id), "
-            "tasks AS (SELECT w.network_id, w.seed, count(*) = count(s.name) AS complete "
-            "FROM wanted w LEFT JOIN scores s "
-            "ON s.network_id = w.network_id AND s.seed = w.seed AND s.name = w.name "
-            "GROUP BY w.network_id, w.seed) "
-            "SELECT (SELECT count(DISTINCT architecture_id) FROM asked), "
-            "count(DISTINCT network_id), count(DISTINCT seed), count(*), "
-            "coalesce(sum(complete), 0) FROM tasks"
+        """How far the run is."""
+        with self._snapshot():
+            networks = self._networks()
+            architectures = {row[0]: row[2] for row in self._rows(ARCHITECTURES)}
+            asked = list(self._rows(ASKED))
+            on_record: defaultdict[_Key, set[str]] = defaultdict(set)
+            for network, seed, name, *_ in self._rows(SCORES):
+                on_record[network, seed].add(name)
+            failures = self._open_failures(networks)
+        wanted: defaultdict[_Key, set[str]] = defaultdict(set)
+        places = set()
+        for place, seed, names in asked:
+            if place in architectures:
+                places.add(place)
+                where = f"{self._path}, what was asked of architecture {place}"
+                wanted[architectures[place], seed].update(parse_json(names, where, list))
+        return Tally(
+            architectures=len(places),
+            networks=len({network for network, _ in wanted}),
+            seeds=len({seed for _, seed in wanted}),
+            tasks=len(wanted),
+            scored=sum(names <= on_record[key] for key, names in wanted.items()),
+            failures=failures,
         )
-        return Tally(architectures, networks, seeds, tasks, scored, self._open_failures())
 
-    def _open_failures(self) -> tuple[OpenFailure, ...]:
+    def _open_failures(self, networks: Mapping[int, str]) -> tuple[OpenFailure, ...]:
         """Failures that no later session has mended; the last reason of each."""
-        rows = self._rows(
-            "SELECT network, f.seed, count(*), max(f.id), reason FROM failures f "
-            "JOIN networks ON networks.id = f.network_id "
-            "WHERE NOT EXISTS (SELECT * FROM evaluations e WHERE e.network_id = f.network_id "
-            "AND e.seed = f.seed AND e.session_id > f.session_id) "
-            "GROUP BY f.network_id, f.seed ORDER BY max(f.id)"
-        )  # SQLite takes `reason` from the row of max(f.id)
-        return tuple(
-            OpenFailure(network, s, tries, reason) for network, s, tries, _, reason in rows
-        )
+        last_scored: dict[_Key, int] = {}
+        for _, network, seed, session, *_ in self._rows(EVALUATIONS):
+            last_scored[network, seed] = max(session, last_scored.get((network, seed), 0))
+        found: dict[_Key, OpenFailure] = {}
+        for _, network, seed, session, _, blame, reason, _ in self._rows(FAILURES, "ORDER BY id"):
+            if network not in networks or last_scored.get((network, seed), 0) > session:
+                continue
+            earlier = found.pop((network, seed), None)  # the order is that of the last tries
+            tries = 1 + (earlier.tries if earlier else 0)
+            found[network, seed] = OpenFailure(networks[network], seed, tries, reason, blame)
+        return tuple(found.values())
 
-    def _scores(self) -> Mapping[_Key, dict[str, float]]:
+    def _networks(self) -> dict[int, str]:
+        return dict(self._rows(NETWORKS))
+
+    def _values(self) -> Mapping[_Key, dict[str, float]]:
         found: defaultdict[_Key, dict[str, float]] = defaultdict(dict)
-        for network, seed, name, value in self._rows(
-            "SELECT network_id, seed, name, value FROM scores"
-        ):
+        for network, seed, name, value, _, _ in self._rows(SCORES):
             found[network, seed][name] = math.nan if value is None else value
         return found
 
-    def _counts(self) -> Mapping[int, dict[str, float]]:
-        found: defaultdict[int, dict[str, float]] = defaultdict(dict)
-        for architecture, name, value in self._rows(
-            "SELECT architecture_id, name, value FROM counts"
-        ):
-            found[architecture][name] = value
+    def _timing(self) -> Mapping[_Key, tuple[float, tuple[str, ...]]]:
+        """Seconds of all evaluations of a task, and the parameters without a rule."""
+        found: dict[_Key, tuple[float, tuple[str, ...]]] = {}
+        for identity, network, seed, _, _, seconds, fallback, _ in self._rows(EVALUATIONS):
+            before, named = found.get((network, seed), (0.0, ()))
+            if fallback != "[]":
+                where = f"{self._path}, evaluation {identity}"
+                named = max(named, tuple(map(str, parse_json(fallback, where, list))))
+            found[network, seed] = (before + seconds, named)
         return found
 
-    def _rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+    def _arrays(self, name: str) -> Mapping[_Key, tuple[float, ...]]:
+        """Vectors of a name by task; of several, the last one that was computed."""
+        tasks = {row[0]: (row[1], row[2]) for row in self._rows(EVALUATIONS)}
+        return {
+            tasks[evaluation]: unpack(data)
+            for _, evaluation, _, data in self._rows(ARRAYS, "WHERE name = ? ORDER BY id", name)
+            if evaluation in tasks
+        }
+
+    def _incomplete_tasks(self) -> set[_Key]:
+        """Tasks of which an evaluation lacks values or vectors that were written with it."""
+        told = {row[0]: (row[1], row[2], row[7]) for row in self._rows(EVALUATIONS)}
+        there: Counter[int] = Counter(row[5] for row in self._rows(SCORES))
+        # Vectors count without being read; the deciles, which are shown, only if they are sound.
+        query = "SELECT evaluation_id, count(*) FROM arrays WHERE name != 'deciles' GROUP BY 1"
         with reported(self._path):
-            return self._connection.execute(query, parameters).fetchall()
+            there.update(dict(self._connection.execute(query).fetchall()))
+        there.update(row[1] for row in self._rows(ARRAYS, "WHERE name = 'deciles'"))
+        return {
+            (network, seed)
+            for evaluation, (network, seed, parts) in told.items()
+            if there[evaluation] != parts
+        }
+
+    def _counts(self, architecture: str, text: str) -> dict[str, float]:
+        where = f"{self._path}, the counts of {architecture!r:.80}"
+        told = parse_json(text, where, dict)
+        if not all(type(value) in (int, float) for value in told.values()):
+            raise StoreError(f"{where} are {text!r:.80}, not numbers by name")
+        return dict(told)
+
+    def _checked_deciles(self, architecture: str, deciles: tuple[float, ...]) -> tuple[float, ...]:
+        if len(deciles) not in (0, DECILES):
+            raise StoreError(
+                f"{self._path} holds {len(deciles)} deciles of {architecture!r:.80}, not {DECILES}"
+            )
+        return deciles
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """Everything read in the context is of one moment, and no row of it is missing."""
+        with reported(self._path):
+            self._connection.execute("BEGIN")
+        try:
+            with reported(self._path):
+                told = ledger.read(self._connection)
+                found = {table.name: _count(self._connection, table) for table in COUNTED}
+            if told is not None:
+                for lost in ledger.lost_rows(told, found):
+                    self._tell(lost)
+            yield
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+    def _rows(self, table: Table, where: str = "", *values: object) -> Iterator[Row]:
+        damage: list[str] = []
+        with reported(self._path):
+            yield from scan(self._connection, table, damage, where, *values)
+        for row in damage:
+            self._tell(f"{row} is damaged and left out")
+
+    def _tell(self, what: str) -> None:
+        """Warn, once of the same thing and once for many."""
+        if what not in self._told and len(self._told) < TOLD:
+            warnings.warn(
+                f"{self._path}: {what}; the command that made the run computes again what is lost",
+                StateWarning,
+                stacklevel=2,
+            )
+        self._told.add(what)
 
 
 @contextmanager
 def open_results(folder: Path) -> Iterator[Results]:
     """Open the run in `folder` for reading. Raises StoreError where there is none."""
+    path = folder / STATE_NAME
+    had_journal, last = journal_of(path).exists(), last_commit(folder)
     connection = open_reader(folder)
     try:
-        yield Results(connection, folder / STATE_NAME)
+        lost = lost_journal(path, connection, had_journal, last)
+        if lost:
+            warnings.warn(lost, StateWarning, stacklevel=3)
+        yield Results(connection, path)
     finally:
         connection.close()
+
+
+def _count(connection: sqlite3.Connection, table: Table) -> int:
+    ((count,),) = connection.execute(f"SELECT count(*) FROM {table.name}")
+    return int(count)
 
 
 def _with_single(values: dict[str, float]) -> dict[str, float]:

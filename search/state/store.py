@@ -1,30 +1,51 @@
 """The state of a run: one SQLite file, written by one runner.
 
-Tables and their meaning: `schema`. Reading a run: `results`.
+Tables and their meaning: `schema`. Reading a run: `results`. What is on record is read once, when
+the state is opened, and known from memory from then on: there is one writer.
 """
 
 import json
+import math
 import os
 import sqlite3
-import struct
-from collections import defaultdict
+import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from vkdnw.search import configuration
 from vkdnw.search.configuration import Difference, Json, Settings
 from vkdnw.search.errors import ConfigurationDiffers, StoreError
 from vkdnw.search.evaluation import Asked, Failure, Scored, Task
-from vkdnw.search.state.database import STATE_NAME, open_writer, reported, transaction
-from vkdnw.search.state.lock import hold
+from vkdnw.search.state import ledger as ledgers
+from vkdnw.search.state.database import STATE_NAME, reported, transaction
+from vkdnw.search.state.lock import Lock, hold
+from vkdnw.search.state.recovery import Opened, open_sound
+from vkdnw.search.state.rows import (
+    ARCHITECTURES,
+    ARRAYS,
+    ASKED,
+    CONFIGURATION,
+    EVALUATIONS,
+    FAILURES,
+    INPUTS,
+    NETWORKS,
+    SCORES,
+    SESSIONS,
+    Row,
+    Table,
+    pack,
+    parse_json,
+)
 
 Inputs = Mapping[int, Mapping[str, str]]
 """What all networks see under a seed: the SHA-256 of each input, by the input's name."""
 NetworkSeed = tuple[str, int]
+CHECKPOINT_SECONDS = 2.0
+"""How often the journal is written back into the database: what a lost journal can cost."""
 
 
 def now() -> str:
@@ -36,20 +57,23 @@ def now() -> str:
 def open_store(folder: Path) -> Iterator["Store"]:
     """Open the run in `folder` for its only writer; the folder and the state are made if need be.
 
+    Every row is verified; damaged ones are taken out (`recovery`), and `Store.notes` says so.
+
     Raises:
         RunLocked: another runner has it.
-        StoreError: it cannot be written, is damaged, or is no run.
+        StoreError: it cannot be written, is damaged beyond mending, or is no run.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"cannot make the folder {folder}: {error.strerror}") from error
-    with hold(folder):
-        connection = open_writer(folder)
+    with hold(folder) as lock:
+        path = folder / STATE_NAME
+        store = Store(open_sound(folder, path), path, lock)
         try:
-            yield Store(connection, folder / STATE_NAME)
+            yield store
         finally:
-            connection.close()
+            store.close()
 
 
 @dataclass(frozen=True)
@@ -61,9 +85,16 @@ class _Session:
 class Store:
     """Writes a run. Whatever a method has returned from is on disk."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        self._connection = connection
+    def __init__(self, opened: Opened, path: Path, lock: Lock) -> None:
+        self.notes = opened.notes
+        """What was found wrong and mended when the state was opened."""
+        self._connection = opened.connection
         self._path = path
+        self._lock = lock
+        self._known = opened.survey
+        self._ledger = opened.ledger
+        self._checkpointed = opened.ledger.checkpointed
+        self._checkpoint_at: float | None = None  # when the journal is to be written back
         self._session = 0
 
     def begin(self, settings: Settings, versions: Mapping[str, Json], inputs: Inputs) -> list[str]:
@@ -76,71 +107,67 @@ class Store:
         Raises:
             ConfigurationDiffers: the run was begun with others; the message names every one.
         """
-        with self._transaction():
-            last = self._last_session()
-            self._settle_configuration(settings)
-            self._settle_inputs(inputs, settings, last)
-            cursor = self._connection.execute(
-                "INSERT INTO sessions (started_at, pid, versions, settings) VALUES (?, ?, ?, ?)",
-                (now(), os.getpid(), json.dumps(dict(versions)), json.dumps(dict(settings))),
-            )
-            self._session = cursor.lastrowid or 0
+        last = self._last_session()
+        session = self._next(SESSIONS)
+        told = (now(), os.getpid(), json.dumps(dict(versions)), json.dumps(dict(settings)))
+        new_settings = self._settled_configuration(settings)
+        new_inputs = self._settled_inputs(inputs, settings, last)
+        with self._transaction() as insert:
+            insert(CONFIGURATION, new_settings)
+            insert(INPUTS, new_inputs)
+            insert(SESSIONS, [(session, *told)])
+        self._known.configuration.update(new_settings)
+        for seed, name, digest in new_inputs:
+            self._known.inputs[seed][name] = digest
+        self._known.sessions[session] = told[2:]
+        self._known.last[SESSIONS.name] = self._session = session
         before = last.versions if last else versions
         return [str(found) for found in configuration.differences(before, versions)]
 
     def ask(self, asked: Iterable[Asked], seeds: Sequence[int], names: Sequence[str]) -> None:
         """Note which values are to be computed. Asking again changes nothing."""
-        asked = list(asked)
-        with self._transaction():
-            self._insert("OR IGNORE INTO networks (network)", ((one.network,) for one in asked))
-            self._connection.executemany(
-                "INSERT OR IGNORE INTO architectures (architecture, network_id) "
-                "SELECT ?, id FROM networks WHERE network = ?",
-                ((one.architecture, one.network) for one in asked),
-            )
-            self._connection.executemany(
-                "INSERT OR IGNORE INTO counts (architecture_id, name, value) "
-                "SELECT id, ?, ? FROM architectures WHERE architecture = ?",
-                (
-                    (name, float(value), one.architecture)
-                    for one in asked
-                    for name, value in one.counts.items()
-                ),
-            )
-            self._connection.executemany(
-                "INSERT OR IGNORE INTO asked (architecture_id, seed, name) "
-                "SELECT id, ?, ? FROM architectures WHERE architecture = ?",
-                (
-                    (seed, name, one.architecture)
-                    for one in asked
-                    for seed in seeds
-                    for name in names
-                ),
-            )
+        known = self._known
+        wanted = json.dumps(sorted(set(names)))
+        networks: dict[str, int] = {}
+        architectures: dict[str, int] = {}
+        new_architectures: list[Row] = []
+        new_asked: dict[Row, None] = {}
+        next_network, next_architecture = self._next(NETWORKS), self._next(ARCHITECTURES)
+        for one in asked:
+            network = known.networks.get(one.network) or networks.get(one.network)
+            if network is None:
+                network = networks[one.network] = next_network + len(networks)
+            place = known.architectures.get(one.architecture) or architectures.get(one.architecture)
+            if place is None:
+                place = architectures[one.architecture] = next_architecture + len(architectures)
+                counts = {name: float(value) for name, value in one.counts.items()}
+                new_architectures.append((place, one.architecture, network, json.dumps(counts)))
+            for seed in seeds:
+                if (place, seed, wanted) not in known.asked:
+                    new_asked[place, seed, wanted] = None
+        if not new_asked:
+            return
+        with self._transaction() as insert:
+            insert(NETWORKS, [(identity, network) for network, identity in networks.items()])
+            insert(ARCHITECTURES, new_architectures)
+            insert(ASKED, list(new_asked))
+        known.networks.update(networks)
+        known.architectures.update(architectures)
+        known.asked.update(new_asked)
+        known.last[NETWORKS.name] += len(networks)
+        known.last[ARCHITECTURES.name] += len(architectures)
 
     def recorded(self) -> Mapping[NetworkSeed, set[str]]:
         """The names of the values on record, of every network under every seed."""
-        found: defaultdict[NetworkSeed, set[str]] = defaultdict(set)
-        for network, seed, name in self._rows(
-            "SELECT network, seed, name FROM scores JOIN networks ON networks.id = network_id"
-        ):
-            found[network, seed].add(name)
-        return found
+        return self._known.recorded
 
     def failed(self) -> set[NetworkSeed]:
         """The networks and seeds that were tried in vain at some time."""
-        return set(
-            self._rows(
-                "SELECT DISTINCT network, seed FROM failures "
-                "JOIN networks ON networks.id = network_id"
-            )
-        )
+        return self._known.failed
 
     def has_scores(self) -> bool:
         """Whether anything at all was scored, now or in an earlier session."""
-        with reported(self._path):
-            row = self._connection.execute("SELECT EXISTS (SELECT * FROM evaluations)").fetchone()
-        return bool(row[0])
+        return self._known.evaluations > 0
 
     def record(
         self,
@@ -148,81 +175,111 @@ class Store:
         failed: Sequence[tuple[Task, Failure]] = (),
     ) -> None:
         """Write results and failures, in one transaction."""
-        with self._transaction():
-            for task, result in scored:
-                self._record_scored(self._network_id(task), task.seed, result)
-            self._insert(
-                "INTO failures (network_id, seed, session_id, at, reason, details)",
-                (
-                    (
-                        self._network_id(task),
-                        task.seed,
-                        self._session,
-                        now(),
-                        failure.reason,
-                        failure.details,
-                    )
-                    for task, failure in failed
-                ),
-            )
+        if not scored and not failed:
+            return
+        evaluations, scores, arrays = self._result_rows(scored)
+        failures = self._failure_rows(failed)
+        with self._transaction() as insert:
+            insert(EVALUATIONS, evaluations)
+            insert(SCORES, scores)
+            insert(ARRAYS, arrays)
+            insert(FAILURES, failures)
+        known = self._known
+        for task, result in scored:
+            known.recorded[task.network, task.seed].update(result.values)
+        known.failed.update((task.network, task.seed) for task, _ in failed)
+        known.evaluations += len(evaluations)
+        for table, rows in ((EVALUATIONS, evaluations), (ARRAYS, arrays), (FAILURES, failures)):
+            known.last[table.name] += len(rows)
 
-    def _record_scored(self, network: int, seed: int, result: Scored) -> None:
-        cursor = self._connection.execute(
-            "INSERT INTO evaluations (network_id, seed, session_id, started_at, seconds, fallback) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
+    def tend(self) -> None:
+        """Write the journal back into the database where that is due; call it now and then."""
+        if self._checkpoint_at is not None and time.monotonic() >= self._checkpoint_at:
+            self._checkpoint()
+
+    def close(self) -> None:
+        """Write the journal back and close the state; what was recorded is on disk all the same."""
+        if self._ledger.writing:
+            # A disk that is full keeps the journal, which is then written back by the next writer.
+            with suppress(sqlite3.Error, StoreError):
+                with self._transaction(writing=0):
+                    pass
+                self._checkpoint()
+        with suppress(sqlite3.Error):
+            self._connection.close()
+
+    def _result_rows(
+        self, scored: Sequence[tuple[Task, Scored]]
+    ) -> tuple[list[Row], list[Row], list[Row]]:
+        """The rows of evaluations, scores and arrays."""
+        evaluations: list[Row] = []
+        scores: list[Row] = []
+        arrays: list[Row] = []
+        evaluation, array = self._next(EVALUATIONS), self._next(ARRAYS)
+        for task, result in scored:
+            network = self._network_id(task)
+            parts = len(result.values) + len(result.arrays)
+            fallback = json.dumps(result.fallback) if result.fallback else "[]"
+            told = (result.started_at, float(result.seconds), fallback, parts)
+            evaluations.append((evaluation, network, task.seed, self._session, *told))
+            for name, value in result.values.items():
+                kept = None if math.isnan(value) else float(value) + 0.0  # SQLite knows no -0.0
+                reason = result.reasons.get(name)
+                scores.append((network, task.seed, name, kept, reason, evaluation))
+            for name, vector in result.arrays.items():
+                arrays.append((array, evaluation, name, pack(vector)))
+                array += 1
+            evaluation += 1
+        return evaluations, scores, arrays
+
+    def _failure_rows(self, failed: Sequence[tuple[Task, Failure]]) -> list[Row]:
+        first, at = self._next(FAILURES), now()
+        return [
             (
-                network,
-                seed,
+                identity,
+                self._network_id(task),
+                task.seed,
                 self._session,
-                result.started_at,
-                result.seconds,
-                json.dumps(result.fallback),
-            ),
-        )
-        evaluation = cursor.lastrowid
-        self._insert(
-            "INTO scores (network_id, seed, name, value, reason, evaluation_id)",
-            (
-                (network, seed, name, value, result.reasons.get(name), evaluation)
-                for name, value in result.values.items()
-            ),
-        )
-        self._insert(
-            "INTO arrays (network_id, seed, name, data, evaluation_id)",
-            (
-                (network, seed, name, struct.pack(f"<{len(array)}d", *array), evaluation)
-                for name, array in result.arrays.items()
-            ),
-        )
+                at,
+                failure.blame,
+                failure.reason,
+                failure.details,
+            )
+            for identity, (task, failure) in enumerate(failed, start=first)
+        ]
+
+    def _next(self, table: Table) -> int:
+        return self._known.last[table.name] + 1
 
     def _network_id(self, task: Task) -> int:
-        row = self._connection.execute(
-            "SELECT id FROM networks WHERE network = ?", (task.network,)
-        ).fetchone()
-        if row is None:
+        identity = self._known.networks.get(task.network)
+        if identity is None:
             raise ValueError(f"{task.network!r} was scored but never asked for")
-        return int(row[0])
+        return identity
 
-    def _settle_configuration(self, settings: Settings) -> None:
-        rows = self._connection.execute("SELECT key, value FROM configuration").fetchall()
-        if not rows:
-            items = configuration.binding(settings).items()
-            self._insert(
-                "INTO configuration (key, value)", ((key, json.dumps(v)) for key, v in items)
-            )
-            return
-        stored = {key: json.loads(value) for key, value in rows}
+    def _settled_configuration(self, settings: Settings) -> list[Row]:
+        """The rows to add; none where the run has its configuration already."""
+        known = self._known.configuration
+        if not known:
+            binding = configuration.binding(settings)
+            return [(key, json.dumps(value)) for key, value in binding.items()]
+        stored = {
+            key: _json_value(text, f"{self._path}, the setting {key!r}")
+            for key, text in known.items()
+        }
         self._refuse("configuration", configuration.differences(stored, settings))
+        return []
 
-    def _settle_inputs(self, inputs: Inputs, settings: Settings, last: "_Session | None") -> None:
-        stored: defaultdict[int, dict[str, str]] = defaultdict(dict)
-        for seed, name, digest in self._connection.execute("SELECT seed, name, sha256 FROM inputs"):
-            stored[seed][name] = digest
+    def _settled_inputs(
+        self, inputs: Inputs, settings: Settings, last: "_Session | None"
+    ) -> list[Row]:
+        """The rows to add."""
+        stored = self._known.inputs
         # An input that only one side has counts: it changes what some proxies read.
         differing = [
             replace(difference, key=f"sha256 of the {difference.key} of seed {seed}")
             for seed, named in inputs.items()
-            if seed in stored
+            if stored.get(seed)
             for difference in configuration.differences(stored[seed], named)
         ]
         if differing and last:
@@ -232,10 +289,12 @@ class Store:
                 if last.settings.get(key) != settings.get(key)
             ]
         self._refuse("input", differing)
-        self._insert(
-            "OR IGNORE INTO inputs (seed, name, sha256)",
-            ((seed, name, d) for seed, named in inputs.items() for name, d in named.items()),
-        )
+        return [
+            (seed, name, digest)
+            for seed, named in inputs.items()
+            for name, digest in named.items()
+            if name not in stored.get(seed, {})
+        ]
 
     def _refuse(self, what: str, found: Sequence[Difference]) -> None:
         if found:
@@ -245,21 +304,57 @@ class Store:
             )
 
     def _last_session(self) -> "_Session | None":
-        row = self._connection.execute(
-            "SELECT versions, settings FROM sessions ORDER BY id DESC LIMIT 1"
-        ).fetchone()
-        return _Session(json.loads(row[0]), json.loads(row[1])) if row else None
-
-    def _rows(self, query: str) -> list[tuple[Any, ...]]:
-        with reported(self._path):
-            return self._connection.execute(query).fetchall()
-
-    def _insert(self, into: str, rows: Iterable[tuple[object, ...]]) -> None:
-        """Insert rows; `into` ends with the columns in parentheses."""
-        marks = ", ".join("?" * (into.count(",") + 1))
-        self._connection.executemany(f"INSERT {into} VALUES ({marks})", rows)
+        sessions = self._known.sessions
+        if not sessions:
+            return None
+        versions, settings = sessions[max(sessions)]
+        where = f"{self._path}, the last session"
+        return _Session(parse_json(versions, where, dict), parse_json(settings, where, dict))
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self, writing: int = 1) -> Iterator["_Inserter"]:
+        """Insert rows; all of them are committed, with the ledger, when the context ends."""
+        inserter = _Inserter(self._connection)
+        after = replace(self._ledger, writing=writing)
         with reported(self._path), transaction(self._connection):
-            yield
+            yield inserter
+            after = after.after(inserter.added, self._checkpointed)
+            ledgers.write(self._connection, after)
+        first = not self._ledger.writing and writing
+        self._ledger = after
+        self._lock.note(after.identity, after.generation)
+        if self._checkpoint_at is None:
+            self._checkpoint_at = time.monotonic() + CHECKPOINT_SECONDS
+        if first:  # from here on, the database itself says that it has a journal
+            self._checkpoint()
+        else:
+            self.tend()
+
+    def _checkpoint(self) -> None:
+        """Write the journal back; a reader that is in its way leaves it for the next time."""
+        with reported(self._path):
+            (busy, *_) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            self._checkpoint_at = time.monotonic() + CHECKPOINT_SECONDS
+        else:
+            self._checkpointed = self._ledger.generation
+            self._checkpoint_at = None
+
+
+class _Inserter:
+    """Inserts rows into tables, and counts them."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.added: Counter[str] = Counter()
+
+    def __call__(self, table: Table, rows: Sequence[Row]) -> None:
+        if rows:
+            self._connection.executemany(table.insert, map(table.seal, rows))
+            self.added[table.name] += len(rows)
+
+
+def _json_value(text: str, where: str) -> Json:
+    """Any JSON. Raises StoreError for what is none."""
+    value: list[Json] = parse_json(f"[{text}]", where, list)
+    return value[0] if len(value) == 1 else value

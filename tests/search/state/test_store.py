@@ -15,6 +15,7 @@ from vkdnw.search.state.store import Store, open_store
 
 SETTINGS = {"batch_size": 64, "dtype": "float32", "workers": 2, "data": None}
 VERSIONS = {"torch": "2.13.0"}
+DECILES = tuple(n / 10 for n in range(1, 10))
 INPUTS = {0: {"batch": "digest of batch 0"}, 1: {"batch": "digest of batch 1"}}
 ASKED = [Asked("a", "a", {"layers": 21}), Asked("b", "a", {"layers": 66}), Asked("c", "c")]
 
@@ -24,7 +25,7 @@ def scored(vkdnw: float = 1.5, **more: float) -> Scored:
         values={"vkdnw": vkdnw, **more},
         started_at="2024-01-01T00:00:00.000+00:00",
         seconds=0.25,
-        arrays={"deciles": (0.1, 0.2)},
+        arrays={"deciles": DECILES},
     )
 
 
@@ -52,7 +53,7 @@ def test_every_bit_of_a_value_is_kept(tmp_path: Path, value: float) -> None:
     with read(tmp_path) as results:
         (evaluation,) = results.evaluations()
     assert evaluation.values["vkdnw"].hex() == value.hex()
-    assert evaluation.deciles == (0.1, 0.2)
+    assert evaluation.deciles == DECILES
     assert evaluation.seconds == 0.25
 
 

@@ -1,0 +1,195 @@
+"""Rows with checksums: what is written is sealed, what is read is verified, typed and bounded.
+
+A checksum is the CRC-32 of a row's other columns and of its table's name. It finds every single
+flipped bit, and misses other damage once in four billion rows; it is no protection against someone
+who means to deceive, which the types and bounds are.
+"""
+
+import json
+import sqlite3
+import struct
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from vkdnw.search.errors import StoreError
+
+Row = tuple[Any, ...]
+
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "INTEGER": (int,),
+    "REAL": (float,),
+    "REAL?": (float, type(None)),
+    "TEXT": (str,),
+    "TEXT?": (str, type(None)),
+    "BLOB": (bytes,),
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the schema, as Python reads and writes it: its columns but for the checksum."""
+
+    name: str
+    columns: Mapping[str, str]
+    """Name -> type, with a question mark where it may be NULL."""
+    key: int
+    """So many columns, the first ones, name a row."""
+    types: tuple[tuple[type, ...], ...] = field(init=False)
+    start: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "types", tuple(_TYPES[kind] for kind in self.columns.values()))
+        object.__setattr__(self, "start", zlib.crc32(self.name.encode()))
+
+    @property
+    def insert(self) -> str:
+        marks = ", ".join("?" * (len(self.columns) + 1))
+        return f"INSERT INTO {self.name} ({', '.join(self.columns)}, crc) VALUES ({marks})"
+
+    @property
+    def select(self) -> str:
+        return f"SELECT {', '.join(self.columns)}, crc FROM {self.name}"
+
+    def seal(self, row: Row) -> Row:
+        """The row with its checksum. Numbers of REAL columns must be floats and not NaN."""
+        return (*row, self.checksum(row))
+
+    def checksum(self, row: Row) -> int:
+        if self.name == "arrays":  # the text of a long array would take longer than the array
+            identity, evaluation, name, data = row
+            row = (identity, evaluation, name, zlib.crc32(data), len(data))
+        return zlib.crc32(repr(row).encode(), self.start)
+
+    def intact(self, row: Row) -> bool:
+        """Whether a row that was read, with its checksum, is one that was written."""
+        if any(type(v) not in kinds for v, kinds in zip(row, self.types, strict=False)):
+            return False
+        return bool(self.checksum(row[:-1]) == row[-1])
+
+    def describe(self, row: Row) -> str:
+        """Name the row in an error."""
+        named = zip(self.columns, row[: self.key], strict=False)
+        return f"{self.name} ({', '.join(f'{column} {value!r:.60}' for column, value in named)})"
+
+
+def _table(table: str, key: int, /, **columns: str) -> Table:
+    return Table(table, columns, key)
+
+
+CONFIGURATION = _table("configuration", 1, key="TEXT", value="TEXT")
+SESSIONS = _table(
+    "sessions", 1, id="INTEGER", started_at="TEXT", pid="INTEGER", versions="TEXT", settings="TEXT"
+)
+INPUTS = _table("inputs", 2, seed="INTEGER", name="TEXT", sha256="TEXT")
+NETWORKS = _table("networks", 2, id="INTEGER", network="TEXT")
+ARCHITECTURES = _table(
+    "architectures", 2, id="INTEGER", architecture="TEXT", network_id="INTEGER", counts="TEXT"
+)
+ASKED = _table("asked", 2, architecture_id="INTEGER", seed="INTEGER", names="TEXT")
+EVALUATIONS = _table(
+    "evaluations",
+    3,
+    id="INTEGER",
+    network_id="INTEGER",
+    seed="INTEGER",
+    session_id="INTEGER",
+    started_at="TEXT",
+    seconds="REAL",
+    fallback="TEXT",
+    parts="INTEGER",
+)
+SCORES = _table(
+    "scores",
+    3,
+    network_id="INTEGER",
+    seed="INTEGER",
+    name="TEXT",
+    value="REAL?",
+    reason="TEXT?",
+    evaluation_id="INTEGER",
+)
+ARRAYS = _table("arrays", 3, id="INTEGER", evaluation_id="INTEGER", name="TEXT", data="BLOB")
+FAILURES = _table(
+    "failures",
+    3,
+    id="INTEGER",
+    network_id="INTEGER",
+    seed="INTEGER",
+    session_id="INTEGER",
+    at="TEXT",
+    blame="TEXT",
+    reason="TEXT",
+    details="TEXT",
+)
+COUNTED = (
+    CONFIGURATION,
+    SESSIONS,
+    INPUTS,
+    NETWORKS,
+    ARCHITECTURES,
+    ASKED,
+    EVALUATIONS,
+    SCORES,
+    ARRAYS,
+    FAILURES,
+)
+"""Every table whose rows the ledger counts; parents come before what refers to them."""
+LEDGER = _table(
+    "ledger",
+    1,
+    id="INTEGER",
+    identity="TEXT",
+    generation="INTEGER",
+    checkpointed="INTEGER",
+    writing="INTEGER",
+    counts="TEXT",
+)
+
+
+def scan(
+    connection: sqlite3.Connection, table: Table, damage: list[str], where: str = "", *values: Any
+) -> Iterator[Row]:
+    """The intact rows of a table, without their checksums; others are named in `damage`."""
+    for row in _fetched(connection, f"{table.select} {where}", values):
+        if table.intact(row):
+            yield row[:-1]
+        else:
+            damage.append(table.describe(row))
+
+
+def _fetched(connection: sqlite3.Connection, query: str, values: Sequence[Any]) -> Iterable[Row]:
+    done = 0
+    try:
+        for row in connection.execute(query, values):
+            yield row
+            done += 1
+    except sqlite3.OperationalError as error:
+        if "decode" not in str(error):
+            raise
+        # Text that is not UTF-8 is damage to one row, not to all: its checksum is to tell.
+        connection.text_factory = lambda data: data.decode(errors="replace")
+        yield from islice(connection.execute(query, values), done, None)
+
+
+def parse_json(text: str, where: str, kind: type) -> Any:
+    """JSON of a column. Raises StoreError, naming the place, for what is none or another kind."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"{where} holds no JSON that can be read ({error})") from error
+    if type(value) is not kind:
+        raise StoreError(f"{where} holds {text!r:.60} instead of a JSON {kind.__name__}")
+    return value
+
+
+def pack(array: Sequence[float]) -> bytes:
+    """A vector as it is stored: little-endian float64."""
+    return struct.pack(f"<{len(array)}d", *array)
+
+
+def unpack(data: bytes) -> tuple[float, ...]:
+    """What `pack` was given; bytes behind the last whole number are left out."""
+    return struct.unpack(f"<{len(data) // 8}d", data[: len(data) // 8 * 8])

@@ -1,0 +1,171 @@
+"""Everything a state holds, read once and verified: what the writer goes on from."""
+
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from vkdnw.search.state import ledger as ledgers
+from vkdnw.search.state.ledger import Ledger
+from vkdnw.search.state.rows import (
+    ARCHITECTURES,
+    ARRAYS,
+    ASKED,
+    CONFIGURATION,
+    COUNTED,
+    EVALUATIONS,
+    FAILURES,
+    INPUTS,
+    NETWORKS,
+    SCORES,
+    SESSIONS,
+    Row,
+    Table,
+    parse_json,
+    scan,
+)
+
+NetworkSeed = tuple[str, int]
+
+
+@dataclass
+class Survey:
+    """What is sound in a state, and what is not."""
+
+    ledger: Ledger | None
+    damage: list[str] = field(default_factory=list)
+    """Rows that are damaged, or refer to one that is damaged or missing, by name."""
+    found: Counter[str] = field(default_factory=Counter)
+    """Rows that are there, by table, sound or not."""
+    last: dict[str, int] = field(default_factory=dict)
+    """The highest id of the tables that have one."""
+    configuration: dict[str, str] = field(default_factory=dict)
+    """JSON by key."""
+    sessions: dict[int, tuple[str, str]] = field(default_factory=dict)
+    """Versions and settings, as JSON."""
+    inputs: defaultdict[int, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
+    networks: dict[str, int] = field(default_factory=dict)
+    architectures: dict[str, int] = field(default_factory=dict)
+    asked: set[tuple[int, int, str]] = field(default_factory=set)
+    recorded: defaultdict[NetworkSeed, set[str]] = field(default_factory=lambda: defaultdict(set))
+    failed: set[NetworkSeed] = field(default_factory=set)
+    evaluations: int = 0
+    sound_evaluations: set[int] = field(default_factory=set)
+
+    @property
+    def lost(self) -> list[str]:
+        """Tables that have not the rows that were committed, in words."""
+        return [] if self.ledger is None else ledgers.lost_rows(self.ledger, self.found)
+
+
+def survey(connection: sqlite3.Connection) -> Survey:
+    """Read and verify every row. Raises sqlite3.Error where pages cannot be read."""
+    seen = Survey(ledgers.read(connection))
+    if seen.ledger is None:
+        seen.damage.append("ledger")
+    for table in COUNTED:
+        ((seen.found[table.name],),) = connection.execute(f"SELECT count(*) FROM {table.name}")
+        if table.columns.get("id"):
+            ((last,),) = connection.execute(f"SELECT coalesce(max(id), 0) FROM {table.name}")
+            seen.last[table.name] = int(last)
+    _survey_command(connection, seen)
+    names = _survey_asked(connection, seen)
+    _survey_results(connection, seen, names)
+    return seen
+
+
+def sound_rows(connection: sqlite3.Connection, seen: Survey) -> Iterator[tuple[Table, list[Row]]]:
+    """The rows of every table that the survey found sound, parents first."""
+    networks, architectures = set(seen.networks.values()), set(seen.architectures.values())
+    keep: Mapping[str, Callable[[Row], bool]] = {
+        ARCHITECTURES.name: lambda row: row[2] in networks,
+        ASKED.name: lambda row: row[0] in architectures,
+        EVALUATIONS.name: lambda row: row[0] in seen.sound_evaluations,
+        SCORES.name: lambda row: row[5] in seen.sound_evaluations,
+        ARRAYS.name: lambda row: row[1] in seen.sound_evaluations,
+        FAILURES.name: lambda row: row[1] in networks and row[3] in seen.sessions,
+    }
+    for table in COUNTED:
+        kept = keep.get(table.name)
+        rows = scan(connection, table, [])
+        yield table, [table.seal(row) for row in rows if kept is None or kept(row)]
+
+
+def _survey_command(connection: sqlite3.Connection, seen: Survey) -> None:
+    seen.configuration = dict(scan(connection, CONFIGURATION, seen.damage))
+    for identity, _, _, versions, settings in scan(
+        connection, SESSIONS, seen.damage, "ORDER BY id"
+    ):
+        seen.sessions[identity] = (versions, settings)
+    for seed, name, digest in scan(connection, INPUTS, seen.damage):
+        seen.inputs[seed][name] = digest
+
+
+def _survey_asked(connection: sqlite3.Connection, seen: Survey) -> Mapping[int, str]:
+    """The names of networks by id."""
+    names: dict[int, str] = dict(scan(connection, NETWORKS, seen.damage))
+    seen.networks = {network: identity for identity, network in names.items()}
+    known = set()
+    for row in scan(connection, ARCHITECTURES, seen.damage):
+        identity, architecture, network, _ = row
+        if network not in names:
+            seen.damage.append(f"{ARCHITECTURES.describe(row)}, whose network is not there")
+            continue
+        known.add(identity)
+        seen.architectures[architecture] = identity
+    for row in scan(connection, ASKED, seen.damage):
+        if row[0] in known:
+            seen.asked.add(row)
+        else:
+            seen.damage.append(f"{ASKED.describe(row)}, whose architecture is not there")
+    return names
+
+
+def _survey_results(connection: sqlite3.Connection, seen: Survey, names: Mapping[int, str]) -> None:
+    tasks: dict[int, NetworkSeed] = {}
+    parts: Counter[int] = Counter()
+    told: dict[int, int] = {}
+    for row in scan(connection, EVALUATIONS, seen.damage):
+        identity, network, seed, session, *_, count = row
+        if network in names and session in seen.sessions:
+            tasks[identity], told[identity] = (names[network], seed), count
+        else:
+            seen.damage.append(f"{EVALUATIONS.describe(row)}, whose network or session is lost")
+    values: defaultdict[int, list[str]] = defaultdict(list)
+    for row in scan(connection, SCORES, seen.damage):
+        network, seed, name, *_, evaluation = row
+        if tasks.get(evaluation) == (names.get(network), seed):
+            values[evaluation].append(name)
+            parts[evaluation] += 1
+        else:
+            seen.damage.append(f"{SCORES.describe(row)}, whose evaluation is not there")
+    for row in scan(connection, ARRAYS, seen.damage):
+        if row[1] in tasks and len(row[3]) % 8 == 0:
+            parts[row[1]] += 1
+        else:
+            seen.damage.append(f"{ARRAYS.describe(row)}, whose evaluation is not there")
+    for evaluation, task in tasks.items():
+        if parts[evaluation] == told[evaluation]:
+            seen.sound_evaluations.add(evaluation)
+            seen.recorded[task].update(values[evaluation])
+        else:
+            seen.damage.append(
+                f"evaluation {evaluation} of {task[0]!r:.80} under seed {task[1]}, of which "
+                f"{parts[evaluation]} of {told[evaluation]} rows are there"
+            )
+    seen.evaluations = len(seen.sound_evaluations)
+    for row in scan(connection, FAILURES, seen.damage):
+        _, network, seed, session, *_ = row
+        if network in names and session in seen.sessions:
+            seen.failed.add((names[network], seed))
+        else:
+            seen.damage.append(f"{FAILURES.describe(row)}, whose network or session is not there")
+
+
+def settings_of_sessions(seen: Survey) -> Mapping[str, object]:
+    """The settings of the last session whose row is sound."""
+    if not seen.sessions:
+        return {}
+    _, settings = seen.sessions[max(seen.sessions)]
+    told: Mapping[str, object] = parse_json(settings, "the settings of the last session", dict)
+    return told
