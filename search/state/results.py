@@ -31,6 +31,7 @@ from vkdnw.search.state.rows import (
     FAILURES,
     NETWORKS,
     SCORES,
+    SESSIONS,
     Row,
     Table,
     parse_json,
@@ -86,8 +87,9 @@ class Results:
 
     def settings(self) -> dict[str, Json]:
         """All settings of the last session: the shared ones, and those that may differ."""
-        rows = self._rows("SELECT settings FROM sessions ORDER BY id DESC LIMIT 1")
-        last: dict[str, Json] = json.loads(rows[0][0]) if rows else {}
+        last: dict[str, Json] = {}
+        for identity, *_, settings in self._rows(SESSIONS, "ORDER BY id"):
+            last = parse_json(settings, f"{self._path}, session {identity}", dict)
         return {**last, **self.configuration()}
 
     def evaluations(self) -> list[Evaluation]:
