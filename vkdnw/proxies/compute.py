@@ -97,12 +97,13 @@ def _compute_group(
         if first.alone is not None:
             return {first.name: first.alone(call)}
         with gc_disabled():  # until the pass is gone, and its thousands of small objects
-            return _reduced(group, call, state)
+            return _reduced(group, call)
 
 
-def _reduced(group: list[Proxy], call: Call, state: State) -> dict[str, Value]:
+def _reduced(group: list[Proxy], call: Call) -> dict[str, Value]:
     """The values of proxies that share a pass, or a native and a plain one where they differ."""
     batch = call.inputs.read(group[0].input)
+    state = State(call.model)  # with the weights and the mode of these proxies
     watched = Watched(_observed(group), call.features, call.output)
     agrees = verified(call.model, state, batch, watched, call.seed)
     values: dict[str, Value] = {}
@@ -110,7 +111,6 @@ def _reduced(group: list[Proxy], call: Call, state: State) -> dict[str, Value]:
         part = [each for each in group if agrees.cover(each.observes) == native]
         if part:
             values |= _of_one_pass(part, call, state, batch, native)
-            state.restore()
     return values
 
 
@@ -120,6 +120,7 @@ def _of_one_pass(
     observed = _observed(part)
     relus = _relus(call, state, batch) if "relus" in observed else None
     watched = Watched(observed, call.features, call.output, relus)
+    state.rewind()
     with (
         torch.random.fork_rng(_cuda(batch), device_type="cuda"),
         train_pass(call.model, state.parts, batch, watched, native) as shared,
@@ -146,6 +147,4 @@ def _relus(call: Call, state: State, batch: Tensor) -> Agreement:
             probed = probe_relus(call.model, batch[-1:].repeat_interleave(copies, 0))
         except Exception as error:  # the model does not take so few images
             return Agreement(len(batch), copies, f"on {copies} images the model fails: {error}")
-        finally:
-            state.restore()
     return Agreement(len(batch), copies, probed)

@@ -76,7 +76,7 @@ def verified(
             expected = _shown(model, state.parts, pair, both, False, draws)
         if hooks.noticed:
             return NOTHING
-        state.restore()
+        state.rewind()
         torch.set_rng_state(rng)
         return _verdict(_shown(model, state.parts, pair, both, True, draws), expected)
     except Exception:  # a model that is at fault, or does not take two images, says so itself
