@@ -34,16 +34,7 @@ class RayCluster:
     """
 
     def __init__(self, address: str, arguments: Sequence[Any]) -> None:
-        self._ray = _import_ray()
-        try:
-            self._ray.init(
-                address=address, log_to_driver=False, logging_level="ERROR", namespace="vkdnw"
-            )
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise ExecutorError(
-                f"no Ray cluster at {address!r}: {_first_line(error)}; start one with "
-                "`ray start --head`, and on each other machine `ray start --address=HOST:PORT`"
-            ) from error
+        self._ray = connect(address)
         self._arguments = self._ray.put(pickle.dumps(tuple(arguments)))  # sent to a machine once
         self._nodes: dict[str, dict[str, Any]] = {}
         self._answered = time.monotonic()
@@ -155,6 +146,23 @@ class _Actor:
 
     def cancel(self) -> Any:
         return self._machine.cancel()
+
+
+def connect(address: str) -> Any:
+    """The module `ray`, connected to a cluster.
+
+    Raises:
+        ExecutorError: Ray is not installed, or there is no cluster at the address.
+    """
+    ray = _import_ray()
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR", namespace="vkdnw")
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ExecutorError(
+            f"no Ray cluster at {address!r}: {_first_line(error)}; start one with "
+            "`ray start --head`, and on each other machine `ray start --address=HOST:PORT`"
+        ) from error
+    return ray
 
 
 def _import_ray() -> Any:

@@ -23,6 +23,7 @@ from vkdnw import search  # noqa: E402
 from vkdnw.search.cluster.executor import ClusterExecutor  # noqa: E402
 from vkdnw.search.cluster.identity import hexadecimal  # noqa: E402
 from vkdnw.search.cluster.ray_cluster import RayCluster  # noqa: E402
+from vkdnw.search.cluster.survey import classes, survey  # noqa: E402
 from vkdnw.search.enumeration import Enumeration  # noqa: E402
 from vkdnw.search.evaluation import Asked, Task  # noqa: E402
 from vkdnw.search.interruption import Interruption  # noqa: E402
@@ -81,6 +82,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_AUTH_TOKEN_PATH", str(folder / "token"))
         made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **SMALL})
+        made.add_node(num_cpus=2, **SMALL)
+        made.wait_for_nodes()
         yield made
         made.shutdown()
 
@@ -98,11 +101,16 @@ def pool_worker() -> int:
     raise AssertionError("no worker is there")
 
 
+def test_the_survey_says_what_each_machine_is(cluster: Cluster) -> None:
+    machines = survey(cluster.address)
+    assert [(machine.alive, machine.problem) for machine in machines] == [(True, None)] * 2
+    assert sorted(machine.cpus for machine in machines) == [0, 2]
+    assert len(classes(machines)) == 1
+
+
 def test_machines_join_and_die_and_every_task_is_on_record_once(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    cluster.add_node(num_cpus=2, **SMALL)
-    cluster.wait_for_nodes()
     events = Events()
     joined: list[Any] = []
     events.happens[10] = lambda: joined.append(cluster.add_node(num_cpus=2, **SMALL))
