@@ -24,6 +24,7 @@ from vkdnw.search.enumeration import Request, score_all
 from vkdnw.search.evaluation import Asked
 from vkdnw.search.inputs.seeded import input_digests
 from vkdnw.search.progress import Progress
+from vkdnw.search.rankings.truth import known_architectures
 from vkdnw.search.scoring import Scorer
 from vkdnw.search.spaces.selection import Selection, describe
 from vkdnw.search.values import check_inputs, resolve
@@ -36,6 +37,7 @@ def enumerate(  # noqa: A001 - what it does
     sample: int | None = None,
     all: bool = False,  # noqa: A002 - the word of the command line
     architectures: Sequence[str] = (),
+    within: PathLike | None = None,
     sample_seed: int = 0,
     seeds: int = 1,
     proxies: str | Sequence[str] = "vkdnw",
@@ -68,6 +70,8 @@ def enumerate(  # noqa: A001 - what it does
         sample: so many architectures drawn at random; a larger sample contains a smaller one.
         all: every architecture, of a space that can list them.
         architectures: these. One of the three says which.
+        within: draw the sample from, or take all of, the architectures of this table of accuracies
+            (as `Run.evaluate` takes it) of which one is known.
         sample_seed: of the sample.
         seeds: score under the seeds 0 to seeds - 1: each has its own weights and its own input.
         proxies: values to compute: names, an aggregate for its parts, or `all`.
@@ -124,6 +128,8 @@ def enumerate(  # noqa: A001 - what it does
         names = resolve(text)
         check_inputs(names, images is not None)
         selection = Selection(sample, sample_seed, all, tuple(architectures), subset)
+        if within is not None:
+            selection = selection.within(known_architectures(within, setup.space), setup.space)
         asked = describe(selection.architectures(setup.space), setup.space)
         if seeds < 1:
             raise ValueError(f"seeds must be at least 1, got {seeds}")

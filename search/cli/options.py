@@ -44,6 +44,16 @@ Arch = Annotated[
         show_default=False,
     ),
 ]
+Within = Annotated[
+    Path | None,
+    typer.Option(
+        help="Draw --sample from, or take --all of, the architectures of this table of accuracies "
+        "(as `vkdnw evaluate` takes it) of which one is known.",
+        metavar="TABLE",
+        rich_help_panel=WHICH,
+        show_default=False,
+    ),
+]
 SampleSeed = Annotated[int, typer.Option(help="Seed of --sample.", rich_help_panel=WHICH)]
 Seeds = Annotated[
     int,

@@ -93,6 +93,7 @@ def _which() -> list[SpaceOption]:
         SpaceOption("sample", options.Sample, None),
         SpaceOption("all", options.All, False),
         SpaceOption("arch", options.Arch, None),
+        SpaceOption("within", options.Within, None),
         SpaceOption("sample_seed", options.SampleSeed, 0),
         SpaceOption("seeds", options.Seeds, 1),
     ]
@@ -154,6 +155,7 @@ def _search(name: str, space: SearchSpace, own: list[str], arguments: dict[str, 
     subset: dict[str, Any] = {flag: True for flag in subsets(space) if arguments.pop(flag)}
     which = {word: arguments.pop(word) for word in ("sample", "all", "arch")}
     sample_seed, seeds = arguments.pop("sample_seed"), arguments.pop("seeds")
+    within = arguments.pop("within")
     evolve, proxies = arguments.pop("evolve"), arguments.pop("proxies")
     told = {word: arguments.pop(word) for word in [*EVOLUTION, "depth"] if word in arguments}
     plan = {word: value for word, value in told.items() if value is not None}
@@ -182,6 +184,7 @@ def _search(name: str, space: SearchSpace, own: list[str], arguments: dict[str, 
                 sample=which["sample"],
                 all=which["all"],
                 architectures=which["arch"] or (),
+                within=within,
                 sample_seed=sample_seed,
                 seeds=seeds,
                 proxies=proxies or "vkdnw",

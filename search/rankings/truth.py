@@ -113,6 +113,11 @@ def for_architectures(
     return found if space is None else with_equal_networks(found, architectures, space)
 
 
+def known_architectures(path: Path | str, space: SearchSpace) -> list[str]:
+    """The architectures of a table of which an accuracy is known, in the table's order."""
+    return list(load(path, space).dropna(how="all").index)
+
+
 def with_equal_networks(
     truth: pd.DataFrame, architectures: Iterable[str], space: SearchSpace
 ) -> pd.DataFrame:

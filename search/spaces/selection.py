@@ -44,6 +44,16 @@ class Selection:
             return whole
         return f"sample of {self.sample}, {whole}, seed {self.sample_seed}"
 
+    def within(self, architectures: Sequence[str], space: SearchSpace) -> "Selection":
+        """The same choice among these architectures, written out as a list. Raises ValueError."""
+        if self.listed:
+            raise ValueError("a table restricts a sample, or all; a list names its architectures")
+        members = subset(space, self.subset)
+        chosen = [one for one in architectures if members is None or members.contains(one)]
+        if self.sample is not None:
+            chosen = sample(chosen, self.sample, self.sample_seed)
+        return Selection(listed=tuple(chosen))
+
     def architectures(self, space: SearchSpace) -> list[str]:
         """The architecture strings. Raises ArchitectureError and ValueError."""
         if self.listed:

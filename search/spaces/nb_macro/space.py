@@ -1,13 +1,13 @@
 """NAS-Bench-Macro as a search space."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from vkdnw.search.spaces.nb_macro import architecture as strings
 from vkdnw.search.spaces.nb_macro import layers
-from vkdnw.search.spaces.search_space import Cost
+from vkdnw.search.spaces.search_space import Cost, Subset
 from vkdnw.search.spaces.shared.sizes import check_choice, check_sizes
 
 if TYPE_CHECKING:
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 SMALLEST = 8
 """The image is halved three times."""
+
+
+def _is_canonical(architecture: str) -> bool:
+    return strings.canonical(architecture) == architecture
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,9 @@ class NBMacro:
     """
 
     name: ClassVar[str] = "nb_macro"
+    subsets: ClassVar[Mapping[str, Subset]] = {
+        "distinct": Subset("one string of each of the 3,969 networks", _is_canonical)
+    }
 
     channels: int = 32
     """Of the stem; every stage doubles them."""

@@ -6,6 +6,7 @@ import pytest
 
 from vkdnw.search.spaces import nb201
 from vkdnw.search.spaces.nb201 import NB201
+from vkdnw.search.spaces.nb_macro import NBMacro
 from vkdnw.search.spaces.selection import Selection, describe, sample
 
 SPACE = NB201()
@@ -84,3 +85,16 @@ def test_counts_are_those_of_the_architecture_at_the_configured_size() -> None:
 def test_a_size_that_no_network_has_is_refused() -> None:
     with pytest.raises(ValueError, match="multiples of 4"):
         NB201(resolution=30)
+
+
+def test_a_selection_within_a_list_keeps_to_it_and_to_the_subset() -> None:
+    space = NBMacro()
+    known = ["22212202", "22212220", "00000000", "11111111", "00000001"]
+    everything = Selection(everything=True, subset="distinct").within(known, space)
+    assert everything.architectures(space) == ["22212220", "00000000", "11111111"]
+    some = Selection(sample=2, sample_seed=3).within(known, space)
+    assert some.architectures(space) == sample(known, 2, 3)
+    with pytest.raises(ValueError, match="a list names its architectures"):
+        Selection(listed=("00000000",)).within(known, space)
+    with pytest.raises(ValueError, match="a sample has 1 to 5"):
+        Selection(sample=6).within(known, space)
