@@ -21,9 +21,9 @@ _SAMPLERS = {"distinct": sampling.sample, "swap": sampling.sample_swap}
 
 @dataclass(frozen=True)
 class DARTS:
-    """The space at given sizes.
+    """DARTS and NAS-Bench-301: a normal and a reduction cell. The default sizes are small.
 
-    The defaults are small, for scoring. DARTS trained with 36 channels and 20 cells,
+    DARTS trained with 36 channels and 20 cells,
     NAS-Bench-301 with 32 and 8; NASLib scores 32 and 8 with ``style="naslib"``.
 
     Raises ValueError for sizes that no network has.
@@ -70,6 +70,7 @@ class DARTS:
         parse(architecture)
 
     def parse(self, text: str) -> str:
+        """Reads a string, a genotype, NASLib's tuple, or a dict of NAS-Bench-301."""
         return read(text)
 
     def sample(self, random: Random) -> str:

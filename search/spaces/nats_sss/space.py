@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NATSSize:
-    """The space at given sizes; the defaults are those of the benchmark on CIFAR-10.
+    """NATS-Bench's size space: channels of five layers. The defaults are CIFAR-10's sizes.
 
     Raises ValueError for sizes that no network has.
     """
@@ -36,6 +36,7 @@ class NATSSize:
         parse(architecture)
 
     def parse(self, text: str) -> str:
+        """Reads a string, or a tuple of five channel counts."""
         return read(text)
 
     def architectures(self) -> Iterator[str]:

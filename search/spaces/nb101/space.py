@@ -20,7 +20,7 @@ _SAMPLERS = {"uniform": sampling.sample, "official": sampling.sample_official}
 
 @dataclass(frozen=True)
 class NB101:
-    """The space at given sizes; the defaults are those of the benchmark.
+    """NAS-Bench-101: 423,624 graphs. The defaults are the benchmark's sizes.
 
     Raises ValueError for sizes that no network has, or a sampler that there is not.
     """
@@ -60,6 +60,7 @@ class NB101:
         parse(architecture)
 
     def parse(self, text: str) -> str:
+        """Reads a string, NASLib's tuple, or the official pair of matrix and operations."""
         return read(text)
 
     def sample(self, random: Random) -> str:

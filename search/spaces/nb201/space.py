@@ -11,6 +11,7 @@ from vkdnw.search.spaces.nb201.architecture import EDGES, OPERATIONS, parse
 from vkdnw.search.spaces.nb201.enumeration import enumerate as all_architectures
 from vkdnw.search.spaces.nb201.isomorphism import canonical
 from vkdnw.search.spaces.nb201.liveness import is_live
+from vkdnw.search.spaces.nb201.notations import read
 from vkdnw.search.spaces.search_space import Cost, Subset
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NB201:
-    """The space at given sizes; the defaults are those of the benchmark on CIFAR-10.
+    """NAS-Bench-201: 15,625 cells. The defaults are the benchmark's sizes on CIFAR-10.
+
+    CIFAR-100 has ``classes=100``, ImageNet16-120 ``classes=120, resolution=16``.
 
     Raises ValueError for sizes that no network has.
     """
@@ -44,6 +47,10 @@ class NB201:
 
     def validate(self, architecture: str) -> None:
         parse(architecture)
+
+    def parse(self, text: str) -> str:
+        """Reads a string, NATS-Bench's index, or NASLib's tuple."""
+        return read(text)
 
     def architectures(self) -> Iterator[str]:
         """All 15,625, in the order of the benchmark's index."""

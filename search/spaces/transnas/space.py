@@ -1,11 +1,11 @@
 """TransNAS-Bench-101 as two search spaces: its functions at fixed sizes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from vkdnw.search.spaces.search_space import Cost
+from vkdnw.search.spaces.search_space import Cost, Subset
 from vkdnw.search.spaces.shared.counting import FORMULAS, Formula
 from vkdnw.search.spaces.shared.sizes import check_choice, check_sizes
 from vkdnw.search.spaces.transnas import architecture as strings
@@ -64,6 +64,7 @@ class _TransNAS:
         parse(architecture, self.kind)
 
     def parse(self, text: str) -> str:
+        """Reads a string, the official index, or NASLib's tuple."""
         return strings.read(text, self.kind)
 
     def cost(self, architecture: str) -> Cost:
@@ -84,10 +85,13 @@ class _TransNAS:
 
 @dataclass(frozen=True)
 class TransNASMicro(_TransNAS):
-    """4,096 cells in the same five modules; 2,952 different networks."""
+    """TransNAS-Bench-101, micro: 4,096 cells, 2,952 different networks."""
 
     name: ClassVar[str] = "transnas_micro"
     kind: ClassVar[Kind] = "micro"
+    subsets: ClassVar[Mapping[str, Subset]] = {
+        "connected": Subset("the 3,927 in which a path leads to the output", strings.is_connected)
+    }
 
     as_written: bool = False
     """Take every string for a network of its own, as the benchmark does, equal or not."""
@@ -132,7 +136,7 @@ class TransNASMicro(_TransNAS):
 
 @dataclass(frozen=True)
 class TransNASMacro(_TransNAS):
-    """3,256 structures of residual blocks."""
+    """TransNAS-Bench-101, macro: 3,256 structures of residual blocks."""
 
     name: ClassVar[str] = "transnas_macro"
     kind: ClassVar[Kind] = "macro"

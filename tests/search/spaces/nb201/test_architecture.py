@@ -70,6 +70,34 @@ def test_format_refuses_what_is_not_six_operations(operations, message):
         nb201.format(operations)
 
 
+@pytest.mark.parametrize(
+    ("text", "arch"),
+    [
+        (ARCH, ARCH),
+        ("0", nb201.enumerate()[0]),
+        ("15624", nb201.enumerate()[15624]),
+        ("(2, 0, 1, 3, 4, 1)", ARCH),
+        ("[2, 0, 1, 3, 4, 1]", ARCH),
+    ],
+)
+def test_indices_and_tuples_of_naslib_are_read(text, arch):
+    assert nb201.NB201().parse(text) == arch
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("15625", "index 15625: there are 15625 architectures"),
+        ("(0, 1, 2)", "expected six operations 0 to 4"),
+        ("(0, 1, 2, 3, 4, 5)", "expected six operations 0 to 4"),
+        ("-1", r"1 node\(s\)"),
+    ],
+)
+def test_other_numbers_are_refused(text, message):
+    with pytest.raises(nb201.ArchitectureError, match=message):
+        nb201.NB201().parse(text)
+
+
 def test_an_architecture_error_is_a_value_error():
     with pytest.raises(ValueError, match="node"):
         nb201.validate("?")
