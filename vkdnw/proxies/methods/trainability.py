@@ -27,8 +27,11 @@ def mean_of_blocks(shared: TrainPass, call: Call) -> Value:
     value in float64.
 
     A block that returns what it reads gives minus infinity, as in the authors' code: its gradient
-    keeps its scale because it does nothing.
+    keeps its scale because it does nothing. NaN where the sides of two features have no whole
+    ratio: the pixels that become one are not known.
     """
+    if reason := _unknown_sides(shared):
+        return undefined(reason)
     squares = []
     for index in range(len(shared.features) - 1, 0, -1):
         matrix = shared.block_product(index)
@@ -50,9 +53,18 @@ def block_trainability(spectrum: Tensor) -> float:
 
 def ask_for_products(shared: TrainPass, call: Call) -> None:
     """Asks for products of the blocks with random signs."""
-    for before, after in pairwise(shared.features):
-        side_ratio(before, after)  # refuses those that trainability does not know
-    shared.request_block_products(_signs(shared, call))
+    if not _unknown_sides(shared):
+        shared.request_block_products(_signs(shared, call))
+
+
+def _unknown_sides(shared: TrainPass) -> str:
+    """Why there is no trainability of these features; empty where there is."""
+    try:
+        for before, after in pairwise(shared.features):
+            side_ratio(before, after)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _signs(shared: TrainPass, call: Call) -> list[Tensor] | list[Signs]:
@@ -78,7 +90,7 @@ trainability = Proxy(
     mode="train",
     init="kaiming_normal",
     cost="backward",
-    undefined="minus infinity where a block returns what it reads",
+    undefined="minus infinity where a block returns what it reads; NaN where sides have no ratio",
     observes=("features",),
     ask=ask_for_products,
     reduce=mean_of_blocks,

@@ -1,6 +1,7 @@
 """The PiT space: strings, the published networks, draws."""
 
 import json
+import math
 from dataclasses import replace
 from random import Random
 
@@ -11,6 +12,7 @@ from torch import nn
 
 from tests.search.spaces import golden
 from tests.shared import DATA, needs_data
+from vkdnw import proxies
 from vkdnw.search.spaces.pit import PiT
 from vkdnw.search.spaces.search_space import ArchitectureError
 from vkdnw.search.testing import SearchSpaceTests
@@ -71,6 +73,20 @@ def test_the_grid_is_halved_twice():
     with torch.no_grad():
         model(torch.zeros(1, 3, 64, 64))
     assert shapes == [(1, 64, 4, 4), (1, 64, 2, 2)]
+
+
+def test_trainability_is_undefined_because_poolings_give_grids_without_a_whole_ratio():
+    model = SPACE.build(ARCH)
+    found = proxies.compute(
+        ["trainability", "expressivity"],
+        model,
+        proxies.Inputs(noise=torch.randn(2, 3, 64, 64)),
+        seed=0,
+        features=SPACE.features(model),
+    )
+    assert math.isnan(found["trainability"].value)
+    assert "[50] and [17] pixels" in found["trainability"].reason
+    assert math.isfinite(found["expressivity"].value)
 
 
 def test_all_1600_are_listed_once():
