@@ -35,6 +35,8 @@ class Request:
     """Is told of every result, once it is on disk."""
     note: str | None = None
     """What the user should know of how it is run."""
+    task_timeout: float | None = None
+    """Seconds that a task may take in a worker of this machine; None for as long as it wants."""
     cluster: Callable[[Callable[[str], None]], Executor[Task, Scored]] | None = None
     """Makes the executor of a cluster, which then scores instead of this machine."""
 
@@ -75,7 +77,12 @@ def score_all(request: Request, progress: Progress, interruption: Interruption) 
         if request.cluster is not None:
             carrying_out = request.cluster(progress.note)
         else:
-            carrying_out = start(request.scorers[: len(tasks)], request.in_this_process)
+            carrying_out = start(
+                request.scorers[: len(tasks)],
+                request.in_this_process,
+                request.task_timeout,
+                progress.note,
+            )
         with closing(carrying_out) as executor:
             driver = watched(Enumeration(tasks), request.on_result)
             return Runner(executor, store, progress, interruption).run(driver)

@@ -1,18 +1,20 @@
-"""Ctrl-C and SIGTERM as a request to stop, not as an exception in the middle of a write."""
+"""Ctrl-C and the signals that end a process, as a request to stop instead of an exception in the
+middle of a write."""
 
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class Interruption:
-    """A context in which the first Ctrl-C (or SIGTERM) is noted and the second one raises.
+    """A context in which the first of these signals is noted and the second one raises.
 
-    SIGTERM counts because it is how a cluster's scheduler says that the time is up. Outside the
-    main thread Python delivers no signals, and the context does nothing.
+    SIGTERM is how a cluster's scheduler says that the time is up, SIGHUP that the terminal is gone,
+    SIGQUIT is Ctrl-\\. One that the process was started to ignore (`nohup`) stays ignored. Outside
+    the main thread Python delivers no signals, and the context does nothing.
     """
 
     def __init__(self) -> None:
@@ -25,12 +27,15 @@ class Interruption:
 
     @property
     def name(self) -> str:
-        return "Ctrl-C" if self.signal == signal.SIGINT else "SIGTERM"
+        if self.signal is None or self.signal == signal.SIGINT:
+            return "Ctrl-C"
+        return self.signal.name
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
-                self._before[number] = signal.signal(number, self._note)
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(

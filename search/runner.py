@@ -1,10 +1,10 @@
 """Runs tasks until a driver has no more: submit, wait, write, tell the driver."""
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from vkdnw.search.errors import RunError
 from vkdnw.search.evaluation import Failure, Scored, Task
@@ -14,11 +14,15 @@ from vkdnw.search.progress import Progress
 from vkdnw.search.state.store import Store
 
 ATTEMPTS = 3
-"""Workers that a task may cost before it counts as failed: a task that kills them must end."""
+"""Workers that a task may cost before it counts as failed: a task that kills them must end. One
+whose workers the system took (memory) is tried once more, alone; what it ends with is then the
+machine's, and the same command tries it again."""
 DEPTH = 2
 """Tasks in flight for each slot, so that a worker finds its next task waiting."""
 HOPELESS = 20
 """Failures, and not one success on record, after which the cause is not the networks."""
+BATCH = 2000
+"""Results written in one transaction at most, so that workers are not kept waiting for it."""
 POLL_SECONDS = 0.2
 """How long an interrupt may go unnoticed."""
 NO_WORKER_SECONDS = 30.0
@@ -66,6 +70,8 @@ class Runner:
     def __post_init__(self) -> None:
         self._in_flight: set[Task] = set()
         self._losses: Counter[Task] = Counter()
+        self._set_aside: deque[Task] = deque()
+        self._last_tries: set[Task] = set()
         self._next_notice = 0.0
 
     def run(self, driver: Driver) -> Summary:
@@ -79,12 +85,16 @@ class Runner:
             RunError: everything fails, so that going on is pointless.
         """
         while not self.interruption.requested:
-            room = DEPTH * self.executor.slots - len(self._in_flight)
-            for task in driver.propose(room) if room > 0 else ():
+            working = len(self._in_flight) - len(self._set_aside)
+            room = DEPTH * self.executor.slots - working
+            proposed = driver.propose(room) if room > 0 else ()
+            for task in proposed:
                 self._in_flight.add(task)
                 self.executor.submit(task)
-            if not self._in_flight and room > 0:  # asked for more, and there is none
-                return self.summary
+            if not working and not proposed and room > 0:  # asked for more, and there is none
+                if not self._set_aside:
+                    return self.summary
+                self._try_alone(self._set_aside.popleft())
             if self.executor.slots == 0:
                 self._say_that_nobody_works()
             self._take(driver)
@@ -101,8 +111,11 @@ class Runner:
     def _take(self, driver: Driver) -> None:
         """Wait for outcomes, write them down, then let the driver know."""
         finished = self._settle(self.executor.wait(POLL_SECONDS))
-        if not finished:
-            return
+        for begin in range(0, len(finished), BATCH):
+            self._write(driver, finished[begin : begin + BATCH])
+        self.store.tend()
+
+    def _write(self, driver: Driver, finished: Sequence[tuple[Task, Scored | Failure]]) -> None:
         scored = [(task, result) for task, result in finished if isinstance(result, Scored)]
         failed = [(task, result) for task, result in finished if isinstance(result, Failure)]
         self.store.record(scored, failed)
@@ -127,8 +140,12 @@ class Runner:
                     settled.append((task, Failure(reason, details)))
                 case Lost() if self._submit_again(outcome):
                     pass
-                case Lost(task, reason):
-                    settled.append((task, Failure(f"{ATTEMPTS} workers lost: {reason}")))
+                case Lost(task, reason, blame):
+                    lost = f"{self._losses[task]} workers lost: {reason}"
+                    at_fault: Literal["network", "machine"] = (
+                        "machine" if blame == "system" else "network"
+                    )
+                    settled.append((task, Failure(lost, blame=at_fault)))
         return settled
 
     def _submit_again(self, lost: Lost[Task]) -> bool:
@@ -139,12 +156,28 @@ class Runner:
             self._losses[task] += 1
             if self._losses[task] >= ATTEMPTS:
                 return False
+        elif lost.blame == "system":
+            self.progress.note(lost.reason)
+            self._losses[task] += 1
+            if task in self._last_tries:
+                return False
+            if self._losses[task] >= ATTEMPTS and not self.interruption.requested:
+                self.progress.note(
+                    f"{task.network} is tried once more alone, when all else is done"
+                )
+                self._set_aside.append(task)
+                return True
         if self.interruption.requested:
             self._in_flight.discard(task)
             self.summary.dropped += 1
         else:
             self.executor.submit(task)
         return True
+
+    def _try_alone(self, task: Task) -> None:
+        """Submit a task while nothing else is worked on: memory may have been short for all."""
+        self._last_tries.add(task)
+        self.executor.submit(task)
 
     def _stop_if_hopeless(self, failed: Sequence[tuple[Task, Failure]]) -> None:
         if failed and self.summary.failed >= HOPELESS and not self.store.has_scores():
@@ -155,6 +188,9 @@ class Runner:
 
     def _drain(self, driver: Driver) -> None:
         """Submit nothing more; give what is in flight a while to finish."""
+        self._in_flight.difference_update(self._set_aside)
+        self.summary.dropped += len(self._set_aside)
+        self._set_aside.clear()
         for task in self.executor.cancel():
             self._in_flight.discard(task)
             self.summary.dropped += 1

@@ -36,7 +36,8 @@ class Search:
     """The driver that breeds.
 
     Every child is a network that the search has not had before, within the budget as far as its
-    string tells. A failed child has its number, counts as an evaluation, and is nobody's parent.
+    string tells. A failed child has its number, counts as an evaluation, and is nobody's parent;
+    unless the machine was at fault, which leaves it undecided.
     """
 
     def __init__(
@@ -58,6 +59,9 @@ class Search:
         """
         self.exhausted = False
         """Whether the search ended because no new network within the budget was found."""
+        self.undecided: dict[str, Failure] = {}
+        """Networks that failed for a reason of the machine. Nothing is bred past them: to breed
+        without them would make another search than one that nothing happened to."""
         self._space, self._plan, self._founder, self._ask = space, plan, founder, ask
         self._known = known
         self._strategy = plan.begin()
@@ -85,7 +89,10 @@ class Search:
         return tasks
 
     def observe(self, task: Task, result: Scored | Failure) -> None:
-        self._take(task.network, result.values if isinstance(result, Scored) else result)
+        if isinstance(result, Failure) and result.blame == "machine":
+            self.undecided[task.network] = result
+        else:
+            self._take(task.network, result.values if isinstance(result, Scored) else result)
 
     def _take(self, network: str, result: Values | Failure) -> None:
         self._results[self._numbers[network]] = result

@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 
 from vkdnw.search.configuration import Settings, versions
+from vkdnw.search.errors import RunError
 from vkdnw.search.evaluation import Failure, Scored, Task
 from vkdnw.search.evolution.driver import Founder, Search, Values
 from vkdnw.search.evolution.plan import Plan
@@ -41,6 +42,8 @@ class SearchRequest:
     """Is told of every result, once it is on disk."""
     note: str | None = None
     """What the user should know of how it is run."""
+    task_timeout: float | None = None
+    """Seconds that a task may take in a worker of this machine; None for as long as it wants."""
     cluster: Callable[[Callable[[str], None]], Executor[Task, Scored]] | None = None
     """Makes the executor of a cluster, which then scores instead of this machine."""
 
@@ -74,10 +77,22 @@ def search(request: SearchRequest, progress: Progress, interruption: Interruptio
         if request.cluster is not None:
             carrying_out = request.cluster(progress.note)
         else:
-            carrying_out = start(request.scorers[: plan.in_flight], request.in_this_process)
+            carrying_out = start(
+                request.scorers[: plan.in_flight],
+                request.in_this_process,
+                request.task_timeout,
+                progress.note,
+            )
         with closing(carrying_out) as executor:
             runner = Runner(executor, store, progress, interruption)
             summary = runner.run(watched(driver, request.on_result))
+        if driver.undecided and not interruption.requested:
+            network, failure = next(iter(driver.undecided.items()))
+            raise RunError(
+                f"the search waits for {network}, which failed for a reason of this machine "
+                f"({failure.reason}): children after it depend on it. Give the same command again, "
+                "with fewer workers or more memory"
+            )
         if driver.exhausted:
             progress.note(
                 f"the search ends after {len(driver.children)} networks: no new one within the "
@@ -87,8 +102,11 @@ def search(request: SearchRequest, progress: Progress, interruption: Interruptio
 
 
 def on_record(folder: Path, plan: Plan) -> Mapping[str, Values | Failure]:
-    """The results that a search has already, by network. A failure stands: it is not tried again,
-    because the children after it were bred without it."""
+    """The results that a search has already, by network.
+
+    A failure of a network stands: it is not tried again, because the children after it were bred
+    without it. One that was the machine's is tried again: no child was bred without it.
+    """
     with open_results(folder) as results:
         known: dict[str, Values | Failure] = {
             evaluation.network: evaluation.values
@@ -96,6 +114,6 @@ def on_record(folder: Path, plan: Plan) -> Mapping[str, Values | Failure]:
             if evaluation.seed == plan.score_seed and set(plan.names) <= evaluation.values.keys()
         }
         for failure in results.tally().failures:
-            if failure.seed == plan.score_seed:
+            if failure.seed == plan.score_seed and failure.blame == "network":
                 known[failure.network] = Failure(failure.reason)
     return known

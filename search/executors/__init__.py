@@ -14,6 +14,20 @@ from vkdnw.search.executors.process_pool import ProcessPool
 __all__ = ["Done", "Executor", "Failed", "InProcess", "Lost", "Outcome", "ProcessPool", "start"]
 
 
-def start(functions: Sequence[Callable[[T], R]], in_this_process: bool) -> Executor[T, R]:
-    """A process for each function; or this process, which applies the first."""
-    return InProcess(functions[0]) if in_this_process else ProcessPool(functions)
+def start(
+    functions: Sequence[Callable[[T], R]],
+    in_this_process: bool,
+    task_timeout: float | None = None,
+    note: Callable[[str], None] = lambda text: None,
+) -> Executor[T, R]:
+    """A process for each function; or this process, which applies the first.
+
+    Args:
+        functions: what workers apply to tasks.
+        in_this_process: start no worker. A task then cannot be ended from outside.
+        task_timeout: see `ProcessPool`.
+        note: is told of trouble with workers.
+    """
+    if in_this_process:
+        return InProcess(functions[0])
+    return ProcessPool(functions, task_timeout=task_timeout, note=note)

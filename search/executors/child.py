@@ -7,10 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Generic
 
-from vkdnw.search.executors.interface import T
+from vkdnw.search.executors.interface import Blame, T
 
 # The worker must find the modules that the parent found, in the same order: a source tree in the
 # current folder must not stand in for an installed package in one of the two.
@@ -28,6 +30,8 @@ MALLOC = (
 )
 """Keeps freed memory, in large pages: a worker asks for the same feature maps again and again, and
 the page faults of giving them back cost a tenth of the time. Other C libraries ignore it."""
+FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT})
+"""Signals that a process does not send itself by a mistake."""
 EXIT_PATIENCE = 5.0
 """Seconds between the end of a worker's connection and the end of its process."""
 
@@ -54,6 +58,8 @@ class Child(Generic[T]):
         self.connection: Connection[Any, Any] = Connection(ours.detach())
         self.task: T | None = None
         self.ready = False
+        self._begun = time.monotonic()  # of the task, or of the process before the first one
+        self._stopped_since: float | None = None
         with contextlib.suppress(OSError):  # dead already: the pool learns it from the connection
             self.connection.send_bytes(pickled_function)
 
@@ -72,25 +78,59 @@ class Child(Generic[T]):
         except OSError:
             return False
         self.task = task
+        self._begun = time.monotonic()
         return True
 
-    def how_it_ended(self) -> str:
+    @property
+    def seconds(self) -> float:
+        """How long it has had its task."""
+        return time.monotonic() - self._begun
+
+    def stopped_for(self) -> float:
+        """Seconds for which the process was seen stopped (by SIGSTOP, or a debugger), to be asked
+        now and then; 0 where it runs, or where the system does not tell."""
+        if _state_of(self.pid) not in ("T", "t"):
+            self._stopped_since = None
+            return 0.0
+        if self._stopped_since is None:
+            self._stopped_since = time.monotonic()
+        return time.monotonic() - self._stopped_since
+
+    def how_it_ended(self) -> tuple[str, Blame]:
         """Say how a worker that broke its connection ended, and see to it that it has."""
         try:
             status = self._process.wait(EXIT_PATIENCE)
         except subprocess.TimeoutExpired:
             self.kill()
-            return "it closed its connection without exiting"
+            return "it closed its connection without exiting", "worker"
         if status >= 0:
-            return f"it exited with status {status}"
-        hint = " (the kernel sends it when memory runs out)" if -status == signal.SIGKILL else ""
-        return f"killed by {signal.Signals(-status).name}{hint}"
+            return f"it exited with status {status}", "worker"
+        name = _signal_name(-status)
+        if -status in FROM_OUTSIDE:
+            hint = " (the kernel sends it when memory runs out)" if name == "SIGKILL" else ""
+            return f"killed by {name}{hint}", "system"
+        return f"killed by {name}", "worker"
 
     def kill(self) -> None:
         """End the process, whatever it is doing, and free its connection. May be repeated."""
         self._process.kill()
         self._process.wait()
         self.connection.close()
+
+
+def _state_of(pid: int) -> str:
+    """The letter that Linux gives the state of a process; empty where there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return ""
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
 
 
 def _arguments(connection_fd: int, lifeline_fd: int) -> list[str]:

@@ -4,7 +4,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic
 
-from vkdnw.search.executors.interface import Outcome, R, T, carry_out
+from vkdnw.search.errors import ExecutorError
+from vkdnw.search.executors.interface import Lost, Outcome, R, T, carry_out
 
 
 class InProcess(Generic[T, R]):
@@ -22,10 +23,20 @@ class InProcess(Generic[T, R]):
         self._queue.append(task)
 
     def wait(self, timeout: float) -> Sequence[Outcome[T, R]]:
-        """Carry out the oldest task, however long it takes: `timeout` cannot interrupt it."""
+        """Carry out the oldest task, however long it takes: `timeout` cannot interrupt it.
+
+        Raises:
+            ExecutorError: nothing can be computed in this process any more.
+        """
         if not self._queue:
             return []
-        return [carry_out(self._function, self._queue.popleft())]
+        outcome = carry_out(self._function, self._queue.popleft())
+        if isinstance(outcome, Lost):
+            raise ExecutorError(
+                f"{outcome.reason}; with one worker process or more, it would be replaced and the "
+                "run would go on"
+            )
+        return [outcome]
 
     def cancel(self) -> Sequence[T]:
         dropped = list(self._queue)

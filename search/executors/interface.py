@@ -28,9 +28,11 @@ class Failed(Generic[T]):
     """The traceback, as text: tracebacks do not travel between processes."""
 
 
-Blame = Literal["worker", "machine"]
-"""Of a lost task: "worker" where its own worker process died, which the task may have caused;
-"machine" where a whole machine went away, which no task causes."""
+Blame = Literal["worker", "system", "machine"]
+"""Of a lost task: "worker" where its own worker process died of something that the task may have
+caused (a segmentation fault, an exit, a GPU error that outlives the task); "system" where the
+process was killed or stopped from outside, as the kernel does when memory runs out; "machine" where
+a whole machine went away, which no task causes."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,28 @@ class Executor(Protocol[T, R]):
         """Stop at once and free everything; what was in flight is dropped."""
 
 
-def carry_out(function: Callable[[T], R], task: T) -> Done[T, R] | Failed[T]:
-    """Apply the function, with an exception turned into an outcome."""
+def carry_out(function: Callable[[T], R], task: T) -> Outcome[T, R]:
+    """Apply the function, with an exception turned into an outcome.
+
+    It is `Lost` where the exception leaves a process in which nothing can be computed any more; the
+    process has to end.
+    """
     try:
         return Done(task, function(task))
     except Exception as error:
         message = str(error).strip() or "no message"
-        first_line = message.splitlines()[0]
-        return Failed(task, f"{type(error).__name__}: {first_line}", traceback.format_exc())
+        reason = f"{type(error).__name__}: {message.splitlines()[0]}"
+        if outlives_its_task(error):
+            return Lost(task, f"the GPU cannot be used in its worker any more: {reason}")
+        return Failed(task, reason, traceback.format_exc())
+
+
+def outlives_its_task(error: BaseException) -> bool:
+    """Whether an error is one of CUDA's that every later call in the process meets again.
+
+    An illegal access, for one. Running out of memory is none: torch raises `OutOfMemoryError`.
+    """
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if "OutOfMemoryError" in names:
+        return False
+    return "AcceleratorError" in names or "CUDA error:" in str(error)

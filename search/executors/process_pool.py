@@ -7,6 +7,7 @@ socket closes), and is replaced.
 """
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from multiprocessing import connection as connections
@@ -15,11 +16,14 @@ from typing import Generic
 
 from vkdnw.search.errors import ExecutorError
 from vkdnw.search.executors.child import Child
-from vkdnw.search.executors.interface import Lost, Outcome, R, T
+from vkdnw.search.executors.interface import Failed, Lost, Outcome, R, T
+from vkdnw.search.executors.restarts import Restarts
 from vkdnw.search.executors.worker import CannotStart, Ready
 
-START_ATTEMPTS = 10
-"""Workers that die in a row before they are ready, after which starting more is pointless."""
+STOPPED_SECONDS = 60.0
+"""How long a worker may be stopped (SIGSTOP) before it is taken for lost."""
+LOOK_SECONDS = 0.5
+"""How often workers are looked at that say nothing."""
 
 
 class ProcessPool(Generic[T, R]):
@@ -29,22 +33,38 @@ class ProcessPool(Generic[T, R]):
     devices for one worker per device. Each function is pickled, and unpickled once in its worker:
     whatever its module imports is loaded there before the first task.
 
+    Args:
+        functions: what workers apply to tasks.
+        task_timeout: seconds that a task may take before its worker is ended and it fails; None
+            for as long as it wants.
+        stopped_timeout: seconds that a worker may be stopped (by SIGSTOP, say) before it is lost.
+        note: is told of workers that cannot be started for a while.
+
     Raises:
-        ExecutorError: from `wait`, when workers cannot be started.
+        ExecutorError: from `wait`, when no worker can be started.
     """
 
-    def __init__(self, functions: Sequence[Callable[[T], R]]) -> None:
+    def __init__(
+        self,
+        functions: Sequence[Callable[[T], R]],
+        *,
+        task_timeout: float | None = None,
+        stopped_timeout: float = STOPPED_SECONDS,
+        note: Callable[[str], None] = lambda text: None,
+    ) -> None:
         if not functions:
             raise ValueError("functions is empty: a pool needs at least one worker")
         self._pickled = [bytes(ForkingPickler.dumps(function)) for function in functions]
         self._queue: deque[T] = deque()
-        self._deaths_at_start = 0
+        self._task_timeout, self._stopped_timeout = task_timeout, stopped_timeout
+        self._looked_at = time.monotonic()
+        self._restarts = Restarts(len(functions), note)
         self._broken: ExecutorError | None = None  # raised once what came in has been handed over
         # Workers hold the read end and leave when the write end, held here alone, closes.
         self._lifeline, self._held_open = os.pipe()
-        self._children: list[Child[T]] = []
-        for pickled in self._pickled:
-            self._children.append(Child(pickled, self._lifeline))
+        self._children: list[Child[T] | None] = [None] * len(functions)
+        for place in range(len(functions)):
+            self._start(place)
 
     @property
     def slots(self) -> int:
@@ -52,23 +72,34 @@ class ProcessPool(Generic[T, R]):
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """The process id of each worker, in the order of the functions."""
-        return tuple(child.pid for child in self._children)
+        """The process id of each worker that is there, in the order of the functions."""
+        return tuple(child.pid for _, child in self._present)
+
+    @property
+    def _present(self) -> list[tuple[int, Child[T]]]:
+        return [(place, child) for place, child in enumerate(self._children) if child is not None]
 
     def submit(self, task: T) -> None:
         self._queue.append(task)
         self._dispatch()
 
     def wait(self, timeout: float) -> Sequence[Outcome[T, R]]:
-        if not self._queue and all(child.task is None for child in self._children):
+        if not self._queue and all(child.task is None for _, child in self._present):
             return []
         if self._broken is not None:
             raise self._broken
-        speaking = connections.wait([child.connection for child in self._children], timeout)
+        for place in self._restarts.due():
+            self._start(place)
+        present = self._present
+        if not present:
+            time.sleep(timeout)
+            return []
+        speaking = connections.wait([child.connection for _, child in present], timeout)
         outcomes: list[Outcome[T, R]] = []
-        for place, child in enumerate(self._children):
+        for place, child in present:
             if child.connection in speaking:
                 outcomes += self._listen(place, child)
+        outcomes += self._look()
         self._dispatch()
         return outcomes
 
@@ -79,7 +110,7 @@ class ProcessPool(Generic[T, R]):
 
     def close(self) -> None:
         self._queue.clear()
-        for child in self._children:
+        for _, child in self._present:
             child.kill()
         self._children = []
         if self._held_open >= 0:
@@ -89,7 +120,7 @@ class ProcessPool(Generic[T, R]):
 
     def _dispatch(self) -> None:
         """Give queued tasks to idle workers."""
-        for place, child in enumerate(self._children):
+        for place, child in self._present:
             if not self._queue:
                 return
             if not child.idle:
@@ -97,7 +128,7 @@ class ProcessPool(Generic[T, R]):
             if child.give(self._queue[0]):
                 self._queue.popleft()
             else:
-                self._replace(place)  # it died idle: the task never left
+                self._replace(place, child)  # it died idle: the task never left
 
     def _listen(self, place: int, child: Child[T]) -> list[Outcome[T, R]]:
         """Take one message from a worker, or the news of its death."""
@@ -107,28 +138,51 @@ class ProcessPool(Generic[T, R]):
             return self._bury(place, child)
         if isinstance(message, Ready):
             child.ready = True
-            self._deaths_at_start = 0
+            self._restarts.ready(place)
             return []
         if isinstance(message, CannotStart):
             self._broken = ExecutorError(f"a worker cannot start: {message.reason}")
             return []
         child.task = None
+        if isinstance(message, Lost):  # it ends, and must not be given another task
+            self._replace(place, child)
         return [message]
 
+    def _look(self) -> list[Outcome[T, R]]:
+        """End workers that take too long over a task, or were stopped and not continued."""
+        now = time.monotonic()
+        if now - self._looked_at < LOOK_SECONDS:
+            return []
+        self._looked_at = now
+        outcomes: list[Outcome[T, R]] = []
+        for place, child in self._present:
+            limit, task = self._task_timeout, child.task
+            if task is not None and limit is not None and child.seconds > limit:
+                reason = f"it took more than {limit:g} s (the task timeout); its worker was ended"
+                outcomes.append(Failed(task, reason, ""))
+                self._replace(place, child)
+            elif child.stopped_for() > self._stopped_timeout:
+                if task is not None:
+                    how = f"it was stopped and not continued within {self._stopped_timeout:g} s"
+                    outcomes.append(Lost(task, f"worker {child.pid} was lost: {how}", "system"))
+                self._replace(place, child)
+        return outcomes
+
     def _bury(self, place: int, child: Child[T]) -> list[Outcome[T, R]]:
-        how = child.how_it_ended()
-        if not child.ready:
-            self._deaths_at_start += 1
-            if self._deaths_at_start >= START_ATTEMPTS:
-                self._broken = ExecutorError(
-                    f"workers die before they are ready, {START_ATTEMPTS} in a row; "
-                    f"the last one (pid {child.pid}): {how}"
-                )
-        self._replace(place)
+        how, blame = child.how_it_ended()
+        if child.ready:
+            self._replace(place, child)
+        else:
+            child.kill()
+            self._children[place] = None
+            self._broken = self._restarts.died(place, f"pid {child.pid}: {how}")
         if child.task is None:
             return []
-        return [Lost(child.task, f"worker {child.pid} was lost: {how}")]
+        return [Lost(child.task, f"worker {child.pid} was lost: {how}", blame)]
 
-    def _replace(self, place: int) -> None:
-        self._children[place].kill()
+    def _replace(self, place: int, child: Child[T]) -> None:
+        child.kill()
+        self._start(place)
+
+    def _start(self, place: int) -> None:
         self._children[place] = Child(self._pickled[place], self._lifeline)

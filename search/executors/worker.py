@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from pickle import PicklingError
 from typing import Any
 
-from vkdnw.search.executors.interface import Failed, carry_out
+from vkdnw.search.executors.interface import Failed, Lost, carry_out
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,10 @@ def _serve(connection: "Connection[Any, Any]") -> None:
             task = connection.recv()
         except EOFError:
             return
-        _answer(connection, carry_out(function, task))
+        outcome = carry_out(function, task)
+        _answer(connection, outcome)
+        if isinstance(outcome, Lost):
+            return
 
 
 def _answer(connection: "Connection[Any, Any]", outcome: Any) -> None:

@@ -119,6 +119,7 @@ class FakeRun:
     file_limit: int | None = None
     """Bytes that a file may have, as a stand-in for a full disk."""
     grace: float = 10.0
+    task_timeout: float | None = None
 
     def request(self) -> Request:
         scorer = FakeScorer(self.seconds, Path(self.faults) if self.faults else None)
@@ -129,6 +130,7 @@ class FakeRun:
             inputs=INPUTS,
             scorers=[scorer] * max(1, self.workers),
             in_this_process=self.workers == 0,
+            task_timeout=self.task_timeout,
         )
 
     @property

@@ -16,6 +16,7 @@ import pytest
 from tests.search.fakes import alive, wait_until
 from vkdnw.search.errors import ExecutorError
 from vkdnw.search.executors import Done, Executor, Failed, InProcess, Lost, Outcome, ProcessPool
+from vkdnw.search.executors.interface import outlives_its_task
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,6 +37,10 @@ def act(task: tuple[str, int]) -> int:
         time.sleep(number)
     if what == "pid":
         return os.getpid()
+    if what == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    if what == "gpu":
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
     return number**2
 
 
@@ -238,6 +243,131 @@ class Bound:
     def __call__(self, seconds: float) -> str:
         time.sleep(seconds)
         return self.device
+
+
+def test_a_task_that_takes_too_long_fails_and_its_worker_is_replaced() -> None:
+    with closing(ProcessPool([act] * 2, task_timeout=1.0)) as pool:
+        submit(pool, [("sleep", 1000), ("square", 2)])
+        outcomes = collect(pool, 2)
+        pool.submit(("square", 3))
+        assert collect(pool, 1) == [Done(("square", 3), 9)]
+    assert outcomes[0] == Done(("square", 2), 4)
+    assert isinstance(outcomes[1], Failed)
+    assert "it took more than 1 s (the task timeout)" in outcomes[1].reason
+
+
+def test_a_worker_that_is_stopped_for_good_is_noticed() -> None:
+    with closing(ProcessPool([act], stopped_timeout=0.5)) as pool:
+        submit(pool, [("stop", 0), ("square", 2)])
+        lost, done = collect(pool, 2)
+    assert isinstance(lost, Lost)
+    assert lost.blame == "system"
+    assert "stopped and not continued within 0.5 s" in lost.reason
+    assert done == Done(("square", 2), 4)
+
+
+def test_a_worker_that_is_stopped_for_a_moment_is_waited_for() -> None:
+    with closing(ProcessPool([act], stopped_timeout=30.0)) as pool:
+        pool.submit(("stop", 3))
+        (pid,) = pool.pids
+        wait_until(lambda: not pool.wait(0.05) and stopped(pid))
+        os.kill(pid, signal.SIGCONT)
+        assert collect(pool, 1) == [Done(("stop", 3), 9)]
+
+
+def stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+@pytest.mark.parametrize(
+    ("number", "blame"),
+    [(signal.SIGKILL, "system"), (signal.SIGSEGV, "worker"), (signal.SIGABRT, "worker")],
+)
+def test_a_loss_says_whether_the_task_may_have_caused_it(
+    number: signal.Signals, blame: str
+) -> None:
+    with closing(ProcessPool([act])) as pool:
+        pool.submit(("die", number))
+        (outcome,) = collect(pool, 1)
+    assert isinstance(outcome, Lost)
+    assert outcome.blame == blame
+
+
+def test_a_gpu_error_that_outlives_its_task_ends_the_worker_and_no_other_task() -> None:
+    with closing(ProcessPool([act])) as pool:
+        pool.submit(("pid", 0))
+        (before,) = collect(pool, 1)
+        submit(pool, [("gpu", 0), *(("square", n) for n in range(5)), ("pid", 1)])
+        outcomes = collect(pool, 7)
+    (lost,) = (outcome for outcome in outcomes if isinstance(outcome, Lost))
+    assert lost.task == ("gpu", 0)
+    assert lost.blame == "worker"
+    assert "the GPU cannot be used" in lost.reason
+    done = [outcome for outcome in outcomes if isinstance(outcome, Done)]
+    assert len(done) == 6
+    assert isinstance(before, Done)
+    assert done[-1].result != before.result
+
+
+def test_a_gpu_error_in_this_process_ends_the_run_with_a_remedy() -> None:
+    with closing(InProcess(act)) as executor:
+        executor.submit(("gpu", 0))
+        with pytest.raises(ExecutorError, match="one worker process or more"):
+            executor.wait(0.1)
+
+
+@pytest.mark.parametrize(
+    ("error", "poisons"),
+    [
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), True),
+        (type("AcceleratorError", (RuntimeError,), {})("device-side assert"), True),
+        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA error: out of memory"), False),
+        (ValueError("CUDA is not there"), False),
+        (RuntimeError("shapes differ"), False),
+    ],
+)
+def test_which_errors_outlive_their_task(error: BaseException, poisons: bool) -> None:
+    assert outlives_its_task(error) is poisons
+
+
+class DiesAtTheStartWhere:
+    """A function whose unpickling kills its process while a file is there."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> Any:
+        return (die_where, (self.file,))
+
+    def __call__(self, task: Any) -> Any:
+        return act(task)
+
+
+def die_where(file: Path) -> Any:
+    if file.exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return act
+
+
+def test_workers_killed_while_they_start_do_not_end_a_run_in_which_others_work(
+    tmp_path: Path,
+) -> None:
+    """After growing pauses it is tried again; then the place works too."""
+    file, notes = tmp_path / "no memory", []
+    file.touch()
+    with closing(ProcessPool([act, DiesAtTheStartWhere(file)], note=notes.append)) as pool:
+        for number in range(400):
+            pool.submit(("square", number))
+            pool.wait(0.1)
+            if notes:
+                break
+            time.sleep(0.05)
+        assert "trying again in 4 s" in notes[0]
+        assert "SIGKILL" in notes[0]
+        assert len(pool.pids) == 1
+        file.unlink()
+        pool.submit(("sleep", 5))
+        wait_until(lambda: pool.wait(0.1) is not None and len(pool.pids) == 2)
 
 
 def test_a_pool_without_workers_is_refused() -> None:

@@ -153,7 +153,7 @@ def test_a_network_that_kills_its_workers_is_recorded_and_may_be_scored_later(
     with open_results(tmp_path) as results:
         reasons = {failure.network: failure.reason for failure in results.tally().failures}
     assert reasons.keys() == {"die:x", "raise:x"}
-    assert "3 workers lost" in reasons["die:x"]
+    assert "4 workers lost" in reasons["die:x"]  # the last one alone
     assert "SIGKILL" in reasons["die:x"]
     assert reasons["raise:x"] == "ValueError: no score for raise:x"
     shutil.rmtree(faults)
@@ -343,7 +343,13 @@ def test_the_lock_of_a_killed_runner_is_gone_with_it(tmp_path: Path, undisturbed
 
 @pytest.mark.parametrize(
     ("workers", "number", "code"),
-    [(0, signal.SIGINT, 130), (2, signal.SIGINT, 130), (2, signal.SIGTERM, 143)],
+    [
+        (0, signal.SIGINT, 130),
+        (2, signal.SIGINT, 130),
+        (2, signal.SIGTERM, 143),
+        (2, signal.SIGHUP, 129),
+        (2, signal.SIGQUIT, 131),
+    ],
 )
 def test_an_interrupt_leaves_a_run_that_goes_on(
     tmp_path: Path, undisturbed: object, workers: int, number: signal.Signals, code: int
@@ -362,6 +368,32 @@ def test_an_interrupt_leaves_a_run_that_goes_on(
     assert 0 < len(kept) < len(EVERYTHING)
     finish(replace(run, seconds=0.0))
     assert kept.items() <= rows(tmp_path).items()
+    assert rows(tmp_path) == undisturbed
+
+
+def test_a_network_that_hangs_is_named_and_the_run_goes_on(
+    tmp_path: Path, undisturbed: object
+) -> None:
+    faults = tmp_path / "faults"
+    faults.mkdir()
+    (faults / "x").touch()
+    run = FakeRun(
+        str(tmp_path), COUNT, extra=("hang:x",), faults=str(faults), task_timeout=1.0, workers=3
+    )
+    finish(run)
+    with open_results(tmp_path) as results:
+        reasons = {failure.network: failure.reason for failure in results.tally().failures}
+    assert reasons == {"hang:x": "it took more than 1 s (the task timeout); its worker was ended"}
+    assert rows(tmp_path) == undisturbed
+
+
+def test_a_run_whose_terminal_ignores_hangups_goes_on(tmp_path: Path, undisturbed: object) -> None:
+    run = FakeRun(str(tmp_path), COUNT, workers=2, seconds=0.02)
+    command = ["nohup", *run.command]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+        wait_until(lambda: scored(tmp_path))
+        os.kill(process.pid, signal.SIGHUP)
+        assert process.wait(60) == 0
     assert rows(tmp_path) == undisturbed
 
 

@@ -15,6 +15,7 @@ from vkdnw.search.evaluation import Asked, Failure, Scored, Task
 from vkdnw.search.executors import Done, Failed, InProcess, Lost, Outcome
 from vkdnw.search.interruption import Interruption
 from vkdnw.search.runner import ATTEMPTS, DEPTH, HOPELESS, Runner
+from vkdnw.search.state.results import open_results
 from vkdnw.search.state.store import Store, open_store
 
 TASKS = [Task(f"net {i}", 0) for i in range(10)]
@@ -170,6 +171,51 @@ def test_a_run_with_scores_goes_on_however_many_fail(tmp_path: Path) -> None:
         runner.store.ask([Asked(task.network, task.network) for task in rest], [0], ["vkdnw"])
         summary = runner.run(Enumeration([*TASKS, *rest]))
     assert summary.failed == len(rest)
+
+
+class Killing(Scripted):
+    """Workers are killed over a task, unless it is alone."""
+
+    def wait(self, timeout: float) -> Sequence[Outcome[Task, Scored]]:
+        if not self._queue:
+            return []
+        task = self._queue.pop()
+        alone = not self._queue and not self.lose[""]
+        if task.network == "net 3" and (self.lose["net 3"] or not alone):
+            self.lose["net 3"] = max(0, self.lose["net 3"] - 1)
+            return [Lost(task, "worker 1 was lost: killed by SIGKILL", "system")]
+        return [Done(task, FakeScorer()(task))]
+
+
+def test_a_task_whose_workers_the_system_took_is_tried_once_more_alone(tmp_path: Path) -> None:
+    with runner_of(tmp_path, Killing(lose={"net 3": ATTEMPTS, "": 0})) as runner:
+        summary = runner.run(Enumeration(TASKS))
+        assert recorded(runner.store) == set(TASKS)
+        assert any("net 3 is tried once more alone" in note for note in notes_of(runner))
+    assert (summary.scored, summary.failed, summary.lost) == (10, 0, ATTEMPTS)
+
+
+def test_a_task_that_costs_workers_even_alone_is_the_machines_failure(tmp_path: Path) -> None:
+    with runner_of(tmp_path, Killing(lose={"net 3": ATTEMPTS + 1, "": 0})) as runner:
+        summary = runner.run(Enumeration(TASKS))
+    assert (summary.scored, summary.failed) == (9, 1)
+    with open_results(tmp_path) as results:
+        (failure,) = results.tally().failures
+    assert failure.blame == "machine"
+    assert failure.reason == "4 workers lost: worker 1 was lost: killed by SIGKILL"
+
+
+def test_what_a_network_does_to_its_workers_is_its_own_failure(tmp_path: Path) -> None:
+    with runner_of(tmp_path, Scripted(lose={"net 3": ATTEMPTS})) as runner:
+        runner.run(Enumeration(TASKS))
+    with open_results(tmp_path) as results:
+        (failure,) = results.tally().failures
+    assert failure.blame == "network"
+
+
+def notes_of(runner: Runner) -> list[str]:
+    assert isinstance(runner.progress, Quiet)
+    return runner.progress.notes
 
 
 class Evolution:

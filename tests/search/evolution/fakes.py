@@ -3,7 +3,9 @@
 import hashlib
 import json
 import math
+import os
 import resource
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -35,9 +37,17 @@ class FakeProxies:
     """Values that follow from the network; one network in eight fails, others have a NaN."""
 
     seconds: float = 0.0
+    out_of_memory: str | None = None
+    """While this file is there, a few networks cost the process that scores them."""
 
     def __call__(self, task: Task) -> Scored:
         time.sleep(self.seconds)
+        if (
+            self.out_of_memory
+            and digest(task.network)[1] < 16
+            and Path(self.out_of_memory).exists()
+        ):
+            os.kill(os.getpid(), signal.SIGKILL)
         kind = digest(task.network)[0]
         if kind < 32:
             raise MemoryError(f"no room for {task.network}")
@@ -66,6 +76,7 @@ class FakeSearch:
     workers: int = 0
     seconds: float = 0.0
     plan: Mapping[str, Any] = field(default_factory=dict)
+    out_of_memory: str | None = None
     file_limit: int | None = None
     """Bytes that a file may have, as a stand-in for a full disk."""
 
@@ -78,7 +89,7 @@ class FakeSearch:
             plan=plan,
             settings={**settings_of(SPACE), **plan.settings(), "workers": self.workers},
             inputs={plan.score_seed: {"batch": "batch 0"}},
-            scorers=[FakeProxies(self.seconds)] * max(1, self.workers),
+            scorers=[FakeProxies(self.seconds, self.out_of_memory)] * max(1, self.workers),
             in_this_process=self.workers == 0,
             founder=SPACE.founder,
         )

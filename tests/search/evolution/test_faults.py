@@ -123,6 +123,24 @@ def test_a_full_disk(tmp_path: Path, undisturbed: Record) -> None:
     assert record(tmp_path) == undisturbed
 
 
+def test_what_fails_for_want_of_memory_is_tried_again_and_changes_nothing(
+    tmp_path: Path, undisturbed: Record
+) -> None:
+    """No child is bred without the network that is waited for."""
+    file = tmp_path / "memory is short"
+    file.touch()
+    search = FakeSearch(str(tmp_path), workers=2, out_of_memory=str(file))
+    said = finish(search, code=1)
+    assert "failed for a reason of this machine (4 workers lost" in said
+    assert "Give the same command again" in said
+    children, failures = record(tmp_path)
+    assert set(children) < set(undisturbed[0])
+    assert any("SIGKILL" in reason for reason in failures.values())
+    file.unlink()
+    finish(search)
+    assert record(tmp_path) == undisturbed
+
+
 def test_two_runners_on_one_search(tmp_path: Path, undisturbed: Record) -> None:
     search = FakeSearch(str(tmp_path), workers=1, seconds=1.0)  # a minute: it outlasts the test
     with started(search) as first:
