@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +16,11 @@ from vkdnw import spectrum
 from vkdnw.batch import BatchLike
 from vkdnw.checks import Output
 from vkdnw.fisher_information import Convention, check_options, eigenvalues, fisher_matrix
+from vkdnw.per_sample.cotangents import ClassCotangents
 from vkdnw.per_sample.jacobian import Differentiation, differentiated, jacobian_chunks
 from vkdnw.per_sample.mode import Mode
 from vkdnw.per_sample.problem import Problem, prepared
-from vkdnw.per_sample.reverse_mode.chunks import chunk_size
+from vkdnw.per_sample.reverse_mode.chunks import bytes_of_sample, chunk_size
 from vkdnw.result import Score
 from vkdnw.weights import DEFAULT, Weights
 
@@ -184,7 +186,9 @@ def _collected(problem: Problem, differentiation: Differentiation) -> Tensor:
     """The Jacobians of all chunks, each written to its place as it comes."""
     trace = differentiation.trace
     shape = (problem.batch.size, trace.classes, len(problem.selection))
-    chunk_size(problem, trace)  # whether one sample fits is the first question
+    chunk_size(
+        problem, trace, len(problem.selection)
+    )  # whether one sample fits is the first question
     needed = math.prod(shape) * trace.dtype.itemsize
     if needed > problem.max_memory:
         raise MemoryError(
@@ -192,8 +196,10 @@ def _collected(problem: Problem, differentiation: Differentiation) -> Tensor:
             "raise it, or choose fewer scalars with weights= (vkdnw.score and vkdnw.fisher never "
             "hold it)"
         )
-    every_class = torch.eye(trace.classes, dtype=torch.float64, device=problem.device)
+    every_class = ClassCotangents("every", trace.classes, problem.device)
     full = torch.empty(shape, dtype=trace.dtype, device=problem.device)
+    left = max(problem.max_memory - needed, 2 * bytes_of_sample(trace, shape[2]))
+    problem = replace(problem, max_memory=min(left, problem.max_memory))
     for chunk in jacobian_chunks(problem, differentiation, problem.selection, every_class):
         full[chunk.samples.start : chunk.samples.stop] = chunk.jacobian
     return full

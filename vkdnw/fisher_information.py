@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from vkdnw.ops.fisher import fisher_accumulate_, fisher_factor, low_rank_spectrum
+from vkdnw.per_sample.cotangents import ClassCotangents
 from vkdnw.per_sample.jacobian import Differentiation, jacobian_chunks
 from vkdnw.per_sample.problem import Problem
 from vkdnw.per_sample.reverse_mode.chunks import Chunk
@@ -55,16 +56,13 @@ def probabilities(logits: Tensor, smoothing: float, convention: Convention) -> T
     return kept * softmax + spread
 
 
-def class_cotangents(classes: int, convention: Convention, device: torch.device) -> Tensor:
+def class_cotangents(classes: int, convention: Convention, device: torch.device) -> ClassCotangents:
     """The ``C - 1`` combinations of logits that the Fisher matrix depends on, ``[C - 1, C]``.
 
     Differences to the last class for ``fisher``; the first C - 1 logits for ``released``, whose
     L J leaves the last one out.
     """
-    rows = torch.eye(classes, dtype=torch.float64, device=device)[:-1]
-    if convention == "fisher":
-        rows[:, -1] = -1.0
-    return rows
+    return ClassCotangents("differences" if convention == "fisher" else "leading", classes, device)
 
 
 def fisher_matrix(

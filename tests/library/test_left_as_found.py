@@ -260,7 +260,7 @@ def test_weights_that_there_is_no_room_to_copy_are_watched_all_the_same() -> Non
         renorming(torch.randn(2, 6))
     assert bits(renorming) == before
     overwriting = Net(masked)
-    refused = pytest.raises(ValueError, match=r"writes into first\.weight .* does not fit")
+    refused = pytest.raises(ValueError, match=r"writes into first\.weight .* does not fit in the")
     with refused, preserved(overwriting, room=0):
         overwriting(torch.randn(2, 6))
 

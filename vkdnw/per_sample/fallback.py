@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vkdnw.checks import check_logits, pick_logits
+from vkdnw.per_sample.cotangents import Cotangents
 from vkdnw.per_sample.plan import Plan
 from vkdnw.per_sample.probing.trace import Trace
 from vkdnw.per_sample.problem import Problem
@@ -24,7 +25,7 @@ def add_fallback_columns(
     trace: Trace,
     plan: Plan,
     samples: range,
-    cotangents: Tensor,
+    cotangents: Cotangents,
 ) -> Tensor:
     """Fills the fallback's columns of a chunk's Jacobian ``[b, K, P]`` in place.
 

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from torch import Tensor
-
 from vkdnw.per_sample.capture import PathChanged
+from vkdnw.per_sample.cotangents import Cotangents
 from vkdnw.per_sample.forward_mode.chunks import forward_chunks
 from vkdnw.per_sample.mode import Decision, ForwardRefused, Mode, check_mode, decide, in_reverse
 from vkdnw.per_sample.probing.trace import Trace, trace_model, without_rules
@@ -28,7 +27,7 @@ class Differentiation:
 
 
 def jacobian_chunks(
-    problem: Problem, differentiation: Differentiation, selection: Selection, cotangents: Tensor
+    problem: Problem, differentiation: Differentiation, selection: Selection, cotangents: Cotangents
 ) -> Iterator[Chunk]:
     """Derivatives of ``cotangents [K, C] @ logits`` for every sample, chunk by chunk, in order.
 

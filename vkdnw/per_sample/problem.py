@@ -23,6 +23,8 @@ from vkdnw.weights import Selection, Weights, select
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
+_ROOM = 2**22  # bytes that copies of weights may take in any case
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -95,7 +97,7 @@ def prepared(
         budget = memory.available(device) if asked is None else asked
         # Autocast would change dtypes behind the caller's back; dtype= asks for one openly.
         with (
-            preserved(model, room=budget // 4) as state,
+            preserved(model, room=max(budget // 4, _ROOM)) as state,
             constants_copied(model),
             float32_on(device, tf32=tf32),
             torch.autocast(device.type, enabled=False),

@@ -61,8 +61,9 @@ class TensorState:
         if lost:
             raise ValueError(
                 f"the model writes into {lost[0]} while it runs, and what was there is lost: a "
-                f"copy of it does not fit in {self.room} bytes, a quarter of what the call may "
-                "use; load the weights anew, and raise max_memory= or let forward() write to a copy"
+                f"copy does not fit in the {self.room} bytes that copies of weights may take (a "
+                "quarter of max_memory=); load the weights anew, and raise max_memory= or let "
+                "forward() write to a copy"
             )
         return changed
 

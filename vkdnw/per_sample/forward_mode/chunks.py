@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
 
 from vkdnw.per_sample.capture import Recorder
+from vkdnw.per_sample.cotangents import Cotangents, applied
 from vkdnw.per_sample.forward_mode.chunk import check_agreement, logit_derivatives
 from vkdnw.per_sample.forward_mode.lanes import LANES
 from vkdnw.per_sample.fusion.find import Fusion, find_folds
@@ -18,7 +18,13 @@ from vkdnw.per_sample.mode import ForwardRefused
 from vkdnw.per_sample.plan import Plan, make_plan
 from vkdnw.per_sample.probing.trace import Trace
 from vkdnw.per_sample.problem import Problem
-from vkdnw.per_sample.reverse_mode.chunks import Chunk, chunk_in_reverse, chunk_size, even_ranges
+from vkdnw.per_sample.reverse_mode.chunks import (
+    Chunk,
+    bytes_of_sample,
+    chunk_in_reverse,
+    chunk_size,
+    even_ranges,
+)
 from vkdnw.runtime.retry_on_oom import retry_on_oom
 from vkdnw.weights import Selection
 
@@ -26,7 +32,7 @@ LIVE_MAPS = 6  # of the largest size that a tangent has in memory at once, its b
 
 
 def forward_chunks(
-    problem: Problem, trace: Trace, selection: Selection, cotangents: Tensor
+    problem: Problem, trace: Trace, selection: Selection, cotangents: Cotangents
 ) -> Iterator[Chunk]:
     """Derivatives of ``cotangents [K, C] @ logits`` for every sample, chunk by chunk, in order.
 
@@ -67,12 +73,13 @@ def sizes(problem: Problem, trace: Trace, columns: int) -> tuple[int, int]:
     Raises:
         MemoryError: not even one sample fits it.
     """
-    size, _ = chunk_size(problem, trace)
+    size, _ = chunk_size(problem, trace, columns)
+    needed = bytes_of_sample(trace, columns)
     lane = min(trace.bytes_per_sample, LIVE_MAPS * _widest(trace))
     wanted = min(LANES, columns)
-    fitting = problem.max_memory // (trace.bytes_per_sample + (wanted + 1) * lane)
+    fitting = problem.max_memory // (needed + (wanted + 1) * lane)
     size = max(trace.fewest, min(size, fitting))
-    lanes = (problem.max_memory // size - trace.bytes_per_sample) // lane - 1  # less the values
+    lanes = (problem.max_memory // size - needed) // lane - 1  # less the values
     return size, max(1, min(wanted, lanes))
 
 
@@ -89,7 +96,7 @@ def _chunk(
     plan: Plan,
     recorder: Recorder,
     samples: range,
-    cotangents: Tensor,
+    cotangents: Cotangents,
     folds: tuple[Fusion, ...],
     lanes: int,
 ) -> Chunk:
@@ -103,5 +110,4 @@ def _chunk(
     derivatives, logits = logit_derivatives(problem, trace, selection, folds, piece, lanes)
     derivatives, logits = derivatives[: len(samples)], logits[: len(samples)]  # less repeated ones
     check_agreement(selection, derivatives, logits, drawn, reverse.jacobian[:, 0])
-    jacobian = torch.einsum("kc,bcp->bkp", cotangents.to(derivatives), derivatives)
-    return Chunk(samples, jacobian, reverse.logits)
+    return Chunk(samples, applied(cotangents, derivatives), reverse.logits)

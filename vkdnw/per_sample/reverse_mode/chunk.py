@@ -24,6 +24,7 @@ from vkdnw.per_sample.capture import (
     Records,
     output_gradients,
 )
+from vkdnw.per_sample.cotangents import Cotangents
 from vkdnw.per_sample.plan import DenseTerm, Entry, Plan
 from vkdnw.per_sample.probing.operations import operations, records_of
 from vkdnw.per_sample.probing.owners import check_owners, rows_may_move
@@ -47,7 +48,7 @@ def chunk_jacobian(
     plan: Plan,
     recorder: Recorder,
     piece: Batch,
-    cotangents: Tensor,
+    cotangents: Cotangents,
     together: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """Derivatives of some linear combinations of a chunk's logits.
@@ -141,7 +142,7 @@ def _accumulate(
     records: Records,
     users: dict[Node, list[Node]],
     logits: Tensor,
-    cotangents: Tensor,
+    cotangents: Cotangents,
     together: int,
 ) -> None:
     """Adds the terms of the plan's picks and dense rows, for some cotangents at a time."""
@@ -181,7 +182,7 @@ def _accumulate(
 
 
 def _flowing_gradients(
-    recorder: Recorder, sources: Sources, logits: Tensor, cotangents: Tensor, together: int
+    recorder: Recorder, sources: Sources, logits: Tensor, cotangents: Cotangents, together: int
 ) -> Iterator[tuple[int, list[Tensor | None]]]:
     """The first cotangent of each pass and the gradients ``[count, ...]`` at the sources' edges.
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from vkdnw.per_sample.capture import PathChanged, Recorder
+from vkdnw.per_sample.cotangents import Cotangents
 from vkdnw.per_sample.fallback import add_fallback_columns
 from vkdnw.per_sample.fusion.apply import fused
 from vkdnw.per_sample.fusion.find import Fusion, find_fusions
@@ -46,7 +47,7 @@ class Chunk:
 
 
 def reverse_chunks(
-    problem: Problem, trace: Trace, selection: Selection, cotangents: Tensor
+    problem: Problem, trace: Trace, selection: Selection, cotangents: Cotangents
 ) -> Iterator[Chunk]:
     """Derivatives of ``cotangents [K, C] @ logits`` for every sample, chunk by chunk, in order.
 
@@ -96,11 +97,11 @@ def _computed(
     trace: Trace,
     plan: Plan,
     fusions: tuple[Fusion, ...],
-    cotangents: Tensor,
+    cotangents: Cotangents,
 ) -> Generator[Chunk, None, None]:
     """The chunks as planned, in order, one or several at a time."""
     together = cotangents_together(problem, trace, len(cotangents))
-    size, threads = chunk_size(problem, trace, together)
+    size, threads = chunk_size(problem, trace, plan.columns, together)
     ranges = even_ranges(problem.batch.size, size)
     lone = problem.device.type != "cpu" or min(map(len, ranges)) == 1  # a GPU may halve them
     fewest = trace.fewest if lone else 1
@@ -142,7 +143,7 @@ def chunk_in_reverse(
     plan: Plan,
     recorder: Recorder,
     samples: range,
-    cotangents: Tensor,
+    cotangents: Cotangents,
     together: int = 1,
 ) -> Chunk:
     """Derivatives of ``cotangents [K, C] @ logits`` for some samples."""
@@ -178,22 +179,40 @@ def bytes_together(trace: Trace, together: int) -> int:
     return trace.bytes_per_sample + (together - 1) * (read + PASSING_MAPS * trace.largest_map)
 
 
-def chunk_size(problem: Problem, trace: Trace, together: int = 1) -> tuple[int, int]:
-    """Samples a chunk and chunks at a time, for ``together`` cotangents a backward pass.
+RESULTS = 6
+"""Matrices of a Jacobian's size that are there at once, in its dtype: of the logits, of their
+differences, their magnitudes, their factor in float64."""
+
+
+def bytes_of_result(trace: Trace, columns: int) -> int:
+    """What the Jacobian of one sample takes, and what is made of it."""
+    return RESULTS * trace.classes * columns * trace.dtype.itemsize
+
+
+def bytes_of_sample(trace: Trace, columns: int, together: int = 1) -> int:
+    """All that a sample needs."""
+    return bytes_together(trace, together) + bytes_of_result(trace, columns)
+
+
+def chunk_size(problem: Problem, trace: Trace, columns: int, together: int = 1) -> tuple[int, int]:
+    """Samples a chunk and chunks at a time, for so many columns of the Jacobian, and ``together``
+    cotangents a backward pass.
 
     Raises:
         MemoryError: not even one sample fits ``max_memory``.
     """
     on_cpu = problem.device.type == "cpu"
     threads = problem.threads if on_cpu and trace.concurrent else 1
-    fitting = problem.max_memory // bytes_together(trace, together)
+    needed = bytes_of_sample(trace, columns, together)
+    fitting = problem.max_memory // needed
     # It is one or two: where there is room for two anyway, nobody needs to know.
     fewest = trace.fewest if fitting < 2 * threads else 1
     if fitting < fewest:
         raise MemoryError(
             f"max_memory={problem.max_memory} bytes: the model takes {fewest} samples at a "
-            f"time or more, and one needs about {trace.bytes_per_sample} bytes; raise it or use "
-            "smaller inputs"
+            f"time or more, and one needs about {needed} bytes, "
+            f"{bytes_of_result(trace, columns)} of them for its Jacobian [{trace.classes}, "
+            f"{columns}]; raise it, choose fewer scalars with weights=, or use smaller inputs"
         )
     threads = min(threads, fitting // fewest)
     size = fitting // threads
