@@ -142,7 +142,7 @@ def test_counts_are_the_search_spaces() -> None:
 
 def test_refusals_name_what_is_missing() -> None:
     model = network()
-    with pytest.raises(ValueError, match="no proxy is named 'naswott'; choose from flops"):
+    with pytest.raises(ValueError, match="no proxy is named 'naswott' \\(did you mean naswot"):
         proxies.compute(["naswott"], model, inputs(), seed=0)
     with pytest.raises(ValueError, match=r"proxy naswot reads noise: inputs.noise is None"):
         proxies.compute(["naswot"], model, Inputs(images=inputs().images), seed=0)
@@ -152,3 +152,31 @@ def test_refusals_name_what_is_missing() -> None:
         proxies.compute(["expressivity"], model, inputs(), seed=0, features=["nowhere"])
     with pytest.raises(ValueError, match="images holds 6 samples and labels 2"):
         Inputs(images=inputs().images, labels=torch.arange(2))
+
+
+def test_refusals_say_what_an_input_should_be() -> None:
+    model, images, labels = network(), inputs().images, inputs().labels
+    with pytest.raises(ValueError, match=r"names='flops' is one string: pass .* \['flops'\]"):
+        proxies.compute("flops", model, inputs(), seed=0)
+    with pytest.raises(ValueError, match="labels holds 2 classes for a batch of 6"):
+        proxies.snip(model, images, labels[:2])
+    with pytest.raises(ValueError, match=r"labels is torch.float32 of shape \[6\].*pass int64"):
+        proxies.Inputs(labels=labels.float())
+    with pytest.raises(ValueError, match=r"images are torch.uint8.*images.float\(\) / 255"):
+        proxies.compute(["snip"], model, Inputs(images=images.byte(), labels=labels), seed=0)
+    with pytest.raises(ValueError, match=r"noise is torch.float64 and the model's weights are"):
+        proxies.naswot(model, images.double())
+    with pytest.raises(ValueError, match="batch is a list: expected a tensor"):
+        proxies.naswot(model, [images])
+    for name in ("snip", "grad_norm", "grasp", "gradsign"):
+        with pytest.raises(ValueError, match=r"labels hold class 1\d, and the model has 10 logits"):
+            getattr(proxies, name)(model, images, labels + 7)
+        with pytest.raises(ValueError, match=r"labels hold class -1, .*: its classes are 0 \.\. 9"):
+            getattr(proxies, name)(model, images, labels - 1)
+
+
+def test_labels_of_any_whole_number_will_do() -> None:
+    model, images, labels = network(), inputs().images, inputs().labels
+    for name in ("snip", "grasp"):
+        short = getattr(proxies, name)(model, images, labels.short())
+        assert short == getattr(proxies, name)(model, images, labels)

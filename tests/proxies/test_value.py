@@ -23,3 +23,16 @@ def test_a_reason_comes_with_every_value_that_is_not_finite_and_with_no_other() 
 
 def test_there_is_no_negative_zero() -> None:
     assert str(checked(-0.0)) == "Value(value=0.0, reason=None)"
+
+
+def test_values_are_ordered_with_the_undefined_below_all() -> None:
+    low, high = Value(1.0), Value(2.0)
+    tends, undefined_ = undefined("tends there", -math.inf), undefined("has no limit")
+    assert sorted([high, undefined_, low, tends]) == [undefined_, tends, low, high]
+    assert low < high <= high
+    assert low < 1.5 < high
+    assert max(low, high) == 2.0
+    assert undefined("has no limit") == undefined_ != undefined("for another reason")
+    assert len({low, Value(1.0), undefined_, undefined("has no limit")}) == 2
+    with pytest.raises(TypeError):
+        assert low < "high"

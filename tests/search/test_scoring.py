@@ -214,7 +214,7 @@ def test_values_of_proxies_are_those_of_the_library() -> None:
     vkdnw.initialise(model, "kaiming_normal", seed=seed)
     with one_thread():
         expected = {
-            name: vkdnw.proxies.proxy(name)(model, batch(TINY, 8, task.seed)).value
+            name: getattr(vkdnw.proxies, name)(model, batch(TINY, 8, task.seed)).value
             for name in task.names
         }
     assert Scorer(SPACE, TINY)(task).values == expected

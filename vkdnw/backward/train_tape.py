@@ -22,9 +22,9 @@ from torch.autograd.graph import GradientEdge
 
 from vkdnw.backward.graph import consumers
 from vkdnw.backward.node_kinds import padded_channels
+from vkdnw.backward.signs import Signs
 from vkdnw.backward.tape import Tape, compile_tape
 from vkdnw.per_sample.reverse_mode.replay import seed
-from vkdnw.proxies.draws import Signs
 
 
 @dataclass(frozen=True)

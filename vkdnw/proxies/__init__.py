@@ -4,25 +4,42 @@
 Value(value=1234.5, reason=None)
 >>> vkdnw.proxies.compute(["naswot", "jacov"], model, Inputs(noise=batch), seed=0)
 
-A proxy is a :class:`Proxy`: data on what it reads and how, and a function of a model and a batch.
+A proxy is a :class:`Proxy`: data on what it reads and how, and a function that computes it. Every
+proxy is a function of this module as well; :func:`register` adds one's own.
 """
 
 from __future__ import annotations
 
+from vkdnw.proxies.call import Call, Convention
 from vkdnw.proxies.compute import compute
+from vkdnw.proxies.direct import Direct, direct
 from vkdnw.proxies.inputs import Inputs
-from vkdnw.proxies.proxy import Convention, Proxy
-from vkdnw.proxies.registry import PROXIES, names, proxy
-from vkdnw.proxies.value import Value
+from vkdnw.proxies.proxy import Proxy
+from vkdnw.proxies.registry import PROXIES, names, proxy, register
+from vkdnw.proxies.train_pass import TrainPass
+from vkdnw.proxies.value import Value, undefined
 
-__all__ = ["PROXIES", "Convention", "Inputs", "Proxy", "Value", "compute", "names", "proxy"]
+__all__ = [
+    "PROXIES",
+    "Call",
+    "Convention",
+    "Inputs",
+    "Proxy",
+    "TrainPass",
+    "Value",
+    "compute",
+    "names",
+    "proxy",
+    "register",
+    "undefined",
+]
 
 
-def __getattr__(name: str) -> Proxy:
-    if name in PROXIES:
-        return PROXIES[name]
+def __getattr__(name: str) -> Direct:
+    if not name.startswith("_") and name in PROXIES:
+        return direct(PROXIES[name].name)
     raise AttributeError(f"module 'vkdnw.proxies' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *PROXIES])
+    return sorted([*__all__, *PROXIES])

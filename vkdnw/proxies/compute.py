@@ -9,16 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from vkdnw.checks import Output
+from vkdnw.proxies.call import Call, Convention
+from vkdnw.proxies.input_checks import check_inputs
 from vkdnw.proxies.inputs import Inputs
 from vkdnw.proxies.native_check import verified
-from vkdnw.proxies.proxy import Call, Convention, Proxy
+from vkdnw.proxies.proxy import Proxy
 from vkdnw.proxies.proxy_state import Init, proxy_state
 from vkdnw.proxies.registry import proxy
 from vkdnw.proxies.relu_patterns import Agreement, probe_relus
 from vkdnw.proxies.train_pass import Observable, Watched, train_pass
 from vkdnw.proxies.value import Value
 from vkdnw.runtime.garbage_collection import gc_disabled
-from vkdnw.runtime.model_state import State, preserved
+from vkdnw.runtime.model_state import Parts, State, preserved
 from vkdnw.runtime.one_call import one_call
 
 
@@ -57,11 +59,14 @@ def compute(
     Raises:
         ValueError: an unknown name, an input that is missing, or a model that does not suit.
     """
+    if isinstance(names, str):
+        raise ValueError(f"names={names!r} is one string: pass a list of names, [{names!r}]")
     chosen = [proxy(name) for name in dict.fromkeys(names)]
     if convention not in ("default", "released"):
         raise ValueError(f"convention={convention!r}: choose from 'default' and 'released'")
+    parts = Parts.of(model)
     for each in chosen:
-        each.check(inputs)
+        check_inputs(each, inputs, parts)
     call = Call(
         model, inputs, seed, convention, None if features is None else tuple(features), output
     )
@@ -78,8 +83,8 @@ def _groups(chosen: list[Proxy], inputs: Inputs) -> list[list[Proxy]]:
     """Proxies that share a pass; every other proxy by itself."""
 
     def key(each: Proxy) -> tuple[str, ...]:
-        if each.reduce is None:
-            return ("alone", each.name)
+        if each.from_pass is None:
+            return ("by itself", each.name)
         noise = inputs.read(each.input) is inputs.noise
         return ("shared", each.init, "noise" if noise else "images")
 
@@ -90,17 +95,17 @@ def _compute_group(
     group: list[Proxy], call: Call, initialise: bool, state: State
 ) -> dict[str, Value]:
     first = group[0]
-    if first.alone is not None and first.cost == "none":
-        return {first.name: first.alone(call)}  # nothing is run, so nothing can change
+    if first.compute is not None and first.cost == "none":
+        return {first.name: first.compute(call)}  # nothing is run, so nothing can change
     init: Init = first.init if initialise else "none"
     with proxy_state(call.model, state.parts, first.mode, init, call.seed):
-        if first.alone is not None:
-            return {first.name: first.alone(call)}
+        if first.compute is not None:
+            return {first.name: first.compute(call)}
         with gc_disabled():  # until the pass is gone, and its thousands of small objects
-            return _reduced(group, call)
+            return _from_passes(group, call)
 
 
-def _reduced(group: list[Proxy], call: Call) -> dict[str, Value]:
+def _from_passes(group: list[Proxy], call: Call) -> dict[str, Value]:
     """The values of proxies that share a pass, or a native and a plain one where they differ."""
     batch = call.inputs.read(group[0].input)
     state = State(call.model)  # with the weights and the mode of these proxies
@@ -108,7 +113,7 @@ def _reduced(group: list[Proxy], call: Call) -> dict[str, Value]:
     agrees = verified(call.model, state, batch, watched, call.seed)
     values: dict[str, Value] = {}
     for native in (True, False):
-        part = [each for each in group if agrees.cover(each.observes) == native]
+        part = [each for each in group if agrees.cover(each.requires) == native]
         if part:
             values |= _of_one_pass(part, call, state, batch, native)
     return values
@@ -126,13 +131,13 @@ def _of_one_pass(
         train_pass(call.model, state.parts, batch, watched, native) as shared,
     ):
         for each in part:
-            if each.ask is not None:
-                each.ask(shared, call)
-        return {each.name: each.reduce(shared, call) for each in part if each.reduce}
+            if each.request is not None:
+                each.request(shared, call)
+        return {each.name: each.from_pass(shared, call) for each in part if each.from_pass}
 
 
 def _observed(some: list[Proxy]) -> frozenset[Observable]:
-    return frozenset(name for each in some for name in each.observes)
+    return frozenset(name for each in some for name in each.requires)
 
 
 def _cuda(batch: Tensor) -> list[torch.device]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 Source = Literal["noise", "images", "images or noise", "ones", "shape", "none"]
@@ -44,8 +45,18 @@ class Inputs:
                 )
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, Tensor) and len(value) == 0:
-                raise ValueError(f"{field.name} is empty (0 samples); at least one is needed")
+            if not isinstance(value, Tensor):
+                continue
+            if value.dim() == 0 or len(value) == 0:
+                raise ValueError(
+                    f"{field.name} has shape {list(value.shape)}; at least one sample is needed, "
+                    "on the first axis"
+                )
+            if field.name.endswith("labels") and (value.dim() != 1 or _is_no_class(value)):
+                raise ValueError(
+                    f"{field.name} is {value.dtype} of shape {list(value.shape)}; a label is the "
+                    "number of a class: pass int64 of shape [B]"
+                )
 
     def read(self, source: Source) -> Tensor:
         """The batch that a source stands for; where only a shape counts, any that there is.
@@ -67,6 +78,10 @@ _PAIRS = (
 )
 
 
+def _is_no_class(labels: Tensor) -> bool:
+    return labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool
+
+
 def given(name: str, value: Tensor | None) -> Tensor:
     """The value, or an error that names what is missing."""
     if value is None:
@@ -80,4 +95,18 @@ def as_inputs(batch: Tensor | Inputs | None, labels: Tensor | None) -> Inputs:
         if labels is not None:
             raise ValueError("labels= goes with a tensor; put them into Inputs(labels=...)")
         return batch
+    if batch is not None and not isinstance(batch, Tensor):
+        raise ValueError(f"batch is a {type(batch).__name__}: expected a tensor [B, ...] or Inputs")
+    if batch is not None and labels is not None and batch.dim() and len(labels) != len(batch):
+        raise ValueError(f"labels holds {len(labels)} classes for a batch of {len(batch)}")
     return Inputs(noise=batch, noise_labels=labels, images=batch, labels=labels)
+
+
+def check_labels(labels: Tensor, classes: int) -> None:
+    """Refuses labels that are not among the classes 0 .. C - 1 of the model."""
+    lowest, highest = int(labels.min()), int(labels.max())
+    if lowest < 0 or highest >= classes:
+        raise ValueError(
+            f"labels hold class {lowest if lowest < 0 else highest}, and the model has {classes} "
+            f"logits: its classes are 0 .. {classes - 1}"
+        )

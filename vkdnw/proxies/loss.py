@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vkdnw.checks import check_logits, pick_logits
-from vkdnw.proxies.proxy import Call
+from vkdnw.proxies.call import Call
+from vkdnw.proxies.inputs import check_labels
 from vkdnw.proxies.train_pass import as_leaf
 from vkdnw.proxies.weight_layers import multiplying_weights
 
@@ -39,8 +40,9 @@ def loss_gradients(
     batch = as_leaf(images, channels_last=images.dim() == 4).requires_grad_(False)
     logits = pick_logits(call.model(batch), call.output)
     check_logits(logits, len(batch))
+    check_labels(labels, logits.shape[1])
     found = torch.autograd.grad(
-        F.cross_entropy(logits, labels.to(logits.device, copy=True)),
+        F.cross_entropy(logits, labels.to(logits.device, torch.int64, copy=True)),
         list(weights.values()),
         create_graph=create_graph,
         allow_unused=True,

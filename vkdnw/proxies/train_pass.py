@@ -20,11 +20,12 @@ from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
 
 from vkdnw.backward.layers import OverwrittenError, WeightGradients, native_layers
+from vkdnw.backward.signs import Signs
 from vkdnw.backward.train_tape import Input, TrainGradients, train_gradients
 from vkdnw.checks import Output, check_logits, pick_logits
 from vkdnw.proxies.block_products import block_product
-from vkdnw.proxies.draws import Signs
 from vkdnw.proxies.features import Feature, Features, watched_features
+from vkdnw.proxies.inputs import check_labels
 from vkdnw.proxies.relu_calls import WatchedReLUs
 from vkdnw.proxies.relu_patterns import Agreement
 from vkdnw.proxies.spectra import spectral_entropies
@@ -136,7 +137,8 @@ class TrainPass:
 
     def cross_entropy_gradients(self, labels: Tensor) -> dict[str, Tensor]:
         """d (mean cross-entropy) / d parameter, by name; zeros for parameters that are not used."""
-        labels = labels.to(self.logits.device, copy=True)  # no tensor of inference mode
+        check_labels(labels, self.logits.shape[1])
+        labels = labels.to(self.logits.device, torch.int64, copy=True)  # none of inference mode
         key = labels.cpu().numpy().tobytes()
         if key not in self._gradients:
             names = [name for name, _ in self._model.named_parameters()]

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import total_ordering
 
 
-@dataclass(frozen=True)
+@total_ordering
+@dataclass(frozen=True, eq=False)
 class Value:
-    """A proxy's value. Higher ranks better."""
+    """A proxy's value. Higher ranks better: values are ordered by it, NaN below all others.
+
+    A value equals another one of the same number and reason, and a number that is the same.
+    """
 
     value: float
     """The number: minus infinity where the definition tends there, NaN where it has no limit."""
@@ -24,6 +29,24 @@ class Value:
 
     def __float__(self) -> float:
         return self.value
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Value):
+            return _rank(self.value) == _rank(other.value) and self.reason == other.reason
+        return self.value == other
+
+    def __lt__(self, other: Value | float) -> bool:
+        if not isinstance(other, Value | float | int):
+            return NotImplemented
+        return _rank(self.value) < _rank(float(other))
+
+    def __hash__(self) -> int:
+        return hash(self.value) if self.reason is None else hash(self.reason)
+
+
+def _rank(value: float) -> tuple[bool, float]:
+    """What values are ordered by: NaN is below minus infinity."""
+    return (False, 0.0) if math.isnan(value) else (True, value)
 
 
 def undefined(reason: str, value: float = math.nan) -> Value:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from vkdnw.proxies.call import Call
 from vkdnw.proxies.flop_count import forward_flops
-from vkdnw.proxies.proxy import Call, Proxy
+from vkdnw.proxies.proxy import Proxy
 from vkdnw.proxies.value import Value
 
 
@@ -27,7 +28,7 @@ flops = Proxy(
     init="none",
     cost="forward",
     undefined="never",
-    alone=multiply_adds,
+    compute=multiply_adds,
 )
 
 complexity = flops.renamed(
@@ -43,7 +44,7 @@ parameters = Proxy(
     init="none",
     cost="none",
     undefined="never",
-    alone=lambda call: Value(float(sum(tensor.numel() for tensor in call.model.parameters()))),
+    compute=lambda call: Value(float(sum(tensor.numel() for tensor in call.model.parameters()))),
 )
 
 layers = Proxy(
@@ -55,5 +56,5 @@ layers = Proxy(
     init="none",
     cost="none",
     undefined="never",
-    alone=lambda call: Value(float(sum(1 for _ in call.model.parameters()))),
+    compute=lambda call: Value(float(sum(1 for _ in call.model.parameters()))),
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from vkdnw.proxies.proxy import Call, Proxy
+from vkdnw.proxies.call import Call
+from vkdnw.proxies.proxy import Proxy
 from vkdnw.proxies.train_pass import TrainPass
 from vkdnw.proxies.value import Value, undefined
 
@@ -40,6 +41,6 @@ expressivity = Proxy(
     cost="forward",
     undefined="NaN where a feature is constant",
     released="minus infinity where a feature is constant",
-    observes=("spectra",),
-    reduce=sum_of_entropies,
+    requires=("spectra",),
+    from_pass=sum_of_entropies,
 )

@@ -6,8 +6,9 @@ import math
 
 from torch import Tensor
 
+from vkdnw.proxies.call import Call
 from vkdnw.proxies.draws import random_labels
-from vkdnw.proxies.proxy import Call, Proxy
+from vkdnw.proxies.proxy import Proxy
 from vkdnw.proxies.train_pass import TrainPass
 from vkdnw.proxies.value import Value, checked
 from vkdnw.proxies.weight_layers import multiplying_weights
@@ -47,6 +48,6 @@ grad_norm = Proxy(
     cost="backward",
     undefined="never, unless numbers overflow",
     released="the norm of the gradient of all parameters, not the sum over layers",
-    observes=("weight gradients",),
-    reduce=gradient_norm,
+    requires=("weight gradients",),
+    from_pass=gradient_norm,
 )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from vkdnw.proxies.call import Call
 from vkdnw.proxies.inputs import given
 from vkdnw.proxies.loss import differentiable_weights, loss_gradients
-from vkdnw.proxies.proxy import Call, Proxy
+from vkdnw.proxies.proxy import Proxy
 from vkdnw.proxies.value import Value, undefined
 
 
@@ -49,5 +50,5 @@ gradsign = Proxy(
     cost="backward per sample",
     released="the mean over weights, for their sum",
     undefined="NaN where a gradient is not finite, or a BatchNorm reads a single pixel",
-    alone=agreement_of_signs,
+    compute=agreement_of_signs,
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from vkdnw.proxies.call import Call
 from vkdnw.proxies.eigenvalues import eigenvalues
-from vkdnw.proxies.proxy import Call, Proxy
+from vkdnw.proxies.proxy import Proxy
 from vkdnw.proxies.train_pass import TrainPass
 from vkdnw.proxies.value import Value, checked, undefined
 
@@ -40,7 +41,7 @@ jacov = Proxy(
     init="kaiming_normal",
     cost="backward",
     undefined="NaN where the gradient at an image is constant",
-    observes=("input gradient",),
-    ask=lambda shared, call: shared.request_input_gradient(),
-    reduce=eigenvalue_score,
+    requires=("input gradient",),
+    request=lambda shared, call: shared.request_input_gradient(),
+    from_pass=eigenvalue_score,
 )

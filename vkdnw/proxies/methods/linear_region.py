@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from vkdnw.proxies.proxy import Call, Proxy
+from vkdnw.proxies.call import Call
+from vkdnw.proxies.proxy import Proxy
 from vkdnw.proxies.train_pass import TrainPass
 from vkdnw.proxies.value import Value, undefined
 
@@ -31,6 +32,6 @@ linear_region = Proxy(
     init="kaiming_normal",
     cost="forward",
     undefined="NaN without ReLUs",
-    observes=("relus",),
-    reduce=distinct_patterns,
+    requires=("relus",),
+    from_pass=distinct_patterns,
 )

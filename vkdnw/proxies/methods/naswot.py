@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import sys
 
+from vkdnw.proxies.call import Call
 from vkdnw.proxies.eigenvalues import eigenvalues
-from vkdnw.proxies.proxy import Call, Proxy
+from vkdnw.proxies.proxy import Proxy
 from vkdnw.proxies.train_pass import TrainPass
 from vkdnw.proxies.value import Value, undefined
 
@@ -39,6 +40,6 @@ naswot = Proxy(
     init="kaiming_normal",
     cost="forward",
     undefined="minus infinity where the kernel of patterns is singular, NaN without ReLUs",
-    observes=("relus",),
-    reduce=log_determinant,
+    requires=("relus",),
+    from_pass=log_determinant,
 )

@@ -8,8 +8,9 @@ import sys
 import torch
 from torch import Tensor
 
+from vkdnw.proxies.call import Call
 from vkdnw.proxies.eigenvalues import eigenvalues
-from vkdnw.proxies.proxy import Call, Proxy
+from vkdnw.proxies.proxy import Proxy
 from vkdnw.proxies.train_pass import TrainPass
 from vkdnw.proxies.value import Value, undefined
 
@@ -64,6 +65,6 @@ ntk = Proxy(
     cost="backward per sample",
     undefined="minus infinity where the gradients of the images are linearly dependent",
     released='only parameters with "weight" in their name; -1e5 for 0 / 0',
-    observes=("weight gradients",),
-    reduce=negative_condition_number,
+    requires=("weight gradients",),
+    from_pass=negative_condition_number,
 )

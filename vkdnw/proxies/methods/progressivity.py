@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
+from vkdnw.proxies.call import Call
 from vkdnw.proxies.methods.expressivity import flat_feature
-from vkdnw.proxies.proxy import Call, Proxy
+from vkdnw.proxies.proxy import Proxy
 from vkdnw.proxies.train_pass import TrainPass
 from vkdnw.proxies.value import Value, undefined
 
@@ -29,6 +30,6 @@ progressivity = Proxy(
     cost="forward",
     undefined="NaN where a feature is constant",
     released="minus infinity where a feature is constant",
-    observes=("spectra",),
-    reduce=smallest_gain,
+    requires=("spectra",),
+    from_pass=smallest_gain,
 )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from vkdnw.proxies.call import Call
 from vkdnw.proxies.inputs import given
-from vkdnw.proxies.proxy import Call, Proxy
+from vkdnw.proxies.proxy import Proxy
 from vkdnw.proxies.train_pass import TrainPass
 from vkdnw.proxies.value import Value, checked
 from vkdnw.proxies.weight_layers import multiplying_weights
@@ -34,6 +35,6 @@ snip = Proxy(
     init="kaiming_normal",
     cost="backward",
     undefined="never, unless numbers overflow",
-    observes=("weight gradients",),
-    reduce=connection_sensitivity,
+    requires=("weight gradients",),
+    from_pass=connection_sensitivity,
 )

@@ -6,7 +6,8 @@ import torch
 from torch.func import functional_call
 
 from vkdnw.checks import pick_logits
-from vkdnw.proxies.proxy import Call, Proxy
+from vkdnw.proxies.call import Call
+from vkdnw.proxies.proxy import Proxy
 from vkdnw.proxies.value import Value, checked
 from vkdnw.proxies.weight_layers import multiplying_weights, without_normalisation
 
@@ -44,5 +45,5 @@ synflow = Proxy(
     init="kaiming_normal",
     cost="backward",
     undefined="never, unless numbers overflow",
-    alone=synaptic_flow,
+    compute=synaptic_flow,
 )

@@ -7,10 +7,11 @@ from itertools import pairwise
 
 from torch import Tensor
 
+from vkdnw.backward.signs import Signs, random_signs
 from vkdnw.proxies.block_products import side_ratio
-from vkdnw.proxies.draws import Signs, random_signs
+from vkdnw.proxies.call import Call
 from vkdnw.proxies.eigenvalues import eigenvalues_of_all
-from vkdnw.proxies.proxy import Call, Proxy
+from vkdnw.proxies.proxy import Proxy
 from vkdnw.proxies.train_pass import TrainPass
 from vkdnw.proxies.value import Value, checked, undefined
 
@@ -51,8 +52,8 @@ def block_trainability(spectrum: Tensor) -> float:
     return 2.0 - largest - 1.0 / (largest + EPSILON)
 
 
-def ask_for_products(shared: TrainPass, call: Call) -> None:
-    """Asks for products of the blocks with random signs."""
+def request_products(shared: TrainPass, call: Call) -> None:
+    """Requests products of the blocks with random signs."""
     if not _unknown_sides(shared):
         shared.request_block_products(_signs(shared, call))
 
@@ -91,7 +92,7 @@ trainability = Proxy(
     init="kaiming_normal",
     cost="backward",
     undefined="minus infinity where a block returns what it reads; NaN where sides have no ratio",
-    observes=("features",),
-    ask=ask_for_products,
-    reduce=mean_of_blocks,
+    requires=("features",),
+    request=request_products,
+    from_pass=mean_of_blocks,
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import vkdnw.api
 from vkdnw.fisher_information import Convention
-from vkdnw.proxies.proxy import Call, Proxy
+from vkdnw.proxies.call import Call
+from vkdnw.proxies.proxy import Proxy
 from vkdnw.proxies.value import Value
 from vkdnw.runtime.one_call import from_within
 
@@ -42,7 +43,7 @@ vkdnw_entropy = Proxy(
     cost="backwards",
     undefined="never: a network that ignores its input has 0",
     released="the Fisher matrix of the released code, mean of (L J)^T (L J)",
-    alone=fisher_entropy,
+    compute=fisher_entropy,
 )
 
 vkdnw_single = Proxy(
@@ -55,5 +56,5 @@ vkdnw_single = Proxy(
     cost="backwards",
     undefined="never",
     released="the Fisher matrix of the released code, mean of (L J)^T (L J)",
-    alone=fisher_entropy_within_layers,
+    compute=fisher_entropy_within_layers,
 )

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from vkdnw.proxies.proxy import Call, Proxy
+from vkdnw.proxies.call import Call
+from vkdnw.proxies.proxy import Proxy
 from vkdnw.proxies.train_pass import as_leaf
 from vkdnw.proxies.value import Value, undefined
 
@@ -114,5 +115,5 @@ zen = Proxy(
     cost="forward",
     undefined="minus infinity where the features do not change, or a BatchNorm's input is constant",
     released="running variances after two passes, mostly their initial ones, for the variances",
-    alone=zen_score,
+    compute=zen_score,
 )

@@ -6,9 +6,10 @@ import math
 
 from torch import Tensor
 
+from vkdnw.proxies.call import Call
 from vkdnw.proxies.inputs import given
 from vkdnw.proxies.loss import differentiable_weights, loss_gradients
-from vkdnw.proxies.proxy import Call, Proxy
+from vkdnw.proxies.proxy import Proxy
 from vkdnw.proxies.value import Value, checked, undefined
 
 
@@ -61,5 +62,5 @@ zico = Proxy(
     cost="backwards",
     undefined="NaN where no layer has a gradient that differs between the batches",
     released="the deviation of the signed gradient; 0 where no gradient differs",
-    alone=inverse_variation,
+    compute=inverse_variation,
 )

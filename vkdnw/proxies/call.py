@@ -1,0 +1,38 @@
+"""One computation of a proxy: on what, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from vkdnw.checks import Output
+from vkdnw.proxies.draws import generator
+from vkdnw.proxies.inputs import Inputs
+
+Convention = Literal["default", "released"]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One computation of a proxy: on what, and how."""
+
+    model: nn.Module
+    inputs: Inputs
+    seed: int
+    convention: Convention = "default"
+    features: tuple[str, ...] | None = None
+    """Names of the modules whose outputs are F_0 .. F_K; None: found by rule."""
+    output: Output = None
+    shared: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What proxies outside the shared pass have computed for each other."""
+
+    @property
+    def released(self) -> bool:
+        return self.convention == "released"
+
+    def generator(self, name: str) -> torch.Generator:
+        """The generator of the draws of a proxy."""
+        return generator(self.seed, name)

@@ -1,0 +1,52 @@
+"""Refuses inputs that a proxy or a model cannot read, in this package's words."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vkdnw.proxies.inputs import Inputs, given
+from vkdnw.proxies.proxy import Proxy
+from vkdnw.runtime.model_state import Parts
+
+
+def check_inputs(proxy: Proxy, inputs: Inputs, parts: Parts) -> None:
+    """Refuses inputs that lack what a proxy reads, or hold what a model cannot read.
+
+    Raises ValueError.
+    """
+    if proxy.input == "none":
+        return
+    wanted = ["labels"] if proxy.labels == "real" else []
+    if proxy.labels == "real" and proxy.batches == 2:
+        wanted += ["second_images", "second_labels"]
+    try:
+        batch = inputs.read(proxy.input)
+        for name in wanted:
+            given(name, getattr(inputs, name))
+    except ValueError as error:
+        raise ValueError(f"proxy {proxy.name} reads {proxy.input}: {error}") from None
+    if proxy.input != "ones":
+        name = "images" if batch is inputs.images and batch is not inputs.noise else "noise"
+        check_batch(name, batch, parts)
+    if "second_images" in wanted and inputs.second_images is not None:
+        check_batch("second_images", inputs.second_images, parts)
+
+
+def check_batch(name: str, batch: Tensor, parts: Parts) -> None:
+    """Refuses a batch that no parameter of the model is of the dtype or the device of."""
+    if batch.dtype in (torch.uint8, torch.int8, torch.bool):
+        raise ValueError(
+            f"{name} are {batch.dtype}, as images are stored; a model reads floating-point "
+            f"numbers: pass {name}.float() / 255, normalised as in training"
+        )
+    devices = {parameter.device for parameter in parts.parameters}
+    if devices and batch.device not in devices:
+        where = " and ".join(map(str, devices))
+        raise ValueError(f"{name} is on {batch.device} and the model on {where}; move one of them")
+    dtypes = {each.dtype for each in parts.parameters if each.is_floating_point()}
+    if batch.is_floating_point() and dtypes and batch.dtype not in dtypes:
+        raise ValueError(
+            f"{name} is {batch.dtype} and the model's weights are "
+            f"{' and '.join(map(str, dtypes))}; convert one of them"
+        )
