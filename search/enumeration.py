@@ -37,7 +37,7 @@ class Request:
     """What the user should know of how it is run."""
     task_timeout: float | None = None
     """Seconds that a task may take in a worker of this machine; None for as long as it wants."""
-    cluster: Callable[[Callable[[str], None]], Executor[Task, Scored]] | None = None
+    cluster: Callable[[Store, Callable[[str], None]], Executor[Task, Scored]] | None = None
     """Makes the executor of a cluster, which then scores instead of this machine."""
 
 
@@ -75,7 +75,7 @@ def score_all(request: Request, progress: Progress, interruption: Interruption) 
         if request.note:
             progress.note(request.note)
         if request.cluster is not None:
-            carrying_out = request.cluster(progress.note)
+            carrying_out = request.cluster(store, progress.note)
         else:
             carrying_out = start(
                 request.scorers[: len(tasks)],

@@ -152,7 +152,7 @@ def enumerate(  # noqa: A001 - what it does
         in_this_process=setup.workers == 0 and setup.address is None,
         on_result=None if on_result is None else _telling(on_result, setup, asked),
         note=setup.note,
-        cluster=setup.cluster(names, inputs, mixed),
+        cluster=setup.cluster(inputs, mixed),
     )
     go(out, lambda shown, interruption: score_all(request, shown, interruption), progress)
     return Run(out, setup.space)

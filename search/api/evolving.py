@@ -160,7 +160,7 @@ def evolve(
         founder=_founder(setup, plan),
         on_result=None if on_result is None else _telling(on_result, setup),
         note=setup.note,
-        cluster=setup.cluster(plan.names, {score_seed: inputs}, mixed),
+        cluster=setup.cluster({score_seed: inputs}, mixed),
     )
     go(out, lambda shown, interruption: search(request, shown, interruption), progress)
     return Run(out, setup.space)

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -61,13 +61,10 @@ class Setup:
     """Of the Ray cluster that scores; None for processes of this machine. `workers` is then for
     each of its machines, 0 for as many as its cores keep busy."""
 
-    def cluster(
-        self, names: Sequence[str], inputs: Mapping[int, Mapping[str, str]], mixed: bool
-    ) -> RayStart | None:
+    def cluster(self, inputs: Mapping[int, Mapping[str, str]], mixed: bool) -> RayStart | None:
         """What starts the executor of the cluster, if one is to score.
 
         Args:
-            names: the values that the run asks for.
             inputs: of each seed, the SHA-256 of what networks see.
             mixed: take machines whose scores differ in the last bits.
         """
@@ -80,7 +77,6 @@ class Setup:
             self.configuration,
             device,
             self.workers or None,
-            tuple(names),
             inputs,
             mixed,
         )

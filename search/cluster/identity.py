@@ -18,6 +18,7 @@ from vkdnw.search.spaces.search_space import SearchSpace
 PROBES = 2
 """Networks that are scored when a machine joins."""
 PROBE_SEED = 0
+PROBE_VALUES = ("vkdnw",)
 
 
 def fingerprint() -> dict[str, str]:
@@ -54,11 +55,11 @@ def _processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     return named[0] if named else platform.machine()
 
 
-def probes(space: SearchSpace, names: Sequence[str]) -> list[Task]:
-    """Fixed networks of a space, and the values that the run asks for."""
+def probes(space: SearchSpace) -> list[Task]:
+    """The same tasks for every session of a run, whatever values it asks for."""
     random = Random(PROBE_SEED)
     networks = [space.canonical(space.sample(random)) for _ in range(PROBES)]
-    return [Task(network, PROBE_SEED, tuple(names)) for network in dict.fromkeys(networks)]
+    return [Task(network, PROBE_SEED, PROBE_VALUES) for network in dict.fromkeys(networks)]
 
 
 def hexadecimal(result: Scored) -> str:
@@ -71,7 +72,7 @@ def class_of(probe: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(probe).encode()).hexdigest()[:12]
 
 
-def difference(theirs: Greeting, fingerprint_of_class: Mapping[str, str]) -> str:
+def difference(theirs: Greeting, fingerprint_of_class: Mapping[str, object]) -> str:
     """Why a machine of another class is not used, in words."""
     unlike = [
         f"{name} {theirs.fingerprint.get(name)} instead of {value}"

@@ -1,6 +1,6 @@
 """Starts the executor of a cluster for a run."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,27 +11,29 @@ from vkdnw.search.cluster.shipping import shipment
 from vkdnw.search.configuration import Configuration
 from vkdnw.search.evaluation import Scored, Task
 from vkdnw.search.spaces.search_space import SearchSpace
+from vkdnw.search.state.store import Store
 
 Note = Callable[[str], None]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Admission:
     """Keeps a run to one class of machines, unless it is told to mix them.
 
     Machines are of one class where they give the probes the same values to the last bit. The first
-    machine decides.
+    machine of the first session decides; what joins is on record.
     """
 
+    store: Store
     mixed: bool
-    first: Greeting | None = None
 
     def __call__(self, greeting: Greeting) -> str | None:
         """Why the machine is not used, or None."""
-        if self.first is None:
-            self.first = greeting
-        same = class_of(greeting.probe) == class_of(self.first.probe)
-        return None if same or self.mixed else difference(greeting, self.first.fingerprint)
+        kind, known = class_of(greeting.probe), self.store.machines()
+        if known and not self.mixed and kind not in {of_run for of_run, _ in known}:
+            return difference(greeting, known[0][1])
+        self.store.note_machine(kind, greeting.fingerprint)
+        return None
 
 
 @dataclass(frozen=True)
@@ -44,18 +46,16 @@ class RayStart:
     configuration: Configuration
     device: str
     workers: int | None
-    names: Sequence[str]
-    """The values that the run asks for."""
     inputs: Mapping[int, Mapping[str, str]]
     mixed: bool = False
 
-    def __call__(self, note: Note) -> ClusterExecutor[Task, Scored]:
+    def __call__(self, store: Store, note: Note) -> ClusterExecutor[Task, Scored]:
         """The executor. Raises ExecutorError where there is no cluster."""
         from vkdnw.search.cluster.ray_cluster import RayCluster
 
         sent: list[Any] = [
             shipment(self.space, self.configuration, self.device, self.workers, self.inputs),
-            probes(self.space, self.names),
+            probes(self.space),
             hexadecimal,
         ]
-        return ClusterExecutor(RayCluster(self.address, sent), Admission(self.mixed), note)
+        return ClusterExecutor(RayCluster(self.address, sent), Admission(store, self.mixed), note)

@@ -17,7 +17,7 @@ from vkdnw.search.progress import Progress
 from vkdnw.search.runner import Runner, Summary
 from vkdnw.search.spaces.search_space import SearchSpace
 from vkdnw.search.state.results import open_results
-from vkdnw.search.state.store import Inputs, open_store
+from vkdnw.search.state.store import Inputs, Store, open_store
 from vkdnw.search.watching import OnOutcome, watched
 
 
@@ -44,7 +44,7 @@ class SearchRequest:
     """What the user should know of how it is run."""
     task_timeout: float | None = None
     """Seconds that a task may take in a worker of this machine; None for as long as it wants."""
-    cluster: Callable[[Callable[[str], None]], Executor[Task, Scored]] | None = None
+    cluster: Callable[[Store, Callable[[str], None]], Executor[Task, Scored]] | None = None
     """Makes the executor of a cluster, which then scores instead of this machine."""
 
 
@@ -75,7 +75,7 @@ def search(request: SearchRequest, progress: Progress, interruption: Interruptio
         if request.note:
             progress.note(request.note)
         if request.cluster is not None:
-            carrying_out = request.cluster(progress.note)
+            carrying_out = request.cluster(store, progress.note)
         else:
             carrying_out = start(
                 request.scorers[: plan.in_flight],

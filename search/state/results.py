@@ -29,6 +29,7 @@ from vkdnw.search.state.rows import (
     COUNTED,
     EVALUATIONS,
     FAILURES,
+    MACHINES,
     NETWORKS,
     SCORES,
     SESSIONS,
@@ -68,6 +69,8 @@ class Tally:
     tasks: int
     scored: int
     failures: tuple[OpenFailure, ...]
+    machine_classes: int = 0
+    """Kinds of machines of a cluster that scored; scores of two differ in the last bits."""
 
 
 class Results:
@@ -169,6 +172,7 @@ class Results:
             for network, seed, name, *_ in self._rows(SCORES):
                 on_record[network, seed].add(name)
             failures = self._open_failures(networks)
+            classes = {kind for _, kind, *_ in self._rows(MACHINES)}
         wanted: defaultdict[_Key, set[str]] = defaultdict(set)
         places = set()
         for place, seed, names in asked:
@@ -183,6 +187,7 @@ class Results:
             tasks=len(wanted),
             scored=sum(names <= on_record[key] for key, names in wanted.items()),
             failures=failures,
+            machine_classes=len(classes),
         )
 
     def _open_failures(self, networks: Mapping[int, str]) -> tuple[OpenFailure, ...]:
@@ -232,8 +237,9 @@ class Results:
         """Tasks of which an evaluation lacks values or vectors that were written with it."""
         told = {row[0]: (row[1], row[2], row[7]) for row in self._rows(EVALUATIONS)}
         there: Counter[int] = Counter(row[5] for row in self._rows(SCORES))
-        # Vectors count without being read; the deciles, which are shown, only if they are sound.
-        query = "SELECT evaluation_id, count(*) FROM arrays WHERE name != 'deciles' GROUP BY 1"
+        # Spectra count without being read; the deciles, which are shown, only if they are sound. A
+        # vector of any other name is one whose name is damaged.
+        query = "SELECT evaluation_id, count(*) FROM arrays WHERE name = 'eigenvalues' GROUP BY 1"
         with reported(self._path):
             there.update(dict(self._connection.execute(query).fetchall()))
         there.update(row[1] for row in self._rows(ARRAYS, "WHERE name = 'deciles'"))

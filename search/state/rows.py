@@ -124,6 +124,11 @@ FAILURES = _table(
     reason="TEXT",
     details="TEXT",
 )
+MACHINES = Table(
+    "machines",
+    {"id": "INTEGER", "class": "TEXT", "fingerprint": "TEXT", "session_id": "INTEGER"},
+    2,
+)
 COUNTED = (
     CONFIGURATION,
     SESSIONS,
@@ -135,6 +140,7 @@ COUNTED = (
     SCORES,
     ARRAYS,
     FAILURES,
+    MACHINES,
 )
 """Every table whose rows the ledger counts; parents come before what refers to them."""
 LEDGER = _table(

@@ -4,7 +4,8 @@ What is asked (`architectures`, `asked`: which values under which seeds, on whic
 scored for it (`networks`: equal architectures share one), each act of scoring (`evaluations`: when,
 how long, by which session) and its results (`scores`: one row per named value; `arrays`: vectors).
 Another proxy is another name in `scores`, from the same or from a later evaluation of the same
-network: no table changes for it. The `ledger` counts what the others hold.
+network: no table changes for it. `machines` are those of a cluster. The `ledger` counts the rows of
+the other tables.
 
 Floats: SQLite's REAL is IEEE float64 and keeps every bit, except that NaN becomes NULL (so an
 undefined value is NULL with a reason) and -0.0 becomes 0.0. Arrays are little-endian float64.
@@ -121,6 +122,14 @@ CREATE TABLE failures (       -- every try in vain; the same command tries again
     reason     TEXT NOT NULL,
     details    TEXT NOT NULL,
     crc        INTEGER NOT NULL
+);
+
+CREATE TABLE machines (       -- of a cluster, that scored for this run
+    id          INTEGER PRIMARY KEY,
+    class       TEXT NOT NULL, -- machines of one class give the same bits
+    fingerprint TEXT NOT NULL, -- JSON: versions, build, hardware
+    session_id  INTEGER NOT NULL REFERENCES sessions,
+    crc         INTEGER NOT NULL
 );
 
 CREATE VIEW results AS        -- for people with a SQLite shell

@@ -32,6 +32,7 @@ from vkdnw.search.state.rows import (
     EVALUATIONS,
     FAILURES,
     INPUTS,
+    MACHINES,
     NETWORKS,
     SCORES,
     SESSIONS,
@@ -191,6 +192,21 @@ class Store:
         known.evaluations += len(evaluations)
         for table, rows in ((EVALUATIONS, evaluations), (ARRAYS, arrays), (FAILURES, failures)):
             known.last[table.name] += len(rows)
+
+    def machines(self) -> Sequence[tuple[str, Mapping[str, Json]]]:
+        """Class and fingerprint of the cluster's machines that have scored for this run."""
+        where = f"{self._path}, a machine"
+        return [(kind, parse_json(text, where, dict)) for kind, text in self._known.machines]
+
+    def note_machine(self, kind: str, fingerprint: Mapping[str, Json]) -> None:
+        """Record a machine of a cluster. Noting it again changes nothing."""
+        row = (kind, json.dumps(dict(fingerprint), sort_keys=True))
+        if row in self._known.machines:
+            return
+        with self._transaction() as insert:
+            insert(MACHINES, [(self._next(MACHINES), *row, self._session)])
+        self._known.machines.append(row)
+        self._known.last[MACHINES.name] += 1
 
     def tend(self) -> None:
         """Write the journal back into the database where that is due; call it now and then."""

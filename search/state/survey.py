@@ -16,6 +16,7 @@ from vkdnw.search.state.rows import (
     EVALUATIONS,
     FAILURES,
     INPUTS,
+    MACHINES,
     NETWORKS,
     SCORES,
     SESSIONS,
@@ -49,6 +50,8 @@ class Survey:
     asked: set[tuple[int, int, str]] = field(default_factory=set)
     recorded: defaultdict[NetworkSeed, set[str]] = field(default_factory=lambda: defaultdict(set))
     failed: set[NetworkSeed] = field(default_factory=set)
+    machines: list[tuple[str, str]] = field(default_factory=list)
+    """Class and fingerprint, as JSON, of a cluster's machines, as they joined."""
     evaluations: int = 0
     sound_evaluations: set[int] = field(default_factory=set)
 
@@ -84,6 +87,7 @@ def sound_rows(connection: sqlite3.Connection, seen: Survey) -> Iterator[tuple[T
         SCORES.name: lambda row: row[5] in seen.sound_evaluations,
         ARRAYS.name: lambda row: row[1] in seen.sound_evaluations,
         FAILURES.name: lambda row: row[1] in networks and row[3] in seen.sessions,
+        MACHINES.name: lambda row: row[3] in seen.sessions,
     }
     for table in COUNTED:
         kept = keep.get(table.name)
@@ -99,6 +103,8 @@ def _survey_command(connection: sqlite3.Connection, seen: Survey) -> None:
         seen.sessions[identity] = (versions, settings)
     for seed, name, digest in scan(connection, INPUTS, seen.damage):
         seen.inputs[seed][name] = digest
+    for _, kind, fingerprint, _ in scan(connection, MACHINES, seen.damage, "ORDER BY id"):
+        seen.machines.append((kind, fingerprint))
 
 
 def _survey_asked(connection: sqlite3.Connection, seen: Survey) -> Mapping[int, str]:
