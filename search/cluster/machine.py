@@ -23,6 +23,7 @@ class PooledMachine(Generic[T, R]):
         workers: makes the function of each worker, here, where the cores and devices are known.
         probes: tasks whose values tell which class of machine this is.
         hexadecimal: the values of a probe's result to the last bit.
+        task_timeout: seconds that a task may take; None for as long as it wants.
     """
 
     def __init__(
@@ -30,16 +31,18 @@ class PooledMachine(Generic[T, R]):
         workers: Callable[[], Sequence[Callable[[T], R]]],
         probes: Sequence[T],
         hexadecimal: Callable[[R], str],
+        task_timeout: float | None = None,
     ) -> None:
         self._workers = workers
         self._probes = probes
         self._hexadecimal = hexadecimal
+        self._task_timeout = task_timeout
         self._pool: ProcessPool[T, R]
 
     def greet(self) -> Greeting | Unfit:
         """Start the workers, score the probes, and say what this machine is, or what is wrong."""
         try:
-            self._pool = ProcessPool(self._workers())
+            self._pool = ProcessPool(self._workers(), task_timeout=self._task_timeout)
             probe = self._probe()
         except (ExecutorError, ValueError, RuntimeError) as error:
             return Unfit(str(error))

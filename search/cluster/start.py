@@ -48,6 +48,7 @@ class RayStart:
     workers: int | None
     inputs: Mapping[int, Mapping[str, str]]
     mixed: bool = False
+    task_timeout: float | None = None
 
     def __call__(self, store: Store, note: Note) -> ClusterExecutor[Task, Scored]:
         """The executor. Raises ExecutorError where there is no cluster."""
@@ -57,5 +58,6 @@ class RayStart:
             shipment(self.space, self.configuration, self.device, self.workers, self.inputs),
             probes(self.space),
             hexadecimal,
+            self.task_timeout,
         ]
         return ClusterExecutor(RayCluster(self.address, sent), Admission(store, self.mixed), note)
