@@ -4,7 +4,7 @@ They are made of the stem, cells, reductions and head of NAS-Bench-201, one cell
 Parameters are named as there: ``cells.0.edge.3<-1.conv.weight``, ``cells.1.reduce.conv_a.conv...``.
 """
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from vkdnw.search.spaces import nb201
 from vkdnw.search.spaces.nats_sss.architecture import CELL, parse
@@ -13,6 +13,8 @@ from vkdnw.search.spaces.nb201.network import Cell, Reduction, check_sides, head
 from vkdnw.search.spaces.shared.counting import IMAGE_CHANNELS
 from vkdnw.search.spaces.shared.mbconv_modules import convolution_bn
 from vkdnw.search.spaces.shared.sizes import check_sizes
+
+fx.wrap("check_sides")  # one call to a tracer
 
 
 def build(arch: str, classes: int = 10) -> nn.Module:

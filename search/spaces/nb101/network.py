@@ -89,7 +89,7 @@ class Cell(nn.Module):
         states: dict[int, Tensor] = {}
         for vertex in range(1, self._output):
             # a source may have one channel more than its target, which then leaves it out
-            terms = [self._cut(states[u], vertex) for u in self._sources[vertex]]
+            terms = [self._cut(states[u], u, vertex) for u in self._sources[vertex]]
             states[vertex] = self.vertex[str(vertex)](terms, x)
         heads = [states[vertex] for vertex in self._sources[self._output]]
         joined = [torch.cat(heads, dim=1) if len(heads) > 1 else heads[0]] if heads else []
@@ -97,9 +97,9 @@ class Cell(nn.Module):
             joined.append(self.project(x))
         return added(joined)
 
-    def _cut(self, state: Tensor, vertex: int) -> Tensor:
-        width = self._widths[vertex]
-        return state if state.shape[1] == width else state[:, :width]
+    def _cut(self, state: Tensor, source: int, target: int) -> Tensor:
+        width = self._widths[target]
+        return state if self._widths[source] == width else torch.narrow(state, 1, 0, width)
 
 
 class Vertex(nn.Module):

@@ -19,14 +19,23 @@ from vkdnw.search.evolution import history
 from vkdnw.search.export import ExportError, found
 from vkdnw.search.export.source import construction, source
 from vkdnw.search.export.write import write
+from vkdnw.search.spaces.darts import DARTS
 from vkdnw.search.spaces.mobilenetv2 import INITIAL, MobileNetV2
+from vkdnw.search.spaces.nats_sss import NATSSize
+from vkdnw.search.spaces.nb101 import NB101
 from vkdnw.search.spaces.nb201 import NB201
+from vkdnw.search.spaces.transnas import TransNASMacro, TransNASMicro
 
 NETWORKS = {
     "mobilenetv2": MobileNetV2(classes=5, resolution=32),
     "squeeze-excitation": MobileNetV2(classes=5, resolution=32, squeeze_excitation=True),
     "no residual": MobileNetV2(classes=5, resolution=32, residual=False),
     "nb201": NB201(channels=4, cells=1, classes=5, resolution=32),
+    "nats_sss": NATSSize(classes=5, resolution=32),
+    "nb101": NB101(channels=7, stacks=2, cells=1, classes=5, resolution=32),
+    "transnas_micro": TransNASMicro(channels=4, classes=5, resolution=32),
+    "transnas_macro": TransNASMacro(channels=4, classes=5, resolution=32),
+    "darts": DARTS(channels=4, cells=3, classes=5, resolution=32, sampler="swap"),
 }
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 

@@ -13,6 +13,7 @@ from torch import nn
 import vkdnw
 from tests.search.spaces import golden
 from tests.shared import DATA, GOLDEN, needs_data, needs_golden
+from vkdnw.search.export.source import source
 from vkdnw.search.spaces import transnas
 from vkdnw.search.spaces.search_space import ArchitectureError
 from vkdnw.search.spaces.transnas import TransNASMacro, TransNASMicro
@@ -273,6 +274,7 @@ def test_a_cell_without_a_connection_is_scored(arch):
     constant = model(images)
     torch.testing.assert_close(constant[0], constant[1])
     assert vkdnw.score(model, images).layers == space.cost(arch).layers
+    assert "torch.zeros_like" in source(model, arch)
 
 
 def test_nothing_follows_the_sum_of_a_block():
