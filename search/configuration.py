@@ -3,7 +3,7 @@
 import json
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -108,6 +108,10 @@ class Difference:
     asked: Json
 
     def __str__(self) -> str:
+        if self.key == "strategy" and self.stored is None:
+            return "a list of architectures is stored, an evolution asked for"
+        if self.key == "strategy" and self.asked is None:
+            return "an evolution is stored, a list of architectures asked for"
         return f"{self.key}: stored {json.dumps(self.stored)}, asked {json.dumps(self.asked)}"
 
 
@@ -128,6 +132,28 @@ def differences(stored: Settings, asked: Settings) -> list[Difference]:
     keys = [*asked, *(key for key in stored if key not in asked)]
     found = (Difference(key, stored.get(key), asked.get(key)) for key in keys)
     return [difference for difference in found if difference.stored != difference.asked]
+
+
+TOLD = 3
+"""Differences that a refusal names."""
+
+
+def refusal(found: Sequence[Difference]) -> str:
+    """The differences in a sentence: those that explain the others first, and few of them.
+
+    Two spaces differ in all their sizes, and a list of architectures and an evolution in every
+    option of the evolution: what only one side has says nothing more then.
+    """
+    keys = {difference.key for difference in found}
+    if keys & {"space", "strategy"}:
+        found = [
+            difference
+            for difference in found
+            if difference.key in ("space", "strategy")
+            or None not in (difference.stored, difference.asked)
+        ]
+    more = f"; and {len(found) - TOLD} more" if len(found) > TOLD else ""
+    return "; ".join(map(str, found[:TOLD])) + more
 
 
 def versions() -> dict[str, Json]:

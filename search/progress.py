@@ -124,7 +124,7 @@ class Bar:
         self._draw()
 
     def note(self, text: str) -> None:
-        self._bar.console.print(text, markup=False, highlight=False)
+        self._bar.console.print(text, markup=False, emoji=False, highlight=False)
 
     def _draw(self) -> None:
         meter = self._meter
@@ -228,7 +228,7 @@ class Lines:
             self.note(f"{self._meter.done}/{self._meter.total}  {self._meter.pace}")
 
     def note(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def _rate(per_second: float) -> str:

@@ -2,6 +2,7 @@
 
 from vkdnw.proxies import PROXIES
 from vkdnw.search.rankings.aggregation import NAMED
+from vkdnw.search.suggestions import meant
 
 COUNTED = frozenset({"layers", "flops", "parameters", "complexity"})
 """Told by an architecture's string, and on record for every run."""
@@ -69,6 +70,6 @@ def _parts(name: str) -> tuple[str, ...]:
     if name in NAMED:
         return NAMED[name].parts
     raise ValueError(
-        f"no proxy is called {name!r}; there are {', '.join(PROXIES)}, the aggregates "
-        f"{', '.join(NAMED)}, and {ALL!r}"
+        f"no proxy is called {name!r}{meant(name, [*PROXIES, *NAMED])} There are "
+        f"{', '.join(PROXIES)}, the aggregates {', '.join(NAMED)}, and {ALL!r}"
     )

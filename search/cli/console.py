@@ -10,27 +10,25 @@ from typing import Any
 import typer
 from rich.console import Console
 
-PIPE_WIDTH = 200
-"""Columns of a table that no terminal limits: an architecture stays on one line."""
-
 
 def stdout() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=PIPE_WIDTH)
+    """For results. What is printed is text: no markup, no emoji, nothing coloured by guess."""
+    return Console(markup=False, emoji=False, highlight=False)
 
 
 def stderr() -> Console:
-    return Console(stderr=True)
+    """For everything that is no result."""
+    return Console(stderr=True, markup=False, emoji=False, highlight=False)
 
 
 def print_line(console: Console, text: str) -> None:
     """Print a line as it is: not wrapped, so that it can be copied, and no part of it coloured."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def print_json(content: Any) -> None:
     """Print strict JSON: JSON has no NaN and no infinities, so these become strings."""
-    json.dump(_strict(content), sys.stdout, indent=2, allow_nan=False)
+    json.dump(strict(content), sys.stdout, indent=2, allow_nan=False)
     sys.stdout.write("\n")
 
 
@@ -43,11 +41,12 @@ def usage_errors(option: str | None = None) -> Iterator[None]:
         raise typer.BadParameter(str(error), param_hint=option) from error
 
 
-def _strict(content: Any) -> Any:
+def strict(content: Any) -> Any:
+    """The content as JSON can say it: NaN and infinities as strings."""
     if isinstance(content, Mapping):
-        return {str(key): _strict(value) for key, value in content.items()}
+        return {str(key): strict(value) for key, value in content.items()}
     if isinstance(content, Sequence) and not isinstance(content, str):
-        return [_strict(item) for item in content]
+        return [strict(item) for item in content]
     if isinstance(content, float) and not math.isfinite(content):
         return str(content)
     return content

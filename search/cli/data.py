@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vkdnw.search.cli import console
+from vkdnw.search.cli import console, output
+from vkdnw.search.cli.report import Report, Section
 
 if TYPE_CHECKING:
     from vkdnw.search.benchmarks.check import Checked
@@ -28,7 +29,8 @@ def data(
         str | None,
         typer.Option(help="Only what this space can use.", show_default="all"),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    form: output.Format = "table",
+    as_json: output.AsJson = False,
 ) -> None:
     """List the published tables of accuracies and device figures, or check those that you have.
 
@@ -38,7 +40,7 @@ def data(
     `arch`.
     """
     if place is None:
-        _print(published(space), as_json)
+        _print(published(space), output.chosen(form, as_json))
         return
     from vkdnw.search.benchmarks.check import check
 
@@ -47,7 +49,7 @@ def data(
     except FileNotFoundError as error:
         raise typer.BadParameter(str(error), param_hint="PLACE") from error
     chosen = [one for one in checked if space is None or space in one.spaces]
-    _print([found(one) for one in chosen], as_json)
+    _print([found(one) for one in chosen], output.chosen(form, as_json))
     if not chosen or any(one.problem for one in chosen):
         raise typer.Exit(1)
 
@@ -88,10 +90,10 @@ def _state(one: "Checked") -> str:
     return "complete"
 
 
-def _print(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
+def _print(rows: Sequence[dict[str, Any]], form: output.Form) -> None:
     """A block of lines for each table: a terminal is too narrow for so many columns."""
-    if as_json:
-        console.print_json(rows)
+    if form != "table":
+        output.print_report(Report("data", Section(rows, ())), form)
         return
     shown = console.stdout()
     for row in rows:

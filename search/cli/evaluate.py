@@ -1,13 +1,13 @@
 """`vkdnw evaluate RUN --truth T`: how well the scores of a run rank networks."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vkdnw.search.cli import console
+from vkdnw.search.cli import console, output
+from vkdnw.search.cli.report import Report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +99,8 @@ def evaluate(
     bootstrap_seed: Annotated[
         int, typer.Option(help="Seed of the bootstrap and of the order of ties in nDCG.")
     ] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    form: output.Format = "table",
+    as_json: output.AsJson = False,
 ) -> None:
     """Compare the rankings of a run with true accuracies, over the architectures scored.
 
@@ -108,10 +109,9 @@ def evaluate(
     ranking by means over seeds; the spread of the seeds' own rankings follows. The run may still be
     going on.
     """
-    from vkdnw.search.cli.evaluation_table import agreement_table, spread_table
-    from vkdnw.search.rankings.evaluate import evaluate as compare
-    from vkdnw.search.rankings.scores import columns_by_seed, load_evaluations, mean_columns
-    from vkdnw.search.rankings.spread import over_seeds
+    from vkdnw.search.cli.evaluation_report import agreement_section, spread_section
+    from vkdnw.search.rankings.compare import agreements
+    from vkdnw.search.rankings.scores import load_evaluations, mean_columns
 
     evaluations: Sequence[Evaluation] = load_evaluations(run)
     if not evaluations:
@@ -119,27 +119,25 @@ def evaluate(
     evaluations = sampled(evaluations, sample, sample_seed)
     accuracies = load_accuracies(truth, dataset, run, space, evaluations)
     columns = mean_columns(evaluations)
-    rank = ranker(columns, chosen_aggregates(aggregate, columns), ranking)
-    compared = compare(rank(columns), accuracies, top=top, resamples=bootstrap, seed=bootstrap_seed)
-    by_seed = columns_by_seed(evaluations)
-    spread = (
-        over_seeds(by_seed, rank, accuracies, top=top, seed=bootstrap_seed)
-        if len(by_seed) > 1
-        else ()
+    ranker(columns, chosen_aggregates(aggregate, columns), ranking)  # says which option is wrong
+    found = agreements(
+        evaluations,
+        accuracies,
+        rankings=ranking or (),
+        aggregates=aggregate or (),
+        top=top,
+        bootstrap=bootstrap,
+        seed=bootstrap_seed,
     )
-    if as_json:
-        console.print_json(
-            {
-                "run": str(run),
-                "results": [asdict(result) for result in compared],
-                "seeds": [asdict(one) for one in spread],
-            }
-        )
-        return
-    console.stdout().print(agreement_table(compared, intervals=bootstrap > 0, paper=paper))
-    if spread:
-        title = "Each seed by itself: mean +- deviation"
-        console.stdout().print(spread_table(spread, title=title, paper=paper))
+    title = "Each seed by itself: mean +- deviation"
+    seeds = {"seeds": spread_section(found.seeds, title=title, paper=paper)} if found.seeds else {}
+    report = Report(
+        "evaluate",
+        agreement_section(found.results, paper=paper),
+        {"run": str(run), "truth": str(truth)},
+        seeds,
+    )
+    output.print_report(report, output.chosen(form, as_json))
 
 
 def sampled(
@@ -190,47 +188,17 @@ def space_of(run: Path, name: str | None) -> "SearchSpace | None":
 
 def chosen_aggregates(texts: Sequence[str] | None, columns: "Columns") -> list["Aggregate"]:
     """The named aggregates that can be made of the columns, and the user's, which must be."""
-    from vkdnw.search.rankings.aggregation import NAMED, known, parse
+    from vkdnw.search.rankings import compare
 
     with console.usage_errors("--aggregate"):
-        asked = [parse(text) for text in texts or ()]
-        taken = [*columns, *NAMED]
-        for one in asked:
-            if one.name in taken:
-                raise ValueError(f"{one.name!r} is a value or an aggregate already")
-            known_names(one.parts, columns, "--aggregate")
-            taken.append(one.name)
-    return known(NAMED.values(), columns) + asked
+        return compare.chosen_aggregates(texts or (), columns)
 
 
 def ranker(
     columns: "Columns", aggregates: Sequence["Aggregate"], names: Sequence[str] | None
 ) -> Callable[["Columns"], list["Ranking"]]:
     """What makes rankings of columns: all, or those named, in the order of the paper's table."""
-    from vkdnw.search.rankings.aggregation import known
-    from vkdnw.search.rankings.evaluate import rankings_of
-    from vkdnw.search.rankings.paper import table_1
+    from vkdnw.search.rankings import compare
 
-    if names:
-        known_names(names, [*columns, *(one.name for one in aggregates)], "--ranking")
-    order = list(dict.fromkeys(name for name, _ in table_1()))
-
-    def place(ranking: "Ranking") -> int:
-        return order.index(ranking.name) if ranking.name in order else len(order)
-
-    def rank(columns: "Columns") -> list["Ranking"]:
-        made = rankings_of(columns, known(aggregates, columns))
-        return sorted((one for one in made if not names or one.name in names), key=place)
-
-    return rank
-
-
-def known_names(asked: Sequence[str], known: Iterable[str], option: str) -> list[str]:
-    """The names asked for. Raises BadParameter, wrong usage, for one that is not known."""
-    known = list(dict.fromkeys(known))
-    unknown = [name for name in asked if name not in known]
-    if unknown:
-        raise typer.BadParameter(
-            f"{unknown[0]!r} is not known; known are {', '.join(known)}", param_hint=option
-        )
-    return list(asked)
+    with console.usage_errors("--ranking"):
+        return compare.ranker(columns, aggregates, names or ())

@@ -17,6 +17,11 @@ from vkdnw.search.errors import ArgumentError, RunError
 ClickException = next(
     base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
 )
+OLD_SPELLINGS = {
+    "--weights": "--weights is --scalars now: over which scalars the Fisher matrix is taken",
+    "--proxy": "--proxy NAME is --proxies NAME,NAME now",
+}
+"""What is said of an option that a command had once."""
 EXPECTED = (RunError, ValueError, OSError, ImportError)
 """Errors whose message was written for the user; any other is a defect and is told as such."""
 
@@ -42,7 +47,8 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
 def _describe(error: Exception) -> tuple[str, int]:
     """One line, and the exit code."""
     if isinstance(error, ClickException):
-        message = error.format_message()  # type: ignore[attr-defined]
+        today = OLD_SPELLINGS.get(getattr(error, "option_name", ""))
+        message = today or error.format_message()  # type: ignore[attr-defined]
         return f"{_one_line(message)} (see --help)", 2
     if isinstance(error, ArgumentError):
         return f"{_one_line(str(error))} (see --help)", 2

@@ -1,13 +1,12 @@
 """`vkdnw history RUN`: how far a search is, its best networks, its Pareto front, a picture."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
-from vkdnw.search.cli import console
+from vkdnw.search.cli import console, output
+from vkdnw.search.cli.report import Column, Report, Section, number, text, value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
 
 COUNT = 10
 LISTED_FAILURES = 5
+COSTS = ("flops", "parameters", "depth", "latency")
+"""Shown where they are known, whether or not they rank."""
 
 
 def history(
@@ -29,10 +30,14 @@ def history(
             show_default=False,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    form: output.Format = "table",
+    as_json: output.AsJson = False,
 ) -> None:
-    """Show what a search has found, also while it is going on."""
-    show(run, count, as_json)
+    """Show what a search has found, also while it is going on.
+
+    Ranked as `vkdnw top` ranks it: by the search's aggregate, the sum of logarithms of ranks.
+    """
+    show(run, count, output.chosen(form, as_json))
     if plot is not None:
         from vkdnw.search.evolution.history import load
         from vkdnw.search.evolution.plot import draw_history
@@ -43,36 +48,56 @@ def history(
         console.print_line(console.stderr(), str(save(figure, plot)))
 
 
-def show(run: Path, count: int, as_json: bool) -> None:
+def show(run: Path, count: int, form: output.Form) -> None:
     """Print the best networks of a search, and its Pareto front where it seeks one."""
     from vkdnw.search.evolution.history import load
 
     found = load(run)
     if found.table.empty:
         raise typer.BadParameter(f"{run} has no scores yet", param_hint="RUN")
+    output.print_report(report(run, found, count), form)
+
+
+def report(run: Path, found: "History", count: int) -> Report:
+    """The best by the search's aggregate, oldest first among equals, and the front."""
     networks = found.table.assign(number=found.table.index, aggregate=found.aggregates())
     best = networks.sort_values("aggregate", ascending=False, kind="stable")[:count]
     cost = found.settings["pareto"]
-    edge = networks.loc[found.pareto_front(str(cost)).index] if cost else None
-    if as_json:
-        console.print_json(
-            {
-                "run": str(run),
-                "strategy": found.settings["strategy"],
-                "scored": len(found.table),
-                "failed": len(found.tally.failures),
-                "best": best.to_dict("records"),
-                "front": None if edge is None else edge.to_dict("records"),
-            }
-        )
-        return
-    out = console.stdout()
-    console.print_line(out, f"{run}: {_describe(found)}")
-    for failure in found.tally.failures[:LISTED_FAILURES]:
-        console.print_line(out, f"  failed: {failure.network}: {failure.reason}")
-    _print(f"Best {len(best)} by aggregate", best, found.ranked)
-    if edge is not None:
-        _print(f"Pareto front against {cost}", edge, found.ranked)
+    front = networks.loc[found.pareto_front(str(cost)).index] if cost else None
+    keys = ", ".join(found.ranked)
+    failed = [f"  failed: {one.network}: {one.reason}" for one in found.tally.failures]
+    about = {
+        "run": str(run),
+        "by": "aggregate",
+        "keys": list(found.ranked),
+        "strategy": found.settings["strategy"],
+        "scored": len(found.table),
+        "failed": len(found.tally.failures),
+    }
+    return Report(
+        "history",
+        _section(f"Best {len(best)} by aggregate ({keys})", best, found),
+        about,
+        {} if front is None else {"front": _section(f"Pareto front against {cost}", front, found)},
+        before=[f"{run}: {_describe(found)}", *failed[:LISTED_FAILURES]],
+    )
+
+
+def _section(title: str, networks: "pd.DataFrame", found: "History") -> Section:
+    rows: list[dict[str, Any]] = [
+        {"rank": place, **{str(name): cell for name, cell in row.items()}}
+        for place, row in enumerate(networks.to_dict("records"), start=1)
+    ]
+    known = [name for name in COSTS if name in networks.columns]
+    extra = [name for name in found.ranked if name not in known]
+    columns: list[Column] = [
+        number("rank", "#", "{:.0f}"),
+        text("architecture"),
+        number("aggregate"),
+        *(value(name) for name in known),
+        *(number(name) for name in extra),
+    ]
+    return Section(rows, columns, title)
 
 
 def _describe(found: "History") -> str:
@@ -82,28 +107,3 @@ def _describe(found: "History") -> str:
     parts += [f"{over:,} of them over the latency"] if over else []
     parts += [f"{failures:,} failed"] if failures else []
     return ", ".join(parts)
-
-
-def _print(title: str, rows: "pd.DataFrame", ranked: Sequence[str]) -> None:
-    out = console.stdout()
-    shown = Table(title=title, title_justify="left", header_style="bold")
-    names = [name for name in COLUMNS if name in rows.columns]
-    extra = [name for name in ranked if name not in COLUMNS]
-    for heading in ("#", "aggregate", *(COLUMNS[name][0] for name in names), *extra):
-        shown.add_column(heading, justify="right")
-    for place, row in enumerate(rows.to_dict("records"), start=1):
-        cells = [COLUMNS[name][1].format(row[name] / COLUMNS[name][2]) for name in names]
-        values = [f"{row[name]:.4f}" for name in ("aggregate", *extra)]
-        shown.add_row(str(place), values[0], *cells, *values[1:])
-    out.print(shown)
-    for place, architecture in enumerate(rows["architecture"], start=1):
-        console.print_line(out, f"{place:3}  {architecture}")
-
-
-COLUMNS = {
-    "flops": ("MFLOPs", "{:.2f}", 1e6),
-    "parameters": ("params (M)", "{:.3f}", 1e6),
-    "depth": ("depth", "{:.0f}", 1.0),
-    "latency": ("latency (ms)", "{:.2f}", 1e-3),
-}
-"""Value -> heading, format, unit."""

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from vkdnw.runtime.memory import parse_size
 from vkdnw.search.configuration import (
     SCALARS_FORMS,
     Configuration,
@@ -14,7 +13,7 @@ from vkdnw.search.configuration import (
     Init,
     Mode,
 )
-from vkdnw.search.devices import MEMORY, WORKERS_OF_A_GPU, Devices
+from vkdnw.search.devices import MEMORY, WORKERS_OF_A_GPU
 from vkdnw.search.evolution.plan import Opposed, Plan, StrategyName
 
 DEFAULTS = Configuration()
@@ -305,11 +304,3 @@ Mixed = Annotated[
         rich_help_panel=WORK,
     ),
 ]
-AsJson = Annotated[
-    bool, typer.Option("--json", help="Print the ranking as JSON.", rich_help_panel=WORK)
-]
-
-
-def memory(size: str | None, devices: Devices) -> int:
-    """Bytes for a worker: what was asked for, or what suits the devices. Raises ValueError."""
-    return MEMORY[devices.kind] if size is None else parse_size(size)

@@ -1,12 +1,12 @@
 """`vkdnw predict RUN --truth T`: rankings by models fitted to some of the accuracies."""
 
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from vkdnw.search.cli import console
-from vkdnw.search.cli.evaluate import Datasets, Source, Truth, known_names, load_accuracies
+from vkdnw.search.cli import console, output
+from vkdnw.search.cli.evaluate import Datasets, Source, Truth, load_accuracies
+from vkdnw.search.cli.report import Report
 
 
 def predict(
@@ -27,21 +27,24 @@ def predict(
     paper: Annotated[
         bool, typer.Option("--paper", help="Put the paper's numbers and differences beside.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    form: output.Format = "table",
+    as_json: output.AsJson = False,
 ) -> None:
     """Fit random forests to the accuracies of some architectures and judge them on the rest.
 
     The features are a run's: VKDNW with its deciles, every other score on record (ZCS), and the
     graph features of the cell (GRAF). Prints mean and standard deviation over the fits.
     """
-    from vkdnw.search.cli.evaluation_table import spread_table
+    from vkdnw.search.cli.evaluation_report import spread_section
     from vkdnw.search.prediction.features import MODELS, FeatureError, model_features
     from vkdnw.search.prediction.forest import judge
+    from vkdnw.search.rankings.compare import known_names
     from vkdnw.search.rankings.scores import load_evaluations
 
     evaluations = load_evaluations(run)
     accuracies = load_accuracies(truth, dataset, run, None, evaluations)
-    names = known_names(model or list(MODELS), MODELS, "--model")
+    with console.usage_errors("--model"):
+        names = known_names(model or list(MODELS), MODELS)
     known = len({one.architecture for one in evaluations})
     found = []
     for name in names:
@@ -61,10 +64,9 @@ def predict(
             judge(name, features, accuracies[one].dropna(), train=train, seeds=range(fits), top=top)
             for one in accuracies.columns
         ]
-    if as_json:
-        console.print_json({"run": str(run), "results": [asdict(one) for one in found]})
-    else:
-        console.stdout().print(spread_table(found, title=_title(train, fits), paper=paper))
+    section = spread_section(found, title=_title(train, fits), paper=paper)
+    report = Report("predict", section, {"run": str(run), "truth": str(truth), "train": train})
+    output.print_report(report, output.chosen(form, as_json))
 
 
 def _title(train: int, fits: int) -> str:

@@ -1,35 +1,31 @@
 """`vkdnw proxies`: every training-free score there is, as data."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-from rich.table import Table
-
-from vkdnw.search.cli import console
+from vkdnw.search.cli import output
+from vkdnw.search.cli.report import Column, Report, Row, Section, number, text
 
 if TYPE_CHECKING:
     from vkdnw.proxies import Proxy
 
-COLUMNS = ("name", "title", "input", "labels", "batches", "mode", "init", "cost", "released")
-"""The columns of the table; JSON has the reference and what is undefined as well."""
 
+def proxies(form: output.Format = "table", as_json: output.AsJson = False) -> None:
+    """List the training-free scores: what they read, how, and what they cost.
 
-def proxies(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """List the training-free scores: what they read, and how. Higher is better for all."""
+    Higher is better for all. Cost is relative to VKDNW's.
+    """
     from vkdnw.proxies import PROXIES
 
     rows = [describe(proxy) for proxy in PROXIES.values()]
-    if as_json:
-        console.print_json(rows)
-        return
-    console.stdout().print(table(rows))
+    output.print_report(
+        Report("proxies", Section(rows, COLUMNS), after=[TOLD]), output.chosen(form, as_json)
+    )
 
 
 def describe(proxy: "Proxy") -> dict[str, Any]:
     """What a proxy is, as plain data."""
+    from vkdnw.search.proxy_costs import RELATIVE_COSTS
+
     return {
         "name": proxy.name,
         "title": proxy.title,
@@ -39,23 +35,35 @@ def describe(proxy: "Proxy") -> dict[str, Any]:
         "batches": proxy.batches,
         "mode": proxy.mode,
         "init": proxy.init,
-        "cost": proxy.cost,
+        "passes": proxy.cost,
+        "cost": RELATIVE_COSTS.get(proxy.name),
         "undefined": proxy.undefined,
         "released": proxy.released,
     }
 
 
-def table(rows: list[dict[str, Any]]) -> Table:
-    """A row for each proxy; the last column says where the released code departs."""
-    shown = Table(header_style="bold")
-    for column in COLUMNS:
-        heading = "in the released code" if column == "released" else column
-        shown.add_column(heading, no_wrap=column == "name")
-    for row in rows:
-        shown.add_row(*(_cell(row, column) for column in COLUMNS))
-    return shown
+def _quiet(key: str) -> Column:
+    """A word, or nothing where it is the usual one."""
+
+    def cell(row: Row) -> str:
+        return "" if row[key] in (None, "none", "never") else str(row[key])
+
+    return Column(key, cell, text=True)
 
 
-def _cell(row: Mapping[str, Any], column: str) -> str:
-    value = row[column]
-    return "" if value in (None, "none", "never") else str(value)
+COLUMNS = (
+    text("name"),
+    number("cost", form="{:.2f}"),
+    _quiet("passes"),
+    _quiet("input"),
+    _quiet("labels"),
+    number("batches", form="{:.0f}"),
+    _quiet("mode"),
+    _quiet("init"),
+    text("title"),
+    Column("in the released code", lambda row: str(row["released"] or ""), text=True),
+)
+TOLD = (
+    "cost: CPU time relative to VKDNW's, each alone, a mixed network of NAS-Bench-201, batch 64; "
+    "those computed together share their passes."
+)

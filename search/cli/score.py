@@ -4,18 +4,19 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.table import Table
 
-from vkdnw.search.cli import console, options
-from vkdnw.search.devices import CPU
+from vkdnw.runtime.memory import in_bytes
+from vkdnw.search.cli import console, options, output
+from vkdnw.search.cli.report import Column, Report, Row, Section, number, text
+from vkdnw.search.devices import MEMORY, find_devices
 
 if TYPE_CHECKING:
     from vkdnw.search.models.scores import ModelScore
 
-BATCH_SIZE, CLASSES = 8, 10
+CLASSES = 10
 MODEL = "Model"
 """Heading of --help."""
 
@@ -24,13 +25,14 @@ def score(
     models: Annotated[
         list[str],
         typer.Argument(
-            help="timm:NAME, or package.module:factory, a function without arguments that returns "
-            "a torch.nn.Module.",
+            help="timm:NAME, torchvision:NAME, hf:TYPE (the transformers library, from a "
+            "configuration: hf:vit?hidden_size=192), or package.module:factory, a function without "
+            "arguments that returns a torch.nn.Module. Nothing is downloaded.",
             metavar="MODEL...",
             show_default=False,
         ),
     ],
-    batch_size: options.BatchSize = BATCH_SIZE,
+    batch_size: options.BatchSize = options.DEFAULTS.batch_size,
     resolution: Annotated[
         int | None,
         typer.Option(
@@ -41,7 +43,10 @@ def score(
         ),
     ] = None,
     classes: Annotated[
-        int, typer.Option(min=2, help="Classes of a timm model's head.", rich_help_panel=MODEL)
+        int,
+        typer.Option(
+            min=2, help="Classes of the head of a library's model.", rich_help_panel=MODEL
+        ),
     ] = CLASSES,
     weights: Annotated[
         str,
@@ -59,6 +64,17 @@ def score(
         ),
     ] = "own",
     seed: Annotated[int, typer.Option(help="Of weights and input.", rich_help_panel=MODEL)] = 0,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Score under K seeds, from --seed on; prints means and deviations.",
+            metavar="K",
+            rich_help_panel=MODEL,
+        ),
+    ] = 1,
+    data: options.Data = None,
+    images: options.Images = None,
     scalars: Annotated[
         str,
         typer.Option(
@@ -66,34 +82,38 @@ def score(
             rich_help_panel=options.SCORE,
         ),
     ] = "first",
-    proxy: Annotated[
-        list[str] | None,
+    proxies: Annotated[
+        str | None,
         typer.Option(
-            help="Compute this value besides VKDNW; may be repeated.",
-            metavar="NAME",
+            help="Values to compute besides VKDNW, separated by commas (see `vkdnw proxies`), an "
+            "aggregate for its parts, or all.",
+            metavar="NAMES",
             rich_help_panel=options.SCORE,
             show_default=False,
         ),
     ] = None,
     mode: options.DerivativeMode = options.DEFAULTS.mode,
     max_memory: options.MaxMemory = None,
-    as_json: options.AsJson = False,
+    device: options.Device = "cpu",
+    form: output.Format = "table",
+    as_json: output.AsJson = False,
 ) -> None:
-    """Score models by VKDNW on standard normal images, each as a line of a table.
+    """Score models by VKDNW on standard normal input, each as a line of a table.
 
     Every model is scored or refused with the reason; exit code 1 where one is refused. A factory is
     imported, which runs its module.
     """
     from vkdnw import FallbackWarning
-    from vkdnw.proxies.registry import proxy as proxy_named
     from vkdnw.search.models.scores import Settings, score_model
     from vkdnw.search.models.source import Source
     from vkdnw.search.scoring import scalars as choice
+    from vkdnw.search.values import check_inputs, resolve
 
     with console.usage_errors():
         sources = [Source(text) for text in models]
-        for name in proxy or ():
-            proxy_named(name)
+        names = () if proxies is None else resolve(proxies)
+        check_inputs(names, images is not None)
+        devices = find_devices(device)
         settings = Settings(
             batch_size=batch_size,
             resolution=resolution,
@@ -101,10 +121,14 @@ def score(
             weights=None if weights == "none" else Path(weights),
             init=init,
             choice=choice(scalars),
-            proxies=tuple(proxy or ()),
+            proxies=tuple(name for name in names if name != "vkdnw"),
             seed=seed,
-            max_memory=options.memory(max_memory, CPU),
+            seeds=seeds,
+            max_memory=in_bytes(max_memory) or MEMORY[devices.kind],
             mode=mode,
+            device=devices.names[0],
+            data=data,
+            images=images,
         )
     warnings.simplefilter("ignore", FallbackWarning)  # the table has a column for it
     scores = []
@@ -114,38 +138,49 @@ def score(
         if len(sources) > 1:
             what = "scored" if found.refused is None else "refused"
             typer.echo(f"{source.text}: {what} in {found.seconds:.1f} s", err=True)
-    if as_json:
-        console.print_json([asdict(found) for found in scores])
-    else:
-        show(scores)
+    output.print_report(report(scores), output.chosen(form, as_json))
     if any(found.refused for found in scores):
         raise typer.Exit(1)
 
 
-def show(scores: Sequence["ModelScore"]) -> None:
-    """Print the table, and below it why values are missing."""
-    out = console.stdout()
+def report(scores: Sequence["ModelScore"]) -> Report:
+    """A row for each model; below the table, why values are missing."""
+    rows = [_row(found) for found in scores]
+    scored = [row for row in rows if row["refused"] is None]
     names = list(dict.fromkeys(name for found in scores for name in found.values))
-    shown = Table(header_style="bold")
-    shown.add_column("model", no_wrap=True)
-    for heading in ("input", "params (M)", "tensors", *names, "no rule", "unreached", "s"):
-        shown.add_column(heading, justify="right")
-    for found in scores:
-        if found.refused is None:
-            shown.add_row(
-                found.model,
-                found.input,
-                f"{found.parameters / 1e6:.2f}",
-                str(found.layers),
-                *(f"{found.values[name]:.4f}" for name in names),
-                str(found.fallback or ""),
-                str(found.unreached or ""),
-                f"{found.seconds:.1f}",
-            )
-    if shown.row_count:
-        out.print(shown)
-    for found in scores:
-        if found.refused is not None:
-            console.print_line(out, f"{found.model}: refused: {found.refused}")
-        for name, reason in found.reasons.items():
-            console.print_line(out, f"{found.model}: {name}: {reason}")
+    columns = [
+        text("model"),
+        text("input"),
+        number("parameters", "params (M)", "{:.2f}", 1e6),
+        number("layers", "tensors", "{:.0f}"),
+        *(_column(name) for name in names),
+        *(_count("fallback", "no rule"), _count("unreached")),
+        number("seconds", "s", "{:.1f}"),
+    ]
+    refused = [f"{one.model}: refused: {one.refused}" for one in scores if one.refused is not None]
+    reasons = [
+        f"{one.model}: {name}: {reason}" for one in scores for name, reason in one.reasons.items()
+    ]
+    return Report("score", Section(rows, columns, shown=scored), after=[*refused, *reasons])
+
+
+def _row(found: "ModelScore") -> dict[str, Any]:
+    """A model as plain data: values by name, `std_NAME` their deviations over seeds."""
+    row = asdict(found)
+    values, spread = row.pop("values"), row.pop("spread")
+    deviations = {f"std_{name}": deviation for name, deviation in spread.items()}
+    return {"model": row.pop("model"), **values, **deviations, **row}
+
+
+def _column(name: str) -> Column:
+    def cell(row: Row) -> str:
+        told = number(name).cell(row)
+        deviation = row.get(f"std_{name}")
+        return told if deviation is None else f"{told} +- {deviation:.4f}"
+
+    return Column(name, cell)
+
+
+def _count(key: str, heading: str | None = None) -> Column:
+    """A number that says nothing where it is 0."""
+    return Column(heading or key, lambda row: str(row[key] or ""))

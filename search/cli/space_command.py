@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from vkdnw.search.cli import console, options
+from vkdnw.search.cli import console, options, output
 from vkdnw.search.cli.space_options import (
     SpaceOption,
     depth_bound,
@@ -142,13 +142,15 @@ def _scoring(defaults: Mapping[str, Any]) -> list[SpaceOption]:
         SpaceOption("workers", options.Workers, None),
         SpaceOption("ray", options.Ray, None),
         SpaceOption("mixed", options.Mixed, False),
-        SpaceOption("as_json", options.AsJson, False),
+        SpaceOption("form", output.Format, "table"),
+        SpaceOption("as_json", output.AsJson, False),
     ]
 
 
 def _search(name: str, space: SearchSpace, own: list[str], arguments: dict[str, Any]) -> None:
     """One code path with Python: call `enumerate` or `evolve`, and print what the run holds."""
-    out, as_json = arguments.pop("out"), arguments.pop("as_json")
+    out = arguments.pop("out")
+    form = output.chosen(arguments.pop("form"), arguments.pop("as_json"))
     address = arguments.pop("ray")
     if address is not None:
         arguments["executor"] = "ray" if address == "auto" else f"ray:{address}"
@@ -191,7 +193,7 @@ def _search(name: str, space: SearchSpace, own: list[str], arguments: dict[str, 
                 **subset,
                 **arguments,
             )
-    _show(Path(out), evolves, as_json)
+    _show(Path(out), evolves, form)
 
 
 def _evolve(
@@ -207,14 +209,14 @@ def _evolve(
     evolve(name, out, **plan, **arguments)
 
 
-def _show(out: Path, evolved: bool, as_json: bool) -> None:
+def _show(out: Path, evolved: bool, form: output.Form) -> None:
     from vkdnw.search.cli import history, top
     from vkdnw.search.state.results import open_results
 
     if evolved:
-        history.show(out, history.COUNT, as_json)
+        history.show(out, history.COUNT, form)
         return
-    top.show(out, top.COUNT, None, as_json)
+    top.show(out, top.COUNT, None, form)
     with open_results(out) as results:
         failed = results.tally().failures
     if failed:

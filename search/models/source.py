@@ -1,16 +1,25 @@
-"""Models by name: an architecture of timm, or whatever a function of one's own builds."""
+"""Models by name: of timm, torchvision or transformers, or whatever a function of one's own builds.
+
+Nothing is downloaded: weights are those that constructors draw, or a file's.
+"""
 
 import importlib
 import inspect
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-TIMM = "timm:"
-FORMS = "timm:NAME or package.module:factory"
+from vkdnw.search.models import transformers_models
+from vkdnw.search.suggestions import meant
+
+FORMS = "timm:NAME, torchvision:NAME, hf:MODEL or package.module:factory"
+IMAGE = (3, 224, 224)
+"""Of a model that says nothing of its input."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +37,7 @@ class Source:
         """The model in eval mode, with the weights that its constructor draws, or with a file's.
 
         Args:
-            classes: of the head, for timm; a factory decides on its own.
+            classes: of the head, for models of a library; a factory decides on its own.
             seed: of the constructor's draws; the global generator is left as it was.
             weights: a state dict that `torch.save` wrote, or a .safetensors file.
 
@@ -36,24 +45,21 @@ class Source:
             ImportError, AttributeError: there is no such package, module or factory.
             ValueError: what the factory gives is no model; and whatever a constructor raises.
         """
+        library, _, name = self.text.partition(":")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = self._timm(classes) if self.text.startswith(TIMM) else self._factory()
+            match library:
+                case "timm":
+                    model = _timm(name, classes)
+                case "torchvision":
+                    model = _torchvision(name, classes)
+                case "hf":
+                    model = transformers_models.build(name, classes)
+                case _:
+                    model = self._factory()
         if weights is not None:
             model.load_state_dict(_read(weights))
         return model.eval()
-
-    def _timm(self, classes: int) -> nn.Module:
-        try:
-            import timm
-        except ImportError as error:
-            raise ImportError(
-                f"{self.text} needs timm ({error}); install it with: pip install timm"
-            ) from error
-        model: nn.Module = timm.create_model(
-            self.text.removeprefix(TIMM), pretrained=False, num_classes=classes
-        )
-        return model
 
     def _factory(self) -> nn.Module:
         module, _, name = self.text.partition(":")
@@ -78,14 +84,50 @@ class Source:
         return model
 
 
+def _timm(name: str, classes: int) -> nn.Module:
+    timm = _library("timm", f"timm:{name}")
+    if not timm.is_model(name):
+        raise ValueError(f"timm has no model {name!r}{meant(name, timm.list_models(), 3)}")
+    model: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes)
+    return model
+
+
+def _torchvision(name: str, classes: int) -> nn.Module:
+    models = _library("torchvision", f"torchvision:{name}").models
+    if name not in models.list_models():
+        raise ValueError(f"torchvision has no model {name!r}{meant(name, models.list_models(), 3)}")
+    model: nn.Module = models.get_model(name, weights=None, num_classes=classes)
+    return model
+
+
+def _library(name: str, asked: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(
+            f"{asked} needs {name} ({error}); install it with: pip install {name}"
+        ) from error
+
+
 def input_shape(model: nn.Module, resolution: int | None) -> tuple[int, int, int]:
-    """Channels, height and width of a model's images: those that timm tells of it, else 3 x 224 x
-    224; ``resolution`` takes the place of both sides."""
+    """Channels, height and width of a model's images: those that its library tells of it, else 3 x
+    224 x 224; ``resolution`` takes the place of both sides."""
     told = getattr(model, "pretrained_cfg", None) or {}
-    channels, height, width = told.get("input_size", (3, 224, 224))
+    shape = told.get("input_size") or transformers_models.image_shape(model) or IMAGE
+    channels, height, width = shape
     if resolution is not None:
         height = width = resolution
     return channels, height, width
+
+
+def noise(
+    model: nn.Module, batch_size: int, resolution: int | None, seed: int
+) -> Tensor | Mapping[str, Tensor]:
+    """Standard normal images for a model; for a model of texts, tokens drawn uniformly."""
+    generator = torch.Generator().manual_seed(seed)
+    if transformers_models.reads_tokens(model):
+        return transformers_models.tokens(model, batch_size, generator)
+    return torch.randn(batch_size, *input_shape(model, resolution), generator=generator)
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:

@@ -8,6 +8,7 @@ from statistics import fmean, stdev
 
 from vkdnw.search.evaluation import Evaluation
 from vkdnw.search.rankings.aggregation import NAMED, Aggregate, parse, scores_of_complete
+from vkdnw.search.suggestions import meant
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ def rank(evaluations: Iterable[Evaluation], by: str = "single") -> list[Ranked]:
         aggregate = NAMED.get(by) or (parse(by) if "=" in by else None)
         if aggregate is None:
             raise ValueError(
-                f"no value is called {by!r}; known are {', '.join(known)}, and aggregates of them"
+                f"no value is called {by!r}{meant(by, [*known, *NAMED])} Known are "
+                f"{', '.join(known)}, and aggregates of them"
             )
         by, rows = aggregate.name, _with_aggregate(rows, aggregate)
     rows.sort(key=lambda row: _descending(row.values.get(by, math.nan)))

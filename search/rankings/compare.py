@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from vkdnw.search.rankings.spread import SeedSpread, over_seeds
 from vkdnw.search.rankings.truth import TruthError, for_architectures
 from vkdnw.search.spaces.search_space import SearchSpace
 from vkdnw.search.spaces.selection import read
+from vkdnw.search.suggestions import meant
 
 METRICS = ("kendall", "spearman", "ndcg", "top_share", "partial_kendall", "partial_spearman")
 
@@ -102,9 +102,9 @@ def known_names(asked: Sequence[str], there: Any) -> list[str]:
     there = list(dict.fromkeys(there))
     for name in asked:
         if name not in there:
-            close = get_close_matches(name, there, n=1)
-            meant = f"; did you mean {close[0]!r}?" if close else ""
-            raise ValueError(f"{name!r} is not known{meant} Known are {', '.join(there)}")
+            raise ValueError(
+                f"{name!r} is not known{meant(name, there)} Known are {', '.join(there)}"
+            )
     return list(asked)
 
 
@@ -145,14 +145,19 @@ def truth_frame(
     return numbers
 
 
-def agreement_frame(found: Agreements) -> pd.DataFrame:
-    """A row for each ranking and data set; intervals where they were asked for."""
+def agreement_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """A row for each ranking and data set as plain data; every metric with its interval."""
     rows = []
-    for one in found.results:
+    for one in results:
         row: dict[str, Any] = {"ranking": one.ranking, "dataset": one.dataset, "n": one.n}
         estimates = {metric: getattr(one, metric) for metric in METRICS}
         row |= {metric: estimate.value for metric, estimate in estimates.items()}
         for metric, estimate in estimates.items():
             row |= {f"{metric}_low": estimate.low, f"{metric}_high": estimate.high}
         rows.append({**row, "top": one.top, "undefined": one.undefined, "missing": one.missing})
-    return pd.DataFrame(rows).dropna(axis="columns", how="all")
+    return rows
+
+
+def agreement_frame(found: Agreements) -> pd.DataFrame:
+    """The rows as a frame; a metric that is nowhere defined has no column."""
+    return pd.DataFrame(agreement_rows(found.results)).dropna(axis="columns", how="all")

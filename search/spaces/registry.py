@@ -11,7 +11,6 @@ A space that no package registers is named by where it is: `my_module:MySpace`.
 import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, cast
 
 from vkdnw.search.errors import ArgumentError
 from vkdnw.search.spaces.search_space import SearchSpace
+from vkdnw.search.suggestions import meant
 
 SPACES: dict[str, str] = {
     "nb201": "vkdnw.search.spaces.nb201.space:NB201",
@@ -63,11 +63,9 @@ def space_class(name: str) -> type[Any]:
     place = known.get(name, name)
     module, colon, attribute = place.partition(":")
     if not colon:
-        close = get_close_matches(name, known, n=1)
-        suggestion = f"; did you mean {close[0]!r}?" if close else ""
         raise ArgumentError(
-            f"no space is called {name!r}{suggestion} Known are {', '.join(known)}; one of your "
-            "own is named as module:class"
+            f"no space is called {name!r}{meant(name, known)} Known are {', '.join(known)}; one of "
+            "your own is named as module:class"
         )
     _look_here()
     try:
@@ -101,10 +99,8 @@ def space(which: str | type[Any] | SearchSpace, **sizes: Any) -> SearchSpace:
     known = [field.name for field in fields(kind)]
     for size in sizes:
         if size not in known:
-            close = get_close_matches(size, known, n=1)
-            suggestion = f"; did you mean {close[0]}?" if close else ""
             raise ArgumentError(
-                f"{size}={sizes[size]!r}: {kind.name} has no such size{suggestion} "
+                f"{size}={sizes[size]!r}: {kind.name} has no such size{meant(size, known)} "
                 f"Its sizes are {', '.join(known) or 'none'}"
             )
     return cast("SearchSpace", kind(**sizes))

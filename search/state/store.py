@@ -316,7 +316,7 @@ class Store:
         if found:
             raise ConfigurationDiffers(
                 f"{self._path.parent} was begun with another {what} "
-                f"({'; '.join(map(str, found))}): ask for the stored one or choose another --out"
+                f"({configuration.refusal(found)}): ask for the stored one or choose another --out"
             )
 
     def _last_session(self) -> "_Session | None":

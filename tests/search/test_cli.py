@@ -77,11 +77,13 @@ def test_progress_goes_to_stderr_so_that_stdout_is_json(vkdnw: Vkdnw, tmp_path: 
     assert code == 0
     assert "6/6" in err
     found = json.loads(out)
-    assert (found["architectures"], found["scored"], found["failures"]) == (6, 6, [])
-    assert [row["rank"] for row in found["top"]] == [1, 2, 3, 4, 5, 6]
-    singles = [row["values"]["single"] for row in found["top"]]
+    assert {*found} == {"command", "about", "rows"}
+    about = found["about"]
+    assert (about["architectures"], about["scored"], about["failures"]) == (6, 6, [])
+    assert [row["rank"] for row in found["rows"]] == [1, 2, 3, 4, 5, 6]
+    singles = [row["single"] for row in found["rows"]]
     assert singles == sorted(singles, reverse=True)
-    assert all(row["values"]["single"] > row["values"]["layers"] for row in found["top"])
+    assert all(row["single"] > row["layers"] for row in found["rows"])
 
 
 def test_a_run_may_be_given_more_architectures_and_seeds(vkdnw: Vkdnw, copied: Path) -> None:
@@ -183,12 +185,12 @@ def test_an_architecture_is_never_broken_over_lines(
 
 def test_top_by_another_value(vkdnw: Vkdnw, finished: Path) -> None:
     code, out, _ = vkdnw("top", finished, "-n", 2, "--by", "flops", "--json")
-    flops = [row["values"]["flops"] for row in json.loads(out)["top"]]
+    flops = [row["flops"] for row in json.loads(out)["rows"]]
     assert (code, len(flops)) == (0, 2)
     assert flops[0] >= flops[1]
     code, _, err = vkdnw("top", finished, "--by", "zen")
     assert code == 2
-    assert "'zen'; known are flops, layers, parameters, single, vkdnw" in err
+    assert "'zen'. Known are flops, layers, parameters, single, vkdnw" in err
 
 
 def test_json_has_no_nan(vkdnw: Vkdnw, capsys: pytest.CaptureFixture[str]) -> None:
@@ -213,15 +215,15 @@ def test_evaluate_compares_every_value_with_every_data_set(
 ) -> None:
     code, out, _ = vkdnw("evaluate", finished, "--truth", truth, "--bootstrap", 20, "--json")
     assert code == 0
-    results = {(r["ranking"], r["dataset"]): r for r in json.loads(out)["results"]}
+    results = {(r["ranking"], r["dataset"]): r for r in json.loads(out)["rows"]}
     values = ["layers", "flops", "parameters", "vkdnw", "single", "fisher_rank"]
     pairs = {(value, dataset) for value in values for dataset in ("agrees", "scrambled")}
     assert results.keys() == pairs
     perfect = results["single", "agrees"]
-    assert perfect["kendall"]["value"] == pytest.approx(1.0)
+    assert perfect["kendall"] == pytest.approx(1.0)
     assert perfect["n"] == 6
-    assert results["single", "scrambled"]["kendall"]["value"] < 1.0
-    seeds = {(s["ranking"], s["dataset"]): s["seeds"] for s in json.loads(out)["seeds"]}
+    assert results["single", "scrambled"]["kendall"] < 1.0
+    seeds = {(s["ranking"], s["dataset"]): s["seeds"] for s in json.loads(out)["more"]["seeds"]}
     assert seeds == dict.fromkeys(pairs, 2)
 
 
@@ -232,10 +234,12 @@ def test_evaluate_a_choice(vkdnw: Vkdnw, finished: Path, truth: Path) -> None:
     assert "1.000" in out
     assert "scrambled" not in out
     assert "flops" not in out
-    for option, value in (("--dataset", "imagenet"), ("--ranking", "zen")):
+    wrong = {"--dataset": ("imagenet", "has no column"), "--ranking": ("zen", "is not known")}
+    for option, (value, message) in wrong.items():
         code, _, err = vkdnw("evaluate", finished, "--truth", truth, option, value)
         assert code == 2
-        assert f"{value!r} is not known" in err
+        assert repr(value) in err
+        assert message in err
 
 
 def test_plot_draws_a_run(vkdnw: Vkdnw, finished: Path, truth: Path, tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def test_what_a_callback_raises_ends_the_call_and_the_call_goes_on(tmp_path: Pat
     [
         ("nb2O1", {"sample": 3}, "no space is called 'nb2O1'; did you mean 'nb201'"),
         ("nb201", {}, "sample=, all=True or architectures="),
-        ("nb201", {"sample": 3, "chanels": 4}, "did you mean channels"),
+        ("nb201", {"sample": 3, "chanels": 4}, "did you mean 'channels'"),
         ("nb201", {"sample": 3, "proxies": "zico,nope"}, "'nope'"),
         ("nb201", {"architectures": ["conv"]}, "'conv'"),
         ("mobilenetv2", {"all": True}, "too large to list"),
@@ -161,7 +161,7 @@ def test_a_space_of_one_s_own_is_named_by_its_place(
     place = ["--space", "staircase_space:Staircase", "--out", str(tmp_path)]
     options = ["--sample", "4", "--batch-size", "4", "--resolution", "8", "--json"]
     assert command(app, ["search", "custom", *place, *options, "--workers", "2"]) == 0
-    assert len(json.loads(capsys.readouterr().out)["top"]) == 4
+    assert len(json.loads(capsys.readouterr().out)["rows"]) == 4
     opened = search.open(tmp_path)
     assert opened.settings["space_from"] == "staircase_space:Staircase"
     assert opened.space.resolution == 8

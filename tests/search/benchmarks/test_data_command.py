@@ -36,7 +36,7 @@ def published(folder: Path, *, architectures=None) -> Path:
 def test_the_published_tables_are_listed_with_their_licences(vkdnw):
     code, out = vkdnw("--space", "nb201", "--json")
     assert code == 0
-    tables = json.loads(out)
+    tables = json.loads(out)["rows"]
     assert [table["licence"] for table in tables] == ["MIT", "MIT"]
     assert all("nb201" in table["spaces"] and table["url"] for table in tables)
     assert "NAS-Bench-Macro" in vkdnw()[1]
@@ -44,7 +44,7 @@ def test_the_published_tables_are_listed_with_their_licences(vkdnw):
 
 def test_a_complete_table_is_usable(vkdnw, tmp_path):
     code, out = vkdnw(published(tmp_path), "--json")
-    (found,) = json.loads(out)
+    (found,) = json.loads(out)["rows"]
     assert code == 0
     assert (found["state"], found["spaces"]) == ("complete", ["nb_macro"])
     assert found["columns"] == {"test_accuracy": 6561}

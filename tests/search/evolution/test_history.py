@@ -65,12 +65,12 @@ def test_the_command_shows_best_and_front_and_draws(searched: Path, tmp_path: Pa
     picture = tmp_path / "history.png"
     assert run(app, ["history", str(searched), "--json", "-n", "3", "--plot", str(picture)]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["scored"] + told["failed"] == 60
-    best = [one["aggregate"] for one in told["best"]]
+    assert told["about"]["scored"] + told["about"]["failed"] == 60
+    best = [one["aggregate"] for one in told["rows"]]
     assert len(best) == 3
     assert best == sorted(best, reverse=True)
-    assert told["best"][0]["architecture"] == history.load(searched).best()
-    flops = [one["flops"] for one in told["front"]]
+    assert told["rows"][0]["architecture"] == history.load(searched).best()
+    flops = [one["flops"] for one in told["more"]["front"]]
     assert flops == sorted(flops)
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert run(app, ["history", str(searched)]) == 0
@@ -91,8 +91,8 @@ def test_the_command_searches_and_goes_on(tmp_path: Path, capsys) -> None:
     capsys.readouterr()
     assert run(app, [*command, "--evaluations", "2", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["scored"] == 2
-    for one in told["best"]:
+    assert told["about"]["scored"] == 2
+    for one in told["rows"]:
         parse(one["architecture"])
         assert one["flops"] <= 200e6
         assert 0 < one["vkdnw"] < math.log(9)

@@ -101,6 +101,7 @@ def test_timm_gets_the_classes_and_says_the_resolution(monkeypatch):
     timm = ModuleType("timm")
     monkeypatch.setitem(sys.modules, "timm", timm)
     monkeypatch.setattr(timm, "create_model", create_model, raising=False)
+    monkeypatch.setattr(timm, "is_model", lambda name: name == "tiny", raising=False)
     assert score_model(Source("timm:tiny"), Settings(batch_size=2, classes=3)).input == "3x12x10"
     assert score_model(Source("timm:tiny"), Settings(2, 16, classes=3)).input == "3x16x16"
     assert asked == [("tiny", False, 3)] * 2
@@ -120,12 +121,12 @@ def test_a_model_that_says_nothing_of_its_input_gets_the_usual_one():
 
 def test_the_command_prints_every_model_and_fails_if_one_is_refused(capsys):
     models = [f"{HERE}:small", f"{HERE}:breaks"]
-    assert run(app, ["score", models[0], *OPTIONS, "--proxy", "expressivity"]) == 0
+    assert run(app, ["score", models[0], *OPTIONS, "--proxies", "expressivity"]) == 0
     out = capsys.readouterr().out
     assert f"{HERE}:small" in out
     assert "expressivity" in out
     assert run(app, ["score", *models, *OPTIONS, "--json"]) == 1
-    told = json.loads(capsys.readouterr().out)
+    told = json.loads(capsys.readouterr().out)["rows"]
     assert [one["model"] for one in told] == models
     assert told[1]["refused"] == "RuntimeError: out of luck"
     assert told[0]["refused"] is None
@@ -134,8 +135,11 @@ def test_the_command_prints_every_model_and_fails_if_one_is_refused(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["resnet18"], "a model is named as timm:NAME or package.module:factory, not 'resnet18'"),
-        ([f"{HERE}:small", "--proxy", "nope"], "no proxy is named 'nope'"),
+        (
+            ["resnet18"],
+            "torchvision:NAME, hf:MODEL or package.module:factory",
+        ),
+        ([f"{HERE}:small", "--proxies", "nope"], "no proxy is called 'nope'"),
         ([f"{HERE}:small", "--scalars", "nope"], "scalars must be first"),
     ],
 )
