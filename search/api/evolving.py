@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from vkdnw.proxies.registry import proxy
@@ -21,8 +22,10 @@ from vkdnw.search.api.setup import (
 from vkdnw.search.configuration import Convention, Dtype, Init, Mode
 from vkdnw.search.devices import spread
 from vkdnw.search.evaluation import Scored, Task
+from vkdnw.search.evolution import latency_table as latency_tables
 from vkdnw.search.evolution.budget import Budget, parse_count
 from vkdnw.search.evolution.latency import LATENCY, TimedScorer
+from vkdnw.search.evolution.latency_table import LatencyTable
 from vkdnw.search.evolution.plan import PAPER_KEYS, Opposed, Plan, StrategyName
 from vkdnw.search.evolution.run import SearchRequest, search
 from vkdnw.search.inputs.seeded import input_digests
@@ -41,6 +44,9 @@ def evolve(
     layers: int | None = None,
     depth: int | None = None,
     latency: float | None = None,
+    latency_table: PathLike | None = None,
+    latency_column: str | None = None,
+    latency_fit: bool = False,
     rank_by: str | Sequence[str] = PAPER_KEYS,
     strategy: StrategyName = Plan.strategy,
     pareto: Opposed | None = None,
@@ -80,7 +86,12 @@ def evolve(
         parameters: at most so many parameters: a number, or a text such as `4M`.
         layers: at most so many parameter tensors.
         depth: at most so many of what the space calls its depth; None for the space's default.
-        latency: at most so many milliseconds for one image, measured in a worker.
+        latency: at most so many milliseconds for one image, measured in a worker, or from a table.
+        latency_table: a published table of a device's figures, or any with a column `arch` and
+            milliseconds; latencies are then known before scoring. Networks that are not in it are
+            left out.
+        latency_column: of the table.
+        latency_fit: let a regression fitted to the table stand in for networks that are not in it.
         rank_by: the values whose logarithms of ranks are summed, or an aggregate (`flow_agg`).
         strategy: the paper's steady-state `evolution`, `ageing` evolution, or `random` search.
         pareto: seek the front of the aggregate against this cost, instead of one best network.
@@ -122,6 +133,7 @@ def evolve(
             init=init,
             mode=mode,
         )
+        table = _latencies(setup, latency_table, latency_column, latency_fit)
         plan = Plan(
             evaluations=evaluations,
             budget=Budget(
@@ -139,6 +151,7 @@ def evolve(
             in_flight=in_flight,
             seed=seed,
             score_seed=score_seed,
+            latency_told=table is not None,
         )
         if setup.address is not None and LATENCY in plan.names:
             raise ValueError(
@@ -153,17 +166,49 @@ def evolve(
         folder=out,
         space=setup.space,
         plan=plan,
-        settings={**setup.settings(), **plan.settings()},
+        settings={
+            **setup.settings(),
+            **plan.settings(),
+            **({} if table is None else table.settings()),
+        },
         inputs={score_seed: inputs},
         scorers=_scorers(setup, plan),
         in_this_process=setup.workers == 0 and setup.address is None,
         founder=_founder(setup, plan),
+        cost=None if table is None else table.teller(setup.space),
         on_result=None if on_result is None else _telling(on_result, setup),
-        note=setup.note,
+        note=_note(setup, table),
         cluster=setup.cluster({score_seed: inputs}, mixed),
     )
     go(out, lambda shown, interruption: search(request, shown, interruption), progress)
     return Run(out, setup.space)
+
+
+def _latencies(
+    setup: Setup, path: PathLike | None, column: str | None, fit: bool
+) -> LatencyTable | None:
+    """The table of latencies, if one is named. Raises ValueError."""
+    if path is None:
+        if column is not None or fit:
+            raise ValueError("latency_column and latency_fit are of a latency_table; name one")
+        return None
+    if column is None:
+        raise ValueError(f"latency_table={str(path)!r}: name one of its columns as latency_column")
+    table = latency_tables.load(path, column, setup.space, fit=fit)
+    random = Random(0)
+    latency_tables.check_covers(table, lambda: setup.space.sample(random), setup.space)
+    return table
+
+
+def _note(setup: Setup, table: LatencyTable | None) -> str | None:
+    """What the user should know of how it is run."""
+    if table is None or table.fitted is None:
+        return setup.note
+    fitted = (
+        f"latencies of networks that are not among the {len(table.seconds):,} of the table are "
+        f"predicted: the median error on rows that were held out is {table.fitted.error:.1%}"
+    )
+    return "; ".join(filter(None, (setup.note, fitted)))
 
 
 def _count(text: int | str | None) -> int | None:

@@ -111,6 +111,36 @@ LatencyBudget = Annotated[
         show_default=False,
     ),
 ]
+LatencyTable = Annotated[
+    Path | None,
+    typer.Option(
+        help="Take latencies from this table of a device's figures (`vkdnw data` lists the "
+        "published ones; of another, milliseconds) instead of measuring. Networks that it does not "
+        "have are left out.",
+        metavar="TABLE",
+        rich_help_panel=BUDGET,
+        show_default=False,
+    ),
+]
+LatencyColumn = Annotated[
+    str | None,
+    typer.Option(
+        help="The column of --latency-table.",
+        metavar="NAME",
+        rich_help_panel=BUDGET,
+        show_default=False,
+    ),
+]
+LatencyFit = Annotated[
+    bool | None,
+    typer.Option(
+        "--latency-fit",
+        help="Let a regression fitted to --latency-table stand in for networks that it does not "
+        "have; its error on rows held out is told.",
+        rich_help_panel=BUDGET,
+        show_default=False,
+    ),
+]
 Evaluations = Annotated[
     int | None,
     typer.Option(

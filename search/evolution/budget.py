@@ -1,5 +1,6 @@
 """What a network of a search may cost."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -22,7 +23,8 @@ class Budget:
     depth: int | None = None
     """What the space calls its depth, where its cost has one (MobileNetV2: sub-layers)."""
     latency: float | None = None
-    """Seconds for one image. Measured, so it is known after a network is built, not before."""
+    """Seconds for one image: told with the cost where it comes from a table; else measured, and so
+    known after a network is built, not before."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -32,26 +34,28 @@ class Budget:
 
     def check(self, cost: Cost) -> None:
         """Raise ValueError for a bound on something that a space's costs do not tell."""
-        for name in self._told():
+        for name in self._told(cost):
             if not hasattr(cost, name):
                 raise ValueError(f"this space does not tell the {name} of a network")
 
     def admits(self, cost: Cost) -> bool:
         """Whether a cost is within every bound that can be told from an architecture's string."""
-        return all(getattr(cost, name) <= bound for name, bound in self._told().items())
+        if not math.isfinite(getattr(cost, "latency", 0.0)):
+            return False  # the table of latencies does not have it
+        return all(getattr(cost, name) <= bound for name, bound in self._told(cost).items())
 
     def admits_measured(self, values: Mapping[str, float]) -> bool:
         """Whether what was measured is within the bounds."""
-        return self.latency is None or values["latency"] <= self.latency
+        return self.latency is None or values.get("latency", -math.inf) <= self.latency
 
     def settings(self) -> dict[str, Json]:
         return {f"budget_{name}": bound for name, bound in asdict(self).items()}
 
-    def _told(self) -> dict[str, float]:
+    def _told(self, cost: Cost) -> dict[str, float]:
         return {
             name: bound
             for name, bound in asdict(self).items()
-            if bound is not None and name != "latency"
+            if bound is not None and (name != "latency" or hasattr(cost, "latency"))
         }
 
 

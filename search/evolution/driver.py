@@ -47,6 +47,7 @@ class Search:
         founder: Founder,
         ask: Callable[[Sequence[Asked]], None],
         known: Mapping[str, Values | Failure],
+        cost: Callable[[str], Cost] | None = None,
     ) -> None:
         """Search `space`.
 
@@ -56,6 +57,7 @@ class Search:
             founder: draws a network that has no parent.
             ask: notes down what will be scored, before it is.
             known: what is on record already, by network.
+            cost: tells the cost of an architecture; None for the space's own.
         """
         self.exhausted = False
         """Whether the search ended because no new network within the budget was found."""
@@ -64,6 +66,7 @@ class Search:
         without them would make another search than one that nothing happened to."""
         self._space, self._plan, self._founder, self._ask = space, plan, founder, ask
         self._known = known
+        self._cost = cost or space.cost
         self._strategy = plan.begin()
         self._children: list[Child] = []
         self._numbers: dict[str, int] = {}
@@ -132,7 +135,7 @@ class Search:
                 if parent is None
                 else self._space.mutate(self._children[parent].architecture, random)
             )
-            cost = self._space.cost(architecture)
+            cost = self._cost(architecture)
             if not self._plan.budget.admits(cost):
                 continue
             network = self._space.canonical(architecture)

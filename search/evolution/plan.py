@@ -42,6 +42,8 @@ class Plan:
     result depends on it, and not on the number of workers."""
     seed: int = 0
     """Of the breeding."""
+    latency_told: bool = False
+    """Whether latencies come with the costs, from a table, and are not measured."""
     score_seed: int = 0
     """Of weights and inputs: searches that share it have comparable scores."""
 
@@ -66,8 +68,10 @@ class Plan:
     @property
     def names(self) -> tuple[str, ...]:
         """The values to compute for each network."""
+        told = (*COSTS, "latency") if self.latency_told else COSTS
         measured = self.budget.latency is not None or self.pareto == "latency"
-        computed = tuple(key for key in self.ranked if key not in COSTS)
+        measured = measured and not self.latency_told
+        computed = tuple(key for key in self.ranked if key not in told)
         return (*computed, "latency") if measured and "latency" not in computed else computed
 
     def settings(self) -> dict[str, Json]:

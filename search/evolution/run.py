@@ -15,7 +15,7 @@ from vkdnw.search.executors import Executor, start
 from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Progress
 from vkdnw.search.runner import Runner, Summary
-from vkdnw.search.spaces.search_space import SearchSpace
+from vkdnw.search.spaces.search_space import Cost, SearchSpace
 from vkdnw.search.state.results import open_results
 from vkdnw.search.state.store import Inputs, Store, open_store
 from vkdnw.search.watching import OnOutcome, watched
@@ -36,6 +36,8 @@ class SearchRequest:
     """What each worker process applies; they differ by their devices at most."""
     founder: Founder | None = None
     """Draws networks that have no parent; None samples the space."""
+    cost: Callable[[str], Cost] | None = None
+    """Tells the cost of an architecture, as of a table of latencies; None for the space's own."""
     in_this_process: bool = False
     """Score here, by the first of the scorers, and start no worker."""
     on_result: OnOutcome | None = None
@@ -57,7 +59,7 @@ def search(request: SearchRequest, progress: Progress, interruption: Interruptio
     """
     space, plan = request.space, request.plan
     founder = request.founder or space.sample
-    plan.budget.check(space.cost(founder(Random(0))))
+    plan.budget.check((request.cost or space.cost)(founder(Random(0))))
     with open_store(request.folder) as store:
         for note in store.notes:
             progress.note(f"note: {note}")
@@ -70,6 +72,7 @@ def search(request: SearchRequest, progress: Progress, interruption: Interruptio
             founder,
             ask=lambda asked: store.ask(asked, [plan.score_seed], plan.names),
             known=known,
+            cost=request.cost,
         )
         progress.start(total=plan.evaluations, done=min(len(known), plan.evaluations))
         if request.note:
