@@ -1,7 +1,7 @@
 """Which scalar parameters a Jacobian is taken with respect to.
 
 A choice is data (:class:`WeightChoice`), made by :func:`first`, :func:`spaced`, :func:`sampled`,
-:func:`random` or :func:`every`; :func:`select` applies it to a model and gives a
+:func:`random`, :func:`every` or :func:`matrices`; :func:`select` applies it to a model and gives a
 :class:`Selection`, whose order is the order of the Jacobian's columns: parameter tensors as in
 ``model.named_parameters()`` (tied tensors once, frozen ones included), and flat indices ascending
 within each.
@@ -16,13 +16,14 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 
 @dataclass(frozen=True)
 class WeightChoice:
     """How scalars are chosen; made by the functions of this module."""
 
-    kind: Literal["first", "spaced", "sampled", "random", "every"]
+    kind: Literal["first", "spaced", "sampled", "random", "every", "matrices"]
     tensors: int | None = None  # only so many parameter tensors: the first, or drawn (sampled)
     count: int | None = None  # scalars of each tensor (spaced), or in all (random)
     seed: int | None = None
@@ -62,6 +63,19 @@ def random(count: int, seed: int) -> WeightChoice:
 def every() -> WeightChoice:
     """Every scalar parameter of the model."""
     return WeightChoice("every")
+
+
+def matrices(count: int = 1, tensors: int = 128) -> WeightChoice:
+    """``count`` scalars of each of the first ``tensors`` weights that multiply, evenly spaced.
+
+    Those are the weights of convolutions, linear, bilinear, attention and recurrent layers. Biases,
+    normalisation, embeddings, class tokens and tables of positions are left out: in a transformer
+    the first scalars of some of them have equal derivatives, so that the Fisher matrix is singular
+    whatever the weights.
+    """
+    return WeightChoice(
+        "matrices", tensors=_positive("tensors", tensors), count=_positive("count", count)
+    )
 
 
 def _positive(name: str, value: int) -> int:
@@ -125,13 +139,15 @@ def select(model: nn.Module, weights: Weights) -> Selection:
     if not any(sizes.values()):
         raise ValueError(f"model={type(model).__name__} has no parameters to differentiate")
     if isinstance(weights, WeightChoice):
+        if weights.kind == "matrices":
+            sizes = _multiplying(model, sizes)
         chosen = _CHOOSE[weights.kind](sizes, weights)
     elif isinstance(weights, Mapping):
         chosen = _explicit(sizes, weights)
     else:
         raise TypeError(
             f"weights={weights!r}: expected vkdnw.weights.first(), .spaced(), .sampled(), "
-            ".random(), .every(), or a mapping of parameter names to flat indices"
+            ".random(), .every(), .matrices(), or a mapping of parameter names to flat indices"
         )
     return Selection(tuple(chosen), tuple(chosen.values()))
 
@@ -191,7 +207,47 @@ _CHOOSE = {
     "sampled": _choose_sampled,
     "random": _choose_random,
     "every": _choose_every,
+    "matrices": _choose_spaced,
 }
+
+MULTIPLYING = (
+    _ConvNd,
+    nn.Linear,
+    nn.Bilinear,
+    nn.MultiheadAttention,
+    nn.RNNBase,
+    nn.RNNCellBase,
+)
+"""Layers whose weights multiply what they read."""
+
+
+def multiplying(module: nn.Module) -> list[str]:
+    """The names in a module of its parameters that multiply, computed ones by their parts."""
+    if not isinstance(module, MULTIPLYING):
+        return []
+    parts = getattr(module, "parametrizations", None)
+    computed = [] if parts is None else parts.named_parameters(prefix="parametrizations")
+    return [
+        name
+        for name, parameter in (*module.named_parameters(recurse=False), *computed)
+        if "weight" in name and parameter.dim() > 1
+    ]
+
+
+def _multiplying(model: nn.Module, sizes: dict[str, int]) -> dict[str, int]:
+    """Those of the parameters that multiply, in the order of the model's parameters."""
+    names = {
+        f"{prefix}.{name}" if prefix else name
+        for prefix, module in model.named_modules()
+        for name in multiplying(module)
+    }
+    found = {name: size for name, size in sizes.items() if name in names}
+    if not found:
+        raise ValueError(
+            f"weights=matrices(): {type(model).__name__} has no convolution, linear or recurrent "
+            "layer with a weight"
+        )
+    return found
 
 
 def _explicit(sizes: dict[str, int], weights: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:

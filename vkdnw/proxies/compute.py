@@ -123,7 +123,8 @@ def _of_one_pass(
     part: list[Proxy], call: Call, state: State, batch: Tensor, native: bool
 ) -> dict[str, Value]:
     observed = _observed(part)
-    relus = _relus(call, state, batch) if "relus" in observed else None
+    units = "relu units" in observed
+    relus = _relus(call, state, batch, units) if units or "relus" in observed else None
     watched = Watched(observed, call.features, call.output, relus)
     state.rewind()
     with (
@@ -144,7 +145,7 @@ def _cuda(batch: Tensor) -> list[torch.device]:
     return [batch.device] if batch.is_cuda else []
 
 
-def _relus(call: Call, state: State, batch: Tensor) -> Agreement:
+def _relus(call: Call, state: State, batch: Tensor, units: bool) -> Agreement:
     """Counts how images switch ReLUs, once a pass over copies of one has shown where they are."""
     copies = 3 if len(batch) == 2 else 2
     with torch.random.fork_rng(_cuda(batch), device_type="cuda"):
@@ -152,4 +153,4 @@ def _relus(call: Call, state: State, batch: Tensor) -> Agreement:
             probed = probe_relus(call.model, batch[-1:].repeat_interleave(copies, 0))
         except Exception as error:  # the model does not take so few images
             return Agreement(len(batch), copies, f"on {copies} images the model fails: {error}")
-    return Agreement(len(batch), copies, probed)
+    return Agreement(len(batch), copies, probed, units)

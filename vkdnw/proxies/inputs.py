@@ -34,6 +34,9 @@ class Inputs:
     second_images: Tensor | None = None
     """Another batch, for proxies that need two (zico)."""
     second_labels: Tensor | None = None
+    size: tuple[float, float] | None = None
+    """(mu, sigma): the size that is aimed at and its spread, in thousands of parameters
+    (swap_regularised)."""
 
     def __post_init__(self) -> None:
         for first, second in _PAIRS:
@@ -43,6 +46,8 @@ class Inputs:
                     f"{first} holds {len(batch)} samples and {second} {len(other)}; "
                     "they belong together one by one"
                 )
+        if self.size is not None and not (len(self.size) == 2 and self.size[1] > 0):
+            raise ValueError(f"size={self.size!r}: expected (mu, sigma) with sigma above 0")
         for field in fields(self):
             value = getattr(self, field.name)
             if not isinstance(value, Tensor):

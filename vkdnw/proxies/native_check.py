@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 from torch.overrides import TorchFunctionMode
 
+from vkdnw.proxies.block_products import side_ratio
 from vkdnw.proxies.draws import derived_seed
-from vkdnw.proxies.train_pass import Observable, Watched, train_pass
+from vkdnw.proxies.train_pass import Observable, TrainPass, Watched, train_pass
 from vkdnw.runtime.model_state import Parts, State
 
 TOLERANCE: float = torch.finfo(torch.float32).eps ** 0.5
@@ -135,8 +136,12 @@ def _shown(
         cotangent = draws.numbers(shared.logits.shape)
         shared.request_input_gradient(cotangent)
         shared.request_block_products([draws.signs(each.shape) for each in shared.features[:0:-1]])
-        blocks = range(1, len(shared.features))
-        chosen = {1, len(blocks), 1 + draws.seed % len(blocks)} if blocks else set()
+        blocks = [pair for pair in range(1, len(shared.features)) if _has_product(shared, pair)]
+        chosen = {blocks[0], blocks[-1], blocks[draws.seed % len(blocks)]} if blocks else set()
+        products = [shared.block_product(index) for index in sorted(chosen)]
+        if chosen:  # and the gradient itself, by autograd
+            before, after = shared.features[max(chosen) - 1], shared.features[max(chosen)]
+            products.append(shared.feature_gradient(before, after, draws.signs(after.shape)))
         of_parameters: tuple[Tensor, ...] = ()
         if "weight gradients" in watched.observed:
             value = (shared.logits * cotangent).sum()
@@ -144,9 +149,17 @@ def _shown(
         return _Shown(
             shared.logits.detach(),
             shared.input_gradient,
-            [shared.block_product(index) for index in sorted(chosen)],
+            products,
             of_parameters,
         )
+
+
+def _has_product(shared: TrainPass, index: int) -> bool:
+    try:
+        side_ratio(shared.features[index - 1], shared.features[index])
+    except ValueError:
+        return False
+    return True
 
 
 def _verdict(found: _Shown, expected: _Shown) -> Verified:

@@ -13,7 +13,7 @@ from vkdnw.proxies.train_pass import Observable, TrainPass
 from vkdnw.proxies.value import Value
 
 Labels = Literal["none", "random", "real"]
-Cost = Literal["none", "forward", "backward", "backwards", "backward per sample"]
+Cost = Literal["none", "weights", "forward", "backward", "backwards", "backward per sample"]
 
 
 @dataclass(frozen=True)

@@ -65,15 +65,19 @@ def _is_constant(value: Tensor, axis: int) -> bool:
 class Agreement:
     """In how many units two images agree: both active or both inactive, over all ReLUs seen."""
 
-    def __init__(self, images: int, copies: int, probed: Sequence[Probed] | str) -> None:
+    def __init__(
+        self, images: int, copies: int, probed: Sequence[Probed] | str, units: bool = False
+    ) -> None:
         """For a pass over so many images.
 
         Args:
             images: B.
             copies: the number of images of the probe.
             probed: the ReLUs of the probe, or why there are none.
+            units: whether the patterns of single units are kept.
         """
         self._images, self._copies = images, copies
+        self._collects = units
         self._given = probed
         self._probed = [] if isinstance(probed, str) else list(probed)
         self.restart()
@@ -84,6 +88,7 @@ class Agreement:
         self.reason = self._given if isinstance(self._given, str) else None
         self._seen = 0
         self._kernel: Tensor | None = None
+        self._patterns: list[Tensor] = []  # of units, each once a ReLU
 
     def see(self, output: Tensor) -> None:
         """Counts the units of a ReLU's output, of any layout; those that read no image do not."""
@@ -132,6 +137,8 @@ class Agreement:
         count = both.diagonal()
         agreeing = active.shape[1] - count[:, None] - count[None, :] + 2 * both
         self.units += active.shape[1]
+        if self._collects:
+            self._patterns.append(torch.unique(_packed(active), dim=0))
         self._kernel = agreeing if self._kernel is None else self._kernel + agreeing
 
     def finish(self) -> None:
@@ -149,6 +156,26 @@ class Agreement:
         """
         assert self._kernel is not None
         return self._kernel
+
+    @property
+    def distinct_units(self) -> int:
+        """How many units differ in which images switch them on, if units are kept."""
+        return len(torch.unique(torch.cat(self._patterns), dim=0))
+
+
+BITS = 32
+"""Images of one word: its number is exact in float64, which is what is multiplied fast."""
+
+
+def _packed(active: Tensor) -> Tensor:
+    """``[B, units]`` as ``[units, words]`` int64, two words side by side in one."""
+    images = active.shape[0]
+    words = -(-images // BITS)
+    powers = active.new_zeros(images, words + words % 2, dtype=torch.float64)
+    numbers = torch.arange(images, device=active.device)
+    powers[numbers, numbers // BITS] = (2.0 ** (numbers % BITS).double()).to(powers)
+    halves = (active.T.double() @ powers).long()
+    return halves[:, ::2] + (halves[:, 1::2] << BITS)
 
 
 def _flat(pattern: Tensor, axis: int) -> Tensor:

@@ -31,9 +31,12 @@ from vkdnw.proxies.relu_patterns import Agreement
 from vkdnw.proxies.spectra import spectral_entropies
 from vkdnw.runtime.model_state import Parts
 
-Observable = Literal["features", "spectra", "relus", "input gradient", "weight gradients"]
-"""What can be taken from a pass: features with their place in the graph, spectra of features,
-units that ReLUs switch on, and derivatives with respect to the input and to the parameters."""
+Observable = Literal[
+    "features", "spectra", "relus", "relu units", "input gradient", "weight gradients"
+]
+"""What can be taken from a pass: features with their place in the graph, spectra of features, how
+images agree in the units that ReLUs switch on, patterns of single units, and derivatives with
+respect to the input and to the parameters."""
 
 
 @dataclass(frozen=True)
@@ -118,9 +121,8 @@ class TrainPass:
         if self.taped.products is None:
             given = self._cotangents[position]
             cotangent = given.numbers() if isinstance(given, Signs) else given
-            cotangent = cotangent.to(device=self.batch.device, dtype=after.dtype)
-            into = self._feature_gradient(before, after, cotangent)
-            return block_product(into, cotangent, before, after)
+            into = self.feature_gradient(before, after, cotangent)
+            return block_product(into, cotangent.to(into), before, after)
         found = self.taped.products[position]
         if found is None:
             return None
@@ -174,8 +176,9 @@ class TrainPass:
         self._weights.wanted = False
         return found
 
-    def _feature_gradient(self, before: Feature, after: Feature, cotangent: Tensor) -> Tensor:
+    def feature_gradient(self, before: Feature, after: Feature, cotangent: Tensor) -> Tensor:
         """The vector-Jacobian product of a feature to the one before it, of its shape."""
+        cotangent = cotangent.to(device=self.batch.device, dtype=after.dtype)
         found: tuple[Tensor | None, ...] = (None,)
         if before.edge is not None and after.edge is not None:
             found = torch.autograd.grad(

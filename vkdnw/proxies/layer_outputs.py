@@ -1,0 +1,32 @@
+"""What the layers of a model return in a forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+
+@contextmanager
+def watched_outputs(
+    model: nn.Module,
+    chosen: Callable[[nn.Module], bool],
+    see: Callable[[nn.Module, Tensor], None],
+) -> Iterator[None]:
+    """Inside the block, modules that are chosen report the tensor that they return, in their order.
+
+    Of a tuple the first element counts; anything else that is no tensor is passed over.
+    """
+
+    def hook(module: nn.Module, args: Any, returned: Any) -> None:
+        value = returned[0] if isinstance(returned, tuple) and returned else returned
+        if isinstance(value, Tensor):
+            see(module, value)
+
+    with ExitStack() as hooks:
+        for module in model.modules():
+            if chosen(module):
+                hooks.callback(module.register_forward_hook(hook).remove)
+        yield

@@ -1,0 +1,74 @@
+"""DSS: synaptic diversity and saliency of a transformer (Zhou et al., CVPR 2022)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from vkdnw.checks import pick_logits
+from vkdnw.proxies.call import Call
+from vkdnw.proxies.proxy import Proxy
+from vkdnw.proxies.value import Value, checked, undefined
+from vkdnw.proxies.weight_layers import multiplying_weights
+
+
+def diversity_and_saliency(call: Call) -> Value:
+    """Diversity of attention's weights plus saliency of all other weights.
+
+    With the absolute values of all parameters and buffers, one image of ones and R the sum of the
+    logits: the sum over attention's projections of nuc(dR/dW) nuc(W), nuc the nuclear norm, plus
+    the sum over every other convolution and linear layer of sum abs(W dR/dW). Normalisation is kept
+    as it is. All of it is float64. Projections of attention are the weights of
+    ``nn.MultiheadAttention`` and of layers inside a module whose class or name says attention.
+    Source: Zhou et al., "Training-free Transformer Architecture Search" (TF-TAS), equations 4 to 7.
+    """
+    state = {
+        name: tensor.detach().double().abs() if tensor.is_floating_point() else tensor
+        for name, tensor in (*call.model.named_parameters(), *call.model.named_buffers())
+    }
+    weights = {name: state[name].requires_grad_() for name in multiplying_weights(call.model)}
+    attention = attention_weights(call.model) & weights.keys()
+    if not attention:
+        return undefined("no module of the model is an attention, whose diversity this score sums")
+    ones = torch.ones_like(call.inputs.read("ones")[:1], dtype=torch.float64)
+    logits = pick_logits(functional_call(call.model, state, (ones,)), call.output)
+    slopes = torch.autograd.grad(
+        logits.sum(), list(weights.values()), allow_unused=True, materialize_grads=True
+    )
+    total = 0.0
+    for (name, weight), slope in zip(weights.items(), slopes, strict=True):
+        weight = weight.detach()
+        if name in attention:
+            total += nuclear_norm(slope) * nuclear_norm(weight)
+        else:
+            total += float((weight * slope).abs().sum())
+    return checked(total)
+
+
+def attention_weights(model: nn.Module) -> set[str]:
+    """Names of all parameters inside modules that are attentions."""
+    found: set[str] = set()
+    for prefix, module in model.named_modules():
+        words = f"{type(module).__name__} {prefix.rpartition('.')[2]}".lower()
+        if "attn" in words or "attention" in words:
+            found |= {name for name, _ in module.named_parameters(prefix)}
+    return found
+
+
+def nuclear_norm(weight: Tensor) -> float:
+    """The sum of the singular values of ``[out, in]``, kernels flattened."""
+    return float(torch.linalg.svdvals(weight.flatten(1).cpu()).sum())
+
+
+dss = Proxy(
+    name="dss",
+    title="DSS of TF-TAS",
+    reference="Zhou et al., Training-free Transformer Architecture Search, CVPR 2022",
+    input="ones",
+    mode="eval",
+    init="kaiming_normal",
+    cost="backward",
+    undefined="NaN where no module is an attention",
+    compute=diversity_and_saliency,
+)

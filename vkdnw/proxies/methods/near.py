@@ -1,0 +1,108 @@
+"""NEAR: the effective ranks of activations (Husistein et al., ICLR 2025)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from vkdnw.proxies.call import Call
+from vkdnw.proxies.features import channel_axis, pixels
+from vkdnw.proxies.layer_outputs import watched_outputs
+from vkdnw.proxies.proxy import Proxy
+from vkdnw.proxies.train_pass import as_leaf
+from vkdnw.proxies.value import Value, checked, undefined
+from vkdnw.weights import MULTIPLYING
+
+_aten = torch.ops.aten
+
+
+def sum_of_effective_ranks(call: Call) -> Value:
+    """Sum of the effective ranks of what layers with weights and activation functions return.
+
+    The matrix of an output has a row for each pixel or token and a column for each channel; of the
+    rows, as many as there are channels are drawn, so that matrices are square. The effective rank
+    is exp of the entropy of the normalised singular values (Roy and Vetterli, 2007). Layers are
+    convolutions, linear and recurrent layers, activation functions every call of one, however it is
+    written. The pass runs in the model's dtype, ranks are float64. A matrix of zeros counts 0.
+
+    Source: Husistein, Reiher and Eckhoff, "NEAR: A Training-Free Pre-Estimator of Machine Learning
+    Model Performance", ICLR 2025, equation 5. The authors' code draws consecutive rows.
+    """
+    noise = call.inputs.read("noise")
+    square = noise.dim() == 4 and noise.shape[2] == noise.shape[3]
+    source = call.generator("near")
+    ranks: list[float] = []
+
+    def see(output: Tensor) -> None:
+        if output.dim() < 2 or not output.is_floating_point():
+            return
+        rows = pixels(output.detach(), channel_axis(output.shape, square))
+        if len(rows) > rows.shape[1]:
+            drawn = torch.randperm(len(rows), generator=source)[: rows.shape[1]]
+            rows = rows[drawn.sort().values.to(rows.device)]
+        ranks.append(effective_rank(rows))
+
+    batch = as_leaf(noise, channels_last=False).requires_grad_(False)
+    with (
+        torch.no_grad(),
+        watched_outputs(
+            call.model, lambda each: isinstance(each, MULTIPLYING), lambda _, value: see(value)
+        ),
+        _Activations(see),
+    ):
+        call.model(batch)
+    if not ranks:
+        return undefined("the model calls no layer with a weight and no activation function")
+    return checked(sum(ranks))
+
+
+def effective_rank(matrix: Tensor) -> float:
+    """exp(-sum p log p), p the singular values divided by their sum; 0 of zeros."""
+    values = torch.linalg.svdvals(matrix.double().cpu())
+    total = values.sum()
+    if not total > 0:
+        return 0.0
+    return math.exp(float(torch.special.entr(values / total).sum()))
+
+
+class _Activations(TorchDispatchMode):
+    """Reports what activation functions return."""
+
+    def __init__(self, see: Any) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._see = see
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        returned = func(*args, **(kwargs or {}))
+        if func._overloadpacket in _ACTIVATIONS:
+            self._see(returned)
+        return returned
+
+
+_ACTIVATIONS = frozenset(
+    {
+        *(_aten.celu, _aten.celu_, _aten.elu, _aten.elu_, _aten.gelu, _aten.hardsigmoid),
+        *(_aten.hardswish, _aten.hardswish_, _aten.hardtanh, _aten.hardtanh_, _aten.leaky_relu),
+        *(_aten.leaky_relu_, _aten.log_sigmoid_forward, _aten.mish, _aten.relu, _aten.relu_),
+        *(_aten._prelu_kernel, _aten.sigmoid, _aten.silu, _aten.silu_, _aten.softplus, _aten.tanh),
+    }
+)
+
+
+near = Proxy(
+    name="near",
+    title="NEAR",
+    reference="Husistein et al., NEAR, ICLR 2025",
+    input="noise",
+    mode="train",
+    init="kaiming_normal",
+    cost="forward",
+    undefined="NaN without a layer and an activation function",
+    compute=sum_of_effective_ranks,
+)
