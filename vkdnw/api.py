@@ -72,7 +72,7 @@ def score(
     quantiles = spectrum.deciles(ascending)
     return Score(
         vkdnw=spectrum.entropy(quantiles),
-        layers=sum(1 for _ in model.parameters()),
+        layers=sum(1 for parameter in model.parameters() if parameter.is_floating_point()),
         eigenvalues=ascending,
         deciles=quantiles,
         fallback=differentiation.trace.fallback,

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 BatchLike = Tensor | tuple[Any, ...] | list[Any] | Mapping[str, Any]
 
@@ -44,7 +45,7 @@ class Batch:
         if len(chosen) >= fewest:
             return self.chunk(slice(chosen.start, chosen.stop), layout)
         repeats = [chosen.start] * (fewest - len(chosen))
-        return self.chunk(torch.tensor([*chosen, *repeats]), layout)
+        return self.chunk(torch.tensor([*chosen, *repeats], device="cpu"), layout)
 
     def to(self, dtype: torch.dtype | None) -> Batch:
         """Floating-point tensors in another dtype; None changes nothing."""
@@ -106,19 +107,17 @@ def as_batch(value: BatchLike) -> Batch:
     """
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = {}
+    _check_kind("batch", value)
     if isinstance(value, Tensor):
         args = (value,)
     elif isinstance(value, tuple | list):
         args = tuple(value)
-    elif isinstance(value, Mapping):
-        kwargs = dict(value)
     else:
-        raise TypeError(
-            f"batch is a {type(value).__name__}: expected a tensor [B, ...], or a tuple or dict "
-            "of the model's arguments"
-        )
+        kwargs = dict(value)
     batch = Batch(args, kwargs, 0)
     for name, argument in batch.named():
+        if isinstance(argument, Tensor) or type(argument).__module__ != "builtins":
+            _check_argument(name, argument)
         if _holds_tensors(argument):
             raise TypeError(
                 f"{name} is a {type(argument).__name__} that holds tensors, which cannot be cut "
@@ -126,13 +125,64 @@ def as_batch(value: BatchLike) -> Batch:
             )
     sizes = {name: len(tensor) for name, tensor in batch.tensors() if _has_samples(tensor)}
     if not sizes:
-        raise ValueError("batch holds no tensor with a sample axis; expected [B, ...]")
+        raise ValueError(
+            "batch holds no tensor with a sample axis; expected [B, ...], a tuple of such tensors, "
+            "or a dict of them (a list of numbers or arrays: torch.tensor(batch))"
+        )
     if len(set(sizes.values())) > 1:
-        raise ValueError(f"batch tensors disagree on the number of samples: {sizes}")
+        raise ValueError(
+            f"batch tensors disagree on the number of samples: {sizes}; the first axis of every "
+            "tensor is that of the samples (instead of one axis of all tokens with offsets or "
+            "lengths: pad the bags or sequences to [B, L])"
+        )
     size = next(iter(sizes.values()))
     if size == 0:
         raise ValueError("batch is empty (0 samples); at least one is needed")
     return Batch(args, kwargs, size)
+
+
+def _check_kind(name: str, value: Any) -> None:
+    """Refuses what is neither a tensor nor a collection of arguments."""
+    known = isinstance(value, Tensor | tuple | list | Mapping)
+    if known and not isinstance(value, PackedSequence):
+        return
+    kind = type(value).__name__
+    remedy = (
+        f"expected a tensor [B, ...], or a tuple or dict of the model's arguments{_hint(value)}"
+    )
+    raise TypeError(f"{name} is a {kind}: {remedy}")
+
+
+def _check_argument(name: str, value: Any) -> None:
+    """Refuses arguments that hold samples and cannot be cut into them."""
+    if isinstance(value, Tensor):
+        if value.is_nested or value.layout != torch.strided:
+            what = "a nested tensor" if value.is_nested else f"a {value.layout} tensor"
+            raise TypeError(
+                f"{name} is {what}, which cannot be cut into samples; pad it to [B, L, ...], or "
+                "call to_dense()"
+            )
+    elif isinstance(value, PackedSequence) or _is_array(value):
+        raise TypeError(
+            f"{name} is a {type(value).__name__}, which cannot be cut into samples{_hint(value)}"
+        )
+
+
+def _hint(value: Any) -> str:
+    if isinstance(value, PackedSequence):
+        return "; pad it (torch.nn.utils.rnn.pad_packed_sequence) and pass the lengths beside it"
+    if _is_array(value):
+        return "; torch.as_tensor(batch) is one"
+    if isinstance(value, str | bytes):
+        return "; text goes in as token numbers, int64 [B, L]"
+    if any(hasattr(value, name) for name in ("__next__", "__iter__", "__getitem__")):
+        return "; of what is iterated pass one batch, next(iter(loader)), without its labels"
+    return ""
+
+
+def _is_array(value: Any) -> bool:
+    """Whether it is an array of another library, which torch can read."""
+    return hasattr(value, "__array__") and not isinstance(value, Tensor) and hasattr(value, "dtype")
 
 
 def _has_samples(value: Any) -> bool:

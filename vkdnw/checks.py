@@ -8,6 +8,7 @@ forward pass.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -24,29 +25,82 @@ Output = Callable[[Any], Tensor] | str | int | None
 
 def check_model(model: nn.Module) -> None:
     """Refuses layers that mix samples or draw at random, and weights that are not finite."""
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model is a {type(model).__name__}: expected a torch.nn.Module")
+    _check_kind(model)
     for name, module in model.named_modules():
         _check_module(name or type(model).__name__, module)
     parameters = dict(model.named_parameters())
+    if not parameters:
+        _refuse_without_parameters(model)
     for name, parameter in parameters.items():
-        if isinstance(parameter, nn.parameter.UninitializedParameter):
-            raise ValueError(f"parameter {name} is lazy and has no shape yet; run the model once")
-        if parameter.is_complex():
-            raise ValueError(
-                f"parameter {name} is complex, and a derivative with respect to it is no number; "
-                "hold its real and imaginary parts as two parameters"
-            )
+        _check_parameter(name, parameter)
     # A sum of magnitudes may be infinite where no number is: then each is looked at.
-    if not torch.isfinite(_magnitude(parameters.values())):
+    if not math.isfinite(_magnitude(parameters.values())):
         for name, parameter in parameters.items():
             _check_finite(f"parameter {name}", parameter, "initialise the model anew")
     buffers = dict(model.named_buffers())
+    for name, buffer in buffers.items():
+        if buffer.is_inference() and buffer.is_floating_point():
+            raise ValueError(f"buffer {name} {_MADE_IN_INFERENCE_MODE}")
     # Masks hold -inf on purpose; NaN never is.
-    if torch.isnan(_magnitude(buffers.values())):
+    if math.isnan(_magnitude(buffers.values())):
         for name, buffer in buffers.items():
-            if buffer.is_floating_point() and torch.isnan(buffer).any():
+            if buffer.is_floating_point() and torch.isnan(_readable(buffer)).any():
                 raise ValueError(f"buffer {name} holds NaN; initialise the model anew")
+
+
+_MADE_IN_INFERENCE_MODE = (
+    "was made in torch.inference_mode(), so torch records no gradient through it; build or load "
+    "the model outside of it (copy.deepcopy(model), outside of it, is a model that can be scored)"
+)
+
+
+def _check_kind(model: object) -> None:
+    if isinstance(model, nn.Module):
+        return
+    kind = type(model).__name__
+    remedy = ""
+    if isinstance(model, type):
+        kind, remedy = f"class ({model.__name__})", "; make an instance of it"
+    elif kind == "ExportedProgram":
+        remedy = "; pass model.module(), exported with a dynamic batch dimension"
+    elif kind == "ScriptFunction":
+        remedy = "; script or trace a module, which has parameters"
+    elif isinstance(model, Mapping):
+        remedy = "; load a state dict into its module first"
+    elif callable(model):
+        remedy = "; pass the module that holds the parameters, and output= for what is done after"
+    raise TypeError(f"model is a {kind}: expected a torch.nn.Module{remedy}")
+
+
+def _refuse_without_parameters(model: nn.Module) -> None:
+    name = type(model).__name__
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ValueError(
+            f"model={name} is a script without parameters: torch.jit.freeze and "
+            "optimize_for_inference turn them into constants; score the module, or the script "
+            "before that"
+        )
+    raise ValueError(
+        f"model={name} has no parameters to differentiate; layers that forward() holds in a list, "
+        "or weights that are plain tensors, are parameters only in nn.ModuleList and nn.Parameter"
+    )
+
+
+def _check_parameter(name: str, parameter: nn.Parameter) -> None:
+    if isinstance(parameter, nn.parameter.UninitializedParameter):
+        raise ValueError(f"parameter {name} is lazy and has no shape yet; run the model once")
+    if parameter.is_complex():
+        raise ValueError(
+            f"parameter {name} is complex, and a derivative with respect to it is no number; "
+            "hold its real and imaginary parts as two parameters"
+        )
+    if parameter.layout != torch.strided:
+        raise ValueError(
+            f"parameter {name} is sparse ({parameter.layout}), and its scalars cannot be counted; "
+            "convert it with to_dense()"
+        )
+    if parameter.is_inference():
+        raise ValueError(f"parameter {name} {_MADE_IN_INFERENCE_MODE}")
 
 
 def check_device(model: nn.Module) -> None:
@@ -56,9 +110,20 @@ def check_device(model: nn.Module) -> None:
         ValueError: it is neither a CPU nor a CUDA device.
         vkdnw.ops.native.NativeLibraryError: the library holds no CUDA kernels.
     """
-    device = next((p.device for p in _parameters(model)), None)
+    devices = {p.device: None for p in _parameters(model)}
+    if len(devices) > 1:
+        raise ValueError(
+            f"the model's parameters are on {' and '.join(map(str, devices))}: expected one "
+            "device; move the model to it"
+        )
+    device = next(iter(devices), None)
     if device is None or device.type == "cpu":
         return
+    if device.type == "meta":
+        raise ValueError(
+            "the model is on meta, where tensors hold no numbers; move it with "
+            "model.to_empty(device='cpu') and initialise it (vkdnw.initialise)"
+        )
     if device.type != "cuda":
         raise ValueError(f"the model is on {device}: expected a CPU or a CUDA device; move it")
     native.require_cuda_kernels()
@@ -68,10 +133,20 @@ def _parameters(model: object) -> Iterable[Tensor]:
     return model.parameters() if isinstance(model, nn.Module) else ()
 
 
-def _magnitude(tensors: Iterable[Tensor]) -> Tensor:
+def _magnitude(tensors: Iterable[Tensor]) -> float:
     """The sum of all magnitudes, NaN where one number is: a device is asked once for all."""
-    floating = [tensor.detach() for tensor in tensors if tensor.is_floating_point()]
-    return torch.nn.utils.get_total_norm(floating, norm_type=1.0)
+    floating = [_readable(tensor) for tensor in tensors if tensor.is_floating_point()]
+    if not floating:
+        return 0.0
+    return float(torch.nn.utils.get_total_norm(floating, norm_type=1.0))
+
+
+def _readable(tensor: Tensor) -> Tensor:
+    """The numbers in a tensor, dense, of a dtype that torch computes in."""
+    tensor = tensor.detach()
+    if tensor.layout != torch.strided:
+        tensor = tensor.to_dense()
+    return tensor.float() if tensor.itemsize == 1 else tensor
 
 
 def _check_module(name: str, module: nn.Module) -> None:
@@ -87,12 +162,20 @@ def _check_module(name: str, module: nn.Module) -> None:
                 f"{name} ({kind}) is in train mode, where samples of a batch mix; call "
                 "model.eval() first"
             )
+    if type(module).__module__.startswith(_QUANTISED):
+        raise ValueError(
+            f"{name} ({kind}) holds quantised weights, through which no gradient flows; score the "
+            "model before it is converted"
+        )
     rate = _drop_rate(module)
-    if module.training and rate > 0:
+    if rate > 0 and module.training:
         raise ValueError(
             f"{name} ({kind}) is in train mode with dropout {rate}, so the Jacobian would be "
             "random; call model.eval() first"
         )
+
+
+_QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
 
 
 def _drop_rate(module: nn.Module) -> float:
@@ -105,28 +188,35 @@ def _drop_rate(module: nn.Module) -> float:
 
 def check_batch(model: nn.Module, batch: Batch) -> None:
     """Refuses inputs that are not finite, or not on the model's device or of its dtype."""
-    parameter = next(model.parameters())
+    device = next(model.parameters()).device
+    dtypes = _computing_dtypes(model)
     for name, tensor in batch.tensors():
-        if tensor.device != parameter.device:
-            raise ValueError(
-                f"{name} is on {tensor.device} and the model on {parameter.device}; move one of "
-                "them"
-            )
+        if tensor.device != device:
+            raise ValueError(f"{name} is on {tensor.device} and the model on {device}; move one")
         if not tensor.is_floating_point():
             continue
         _check_finite(name, tensor, "clean the data")
-        if tensor.dim() and parameter.is_floating_point() and tensor.dtype != parameter.dtype:
+        if tensor.dim() and dtypes and tensor.dtype not in dtypes:
             raise ValueError(
-                f"{name} is {tensor.dtype} and the model's weights are {parameter.dtype}; convert "
-                "one of them, or pass dtype= to convert both"
+                f"{name} is {tensor.dtype} and the model's weights are "
+                f"{' and '.join(map(str, dtypes))}; convert one of them, or pass dtype= to convert "
+                "both"
             )
 
 
+def _computing_dtypes(model: nn.Module) -> dict[torch.dtype, None]:
+    """The dtypes of the weights; a model may hold a few of them in another one, or as integers,
+    and eight bits are for storage."""
+    dtypes = (p.dtype for p in model.parameters() if p.is_floating_point())
+    return {dtype: None for dtype in dtypes if dtype.itemsize > 1}
+
+
 def _check_finite(name: str, tensor: Tensor, remedy: str) -> None:
-    if tensor.numel() and not torch.isfinite(torch.stack(torch.aminmax(tensor.detach()))).all():
-        finite = torch.isfinite(tensor)  # twice the memory of a batch, so only where it is needed
+    numbers = _readable(tensor)
+    if tensor.numel() and not torch.isfinite(torch.stack(torch.aminmax(numbers))).all():
+        finite = torch.isfinite(numbers)  # twice the memory of a batch, so only where it is needed
         where = int(torch.nonzero(~finite.flatten())[0])
-        value = tensor.detach().flatten()[where].item()
+        value = numbers.flatten()[where].item()
         raise ValueError(f"{name} holds {value} (first at flat index {where}); {remedy}")
 
 
@@ -141,7 +231,15 @@ def pick_logits(returned: Any, output: Output) -> Tensor:
         ValueError: the logits are not found there.
     """
     if callable(output):
-        logits = output(returned)
+        try:
+            logits = output(returned)
+        except Exception as error:
+            raise ValueError(
+                f"output= failed on what the model returned ({_say(returned)}): "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        if not isinstance(logits, Tensor):
+            raise ValueError(f"output= gave {_say(logits)}, not a tensor of logits")
     elif output is None:
         logits = returned
     elif isinstance(returned, Mapping) and output in returned:

@@ -35,6 +35,8 @@ def check_options(smoothing: float, convention: Convention) -> None:
     """Refuses an unknown convention and a smoothing outside [0, 1]."""
     if convention not in get_args(Convention):
         raise ValueError(f"convention={convention!r}: expected 'fisher' or 'released'")
+    if isinstance(smoothing, bool) or not isinstance(smoothing, int | float):
+        raise TypeError(f"smoothing={smoothing!r}: expected a number in [0, 1]")
     if not 0.0 <= smoothing <= 1.0:
         raise ValueError(f"smoothing={smoothing}: expected a number in [0, 1]")
 
@@ -51,7 +53,7 @@ def probabilities(logits: Tensor, smoothing: float, convention: Convention) -> T
     classes = logits.shape[1]
     kept, spread = 1.0 - smoothing, smoothing / classes
     if convention == "released":
-        half = torch.tensor(smoothing, dtype=torch.float16)
+        half = torch.tensor(smoothing, dtype=torch.float16, device="cpu")
         kept, spread = float(1.0 - half), float(half / classes)
     return kept * softmax + spread
 

@@ -37,7 +37,7 @@ def initialise(model: nn.Module, scheme: str = "kaiming_normal", *, seed: int) -
                 "others (weight_norm, spectral_norm, pruning); remove that first, and put it back "
                 "afterwards"
             )
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(device="cpu").manual_seed(seed)
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, _ConvNd | nn.Linear):
@@ -50,7 +50,9 @@ def initialise(model: nn.Module, scheme: str = "kaiming_normal", *, seed: int) -
 def _draw(module: _ConvNd | nn.Linear, scheme: str, generator: torch.Generator) -> None:
     fan_in, _ = nn.init._calculate_fan_in_and_fan_out(module.weight)
     deviation = 1.0 if scheme == "normal" else math.sqrt(2.0 / fan_in)
-    module.weight.copy_(torch.randn(module.weight.shape, generator=generator) * deviation)
+    module.weight.copy_(
+        torch.randn(module.weight.shape, generator=generator, device="cpu") * deviation
+    )
     if module.bias is not None:
         module.bias.zero_()
 

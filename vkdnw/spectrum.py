@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-DECILES = torch.arange(1, 10, dtype=torch.float64) / 10  # 0.1 .. 0.9; the extremes are left out
+DECILES = (
+    torch.arange(1, 10, dtype=torch.float64, device="cpu") / 10
+)  # 0.1 .. 0.9; the extremes are left out
 EPSILON = 1e-10  # keeps the logarithm and the division defined, as in the authors' code
 
 

@@ -3,8 +3,8 @@
 A choice is data (:class:`WeightChoice`), made by :func:`first`, :func:`spaced`, :func:`sampled`,
 :func:`random`, :func:`every` or :func:`matrices`; :func:`select` applies it to a model and gives a
 :class:`Selection`, whose order is the order of the Jacobian's columns: parameter tensors as in
-``model.named_parameters()`` (tied tensors once, frozen ones included), and flat indices ascending
-within each.
+``model.named_parameters()`` (tied tensors once, frozen ones included, integers left out), and flat
+indices ascending within each.
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ def sampled(tensors: int = 128) -> WeightChoice:
 
 def random(count: int, seed: int) -> WeightChoice:
     """``count`` scalars drawn uniformly, without replacement, from all scalars of the model."""
+    if not isinstance(seed, int):
+        raise TypeError(f"seed={seed!r}: expected an integer")
     return WeightChoice("random", count=_positive("count", count), seed=seed)
 
 
@@ -79,6 +81,8 @@ def matrices(count: int = 1, tensors: int = 128) -> WeightChoice:
 
 
 def _positive(name: str, value: int) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"{name}={value!r}: expected an integer")
     if value < 1:
         raise ValueError(f"{name}={value}: at least 1 is needed")
     return value
@@ -135,7 +139,7 @@ def select(model: nn.Module, weights: Weights) -> Selection:
         ValueError: the model has no parameters, or the choice does not fit it.
     """
     parameters = dict(model.named_parameters())
-    sizes = {name: parameter.numel() for name, parameter in parameters.items()}
+    sizes = {name: p.numel() for name, p in parameters.items() if p.is_floating_point()}
     if not any(sizes.values()):
         raise ValueError(f"model={type(model).__name__} has no parameters to differentiate")
     if isinstance(weights, WeightChoice):
@@ -159,13 +163,17 @@ def _leading(sizes: dict[str, int], choice: WeightChoice) -> dict[str, int]:
 
 
 def _choose_first(sizes: dict[str, int], choice: WeightChoice) -> dict[str, Tensor]:
-    return {name: torch.zeros(1, dtype=torch.int64) for name in _leading(sizes, choice)}
+    return {
+        name: torch.zeros(1, dtype=torch.int64, device="cpu") for name in _leading(sizes, choice)
+    }
 
 
 def _choose_spaced(sizes: dict[str, int], choice: WeightChoice) -> dict[str, Tensor]:
     assert choice.count is not None
     return {
-        name: torch.linspace(0, size - 1, min(choice.count, size), dtype=torch.float64).long()
+        name: torch.linspace(
+            0, size - 1, min(choice.count, size), dtype=torch.float64, device="cpu"
+        ).long()
         for name, size in _leading(sizes, choice).items()
     }
 
@@ -175,7 +183,7 @@ def _choose_sampled(sizes: dict[str, int], choice: WeightChoice) -> dict[str, Te
     count = len(sizes)
     drawn = set(python_random.Random(count).sample(range(count), min(choice.tensors, count)))
     return {
-        name: torch.zeros(1, dtype=torch.int64)
+        name: torch.zeros(1, dtype=torch.int64, device="cpu")
         for place, (name, size) in enumerate(sizes.items())
         if place in drawn and size
     }
@@ -187,7 +195,7 @@ def _choose_random(sizes: dict[str, int], choice: WeightChoice) -> dict[str, Ten
     if choice.count > total:
         raise ValueError(f"weights=random(count={choice.count}): the model has {total} scalars")
     drawn = python_random.Random(choice.seed).sample(range(total), choice.count)
-    flat = torch.tensor(sorted(drawn))
+    flat = torch.tensor(sorted(drawn), device="cpu")
     chosen, start = {}, 0
     for name, size in sizes.items():
         inside = flat[(flat >= start) & (flat < start + size)] - start
@@ -198,7 +206,7 @@ def _choose_random(sizes: dict[str, int], choice: WeightChoice) -> dict[str, Ten
 
 
 def _choose_every(sizes: dict[str, int], choice: WeightChoice) -> dict[str, Tensor]:
-    return {name: torch.arange(size) for name, size in sizes.items() if size}
+    return {name: torch.arange(size, device="cpu") for name, size in sizes.items() if size}
 
 
 _CHOOSE = {
@@ -253,13 +261,16 @@ def _multiplying(model: nn.Module, sizes: dict[str, int]) -> dict[str, int]:
 def _explicit(sizes: dict[str, int], weights: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
     unknown = [name for name in weights if name not in sizes]
     if unknown:
-        raise ValueError(f"weights names {unknown[0]!r}, which is no parameter of the model")
+        raise ValueError(
+            f"weights names {unknown[0]!r}, which is no parameter of the model, or one of integers"
+        )
     chosen = {}
     for name, size in sizes.items():
         if name not in weights:
             continue
-        index = torch.unique(torch.as_tensor(weights[name], dtype=torch.int64))
-        if len(index) != len(weights[name]):
+        given = _indices(name, weights[name])
+        index = torch.unique(given)
+        if len(index) != len(given):
             raise ValueError(f"weights[{name!r}] names a flat index twice")
         if len(index) and (index[0] < 0 or index[-1] >= size):
             raise ValueError(f"weights[{name!r}] has an index outside 0..{size - 1}")
@@ -268,3 +279,14 @@ def _explicit(sizes: dict[str, int], weights: Mapping[str, Sequence[int]]) -> di
     if not chosen:
         raise ValueError("weights chooses no scalar")
     return chosen
+
+
+def _indices(name: str, given: Sequence[int]) -> Tensor:
+    try:
+        found = torch.as_tensor(given, device="cpu")
+    except (TypeError, ValueError, RuntimeError):
+        found = torch.empty((), device="cpu")
+    whole = found.numel() == 0 or not (found.is_floating_point() or found.is_complex())
+    if found.dim() != 1 or not whole or found.dtype == torch.bool:
+        raise TypeError(f"weights[{name!r}]={given!r}: expected a list of flat indices, integers")
+    return found.long()

@@ -114,8 +114,6 @@ def peak(*arguments: Any) -> int:
     ("call", "classes", "budget", "scalars", "mode"),
     [
         ("score", 50_000, 60 * MEBIBYTE, 1, "auto"),
-        ("score", 50_000, 160 * MEBIBYTE, 8, "auto"),
-        ("fisher", 20_000, 60 * MEBIBYTE, 8, "forward"),
         ("jacobian", 20_000, 60 * MEBIBYTE, 8, "auto"),
         ("score", 1_500, 16 * MEBIBYTE, 1, "reverse"),
     ],

@@ -38,7 +38,7 @@ class Signs:
 
 def random_signs(shape: torch.Size, source: torch.Generator) -> Signs:
     """Fair coins, of which 64 are one draw: a tenth of the time of ``randint``."""
-    words = torch.empty((shape.numel() + 63) // 64, dtype=torch.int64)
+    words = torch.empty((shape.numel() + 63) // 64, dtype=torch.int64, device="cpu")
     words.random_(-(2**63), None, generator=source)  # all 64 bits
     return Signs(shape, words.view(torch.uint8))
 
@@ -46,5 +46,5 @@ def random_signs(shape: torch.Size, source: torch.Generator) -> Signs:
 @lru_cache(maxsize=1)
 def _byte_signs() -> Tensor:
     """``[256, 8]``: the bits of a byte as signs."""
-    bits = torch.arange(256).unsqueeze(1) >> torch.arange(8) & 1
+    bits = torch.arange(256, device="cpu").unsqueeze(1) >> torch.arange(8, device="cpu") & 1
     return (2 * bits - 1).float()

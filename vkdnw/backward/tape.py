@@ -242,8 +242,8 @@ class _Writer:
         return Tape(
             entries,
             self.number,
-            torch.tensor(self.values, dtype=torch.int64).view(-1, 3),
-            torch.tensor(self.terms, dtype=torch.int64).view(-1, 8),
+            torch.tensor(self.values, dtype=torch.int64, device="cpu").view(-1, 3),
+            torch.tensor(self.terms, dtype=torch.int64, device="cpu").view(-1, 8),
             tuple(tensor for _, tensor in self.constants["weights"].values()),
             tuple(tensor for _, tensor in self.constants["masks"].values()),
             tuple(self.norms),

@@ -207,8 +207,8 @@ class _Writer:
             self.source,
             entries=(),
             number={},
-            values=torch.tensor(self.values, dtype=torch.int64).view(-1, 3),
-            terms=torch.tensor(self.terms, dtype=torch.int64).view(-1, 8),
+            values=torch.tensor(self.values, dtype=torch.int64, device="cpu").view(-1, 3),
+            terms=torch.tensor(self.terms, dtype=torch.int64, device="cpu").view(-1, 8),
         )
 
 
@@ -231,12 +231,12 @@ def run_train_tape(
     entries = zip(train.entries, gradients, strict=True)
     seeds = [seed(edge.node, None if each is None else each[None], 1) for edge, each in entries]
     seeds += [_seed(each) for each in cotangents]
-    planes, readings = torch.empty(0), []
+    planes, readings = torch.empty(0, device="cpu"), []
     if shape is not None:
-        planes, plane = torch.empty(shape), shape[2] * shape[3]
+        planes, plane = torch.empty(shape, device="cpu"), shape[2] * shape[3]
         readings = [(train.input, c, c * plane, shape[1] * plane) for c in range(shape[1])]
     firsts = list(accumulate((block.size + 1 for block in train.blocks), initial=0))
-    matrices = torch.zeros(firsts.pop(), dtype=torch.float64)
+    matrices = torch.zeros(firsts.pop(), dtype=torch.float64, device="cpu")
     products = [
         (block.arrival, block.seed, first)
         for block, first in zip(train.blocks, firsts, strict=True)
@@ -267,7 +267,7 @@ def _product_shape(wide: list[int], narrow: list[int]) -> tuple[int, int, int]:
 
 
 def _table(rows: list[tuple[Any, ...]], columns: int) -> Tensor:
-    return torch.tensor(rows, dtype=torch.int64).view(-1, columns)
+    return torch.tensor(rows, dtype=torch.int64, device="cpu").view(-1, columns)
 
 
 def _product(block: Block, numbers: Tensor) -> Tensor | None:

@@ -115,8 +115,8 @@ def backpropagate_(
         values,
         terms,
         readings,
-        torch.empty(0, dtype=torch.float64) if matrices is None else matrices,
-        torch.empty(0, 3, dtype=torch.int64) if products is None else products,
+        torch.empty(0, dtype=torch.float64, device="cpu") if matrices is None else matrices,
+        torch.empty(0, 3, dtype=torch.int64, device="cpu") if products is None else products,
     )
     return planes
 

@@ -117,12 +117,12 @@ def _tables(
     """
     parts = [(number, part) for number, at in enumerate(picked.values()) for part in at]
     if not parts:
-        return (), torch.empty(0, 10).long(), torch.empty(0, 2).double()
-    counts = torch.tensor([len(part.indices) for _, part in parts])
-    number = torch.tensor([number for number, _ in parts]).repeat_interleave(counts)
-    first = torch.tensor([part.first_column for _, part in parts])
+        return (), torch.empty(0, 10, device="cpu").long(), torch.empty(0, 2, device="cpu").double()
+    counts = torch.tensor([len(part.indices) for _, part in parts], device="cpu")
+    number = torch.tensor([number for number, _ in parts], device="cpu").repeat_interleave(counts)
+    first = torch.tensor([part.first_column for _, part in parts], device="cpu")
     before = counts.cumsum(0) - counts  # rows of the parts above
-    column = (first - before).repeat_interleave(counts) + torch.arange(len(number))
+    column = (first - before).repeat_interleave(counts) + torch.arange(len(number), device="cpu")
     grad_channel, input_channel, start, step, shift, scale = (
         torch.cat([getattr(part.picks, field.name) for _, part in parts]) for field in fields(Picks)
     )
@@ -139,7 +139,7 @@ def _tables(
 
 def _weight_indices(parts: list[_Picked]) -> Tensor:
     of_weight = [part.indices for part in parts if part.leaf == "weight"]
-    return of_weight[0] if of_weight else torch.zeros(1, dtype=torch.int64)
+    return of_weight[0] if of_weight else torch.zeros(1, dtype=torch.int64, device="cpu")
 
 
 def _sharing(sites: tuple[CallSite, ...], fusions: tuple[Fusion, ...]) -> Tensor:
@@ -150,7 +150,7 @@ def _sharing(sites: tuple[CallSite, ...], fusions: tuple[Fusion, ...]) -> Tensor
     for fusion in fusions:
         if fusion.norm is not None and {fusion.conv, fusion.norm.name} <= place.keys():
             sharing[place[fusion.norm.name]] = place[fusion.conv]
-    return torch.tensor(sharing)
+    return torch.tensor(sharing, device="cpu")
 
 
 _MOST_CHANNELS = 2**32
@@ -218,5 +218,5 @@ def _dense_term(
     assert parameter is not None
     size = parameter.numel() // parameter.shape[0]
     rows = range(int(indices[0]) // size, int(indices[-1]) // size + 1)
-    flat = torch.arange(rows.start * size, rows.stop * size)
+    flat = torch.arange(rows.start * size, rows.stop * size, device="cpu")
     return DenseTerm(site, leaf, rows, flat, indices - rows.start * size, columns)

@@ -90,8 +90,10 @@ def prepared(
         check_dtype(dtype)
         asked = memory.in_bytes(max_memory)
         samples = as_batch(batch).to(dtype)
-        if dtype is not None and any(p.dtype != dtype for p in model.parameters()):
-            model = copy.deepcopy(model).to(dtype)
+        if dtype is not None and any(
+            p.dtype != dtype for p in model.parameters() if p.is_floating_point()
+        ):
+            model = _converted(model, dtype)
         check_batch(model, samples)
         device = next(model.parameters()).device
         budget = memory.available(device) if asked is None else asked
@@ -103,6 +105,20 @@ def prepared(
             torch.autocast(device.type, enabled=False),
         ):
             yield Problem(model, samples, output, selection, budget, threads, state)
+
+
+def _converted(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    try:
+        return copy.deepcopy(model).to(dtype)
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(
+            f"dtype={dtype} computes on a converted copy of the model, and it cannot be copied: "
+            f"{lines[0]}; leave dtype= out and pass a model and a batch of this dtype, "
+            "model.to(dtype) and batch.to(dtype). Where a module keeps a tensor that it computed "
+            "(torch.nn.utils.weight_norm and spectral_norm do), remove that, or use "
+            "torch.nn.utils.parametrizations"
+        ) from error
 
 
 def check_dtype(dtype: torch.dtype | None) -> None:

@@ -20,9 +20,9 @@ def derived_seed(seed: int, name: str) -> int:
 
 def generator(seed: int, name: str) -> torch.Generator:
     """The generator of a name's draws, on the CPU."""
-    return torch.Generator().manual_seed(derived_seed(seed, name))
+    return torch.Generator(device="cpu").manual_seed(derived_seed(seed, name))
 
 
 def random_labels(count: int, classes: int, source: torch.Generator) -> Tensor:
     """``[count]`` int64, uniform on the classes."""
-    return torch.randint(classes, (count,), generator=source)
+    return torch.randint(classes, (count,), generator=source, device="cpu")

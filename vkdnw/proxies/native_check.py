@@ -113,7 +113,9 @@ class _Draws:
     seed: int
 
     def numbers(self, shape: torch.Size) -> Tensor:
-        return torch.randn(shape, generator=torch.Generator().manual_seed(self.seed))
+        return torch.randn(
+            shape, generator=torch.Generator(device="cpu").manual_seed(self.seed), device="cpu"
+        )
 
     def signs(self, shape: torch.Size) -> Tensor:
         return self.numbers(shape).sign()

@@ -79,15 +79,15 @@ def _picks(layer: nn.Module, leaf: str, indices: Tensor) -> Picks:
     offset = torch.stack(
         [sink // (kernel[1] * kernel[2]), sink // kernel[2] % kernel[1], sink % kernel[2]], dim=1
     )
-    dilation = torch.tensor(_three(layer.dilation, 1))
+    dilation = torch.tensor(_three(layer.dilation, 1), device="cpu")
     count = len(indices)
     return Picks(
         grad_channel=out_channel,
         input_channel=out_channel // group_outputs * group_inputs + within % group_inputs,
-        start=offset * dilation - torch.tensor(_zero_padding(layer)),
-        step=torch.tensor(_three(layer.stride, 1)).expand(count, 3).contiguous(),
-        shift=torch.zeros(count, dtype=torch.float64),
-        scale=torch.ones(count, dtype=torch.float64),
+        start=offset * dilation - torch.tensor(_zero_padding(layer), device="cpu"),
+        step=torch.tensor(_three(layer.stride, 1), device="cpu").expand(count, 3).contiguous(),
+        shift=torch.zeros(count, dtype=torch.float64, device="cpu"),
+        scale=torch.ones(count, dtype=torch.float64, device="cpu"),
     )
 
 

@@ -74,10 +74,10 @@ def pointwise_picks(
     return Picks(
         grad_channel=channel,
         input_channel=torch.full_like(channel, -1) if ones else channel,
-        start=torch.zeros(count, 3, dtype=torch.int64),
-        step=torch.ones(count, 3, dtype=torch.int64),
-        shift=torch.zeros(count, dtype=torch.float64) if shift is None else shift,
-        scale=torch.ones(count, dtype=torch.float64) if scale is None else scale,
+        start=torch.zeros(count, 3, dtype=torch.int64, device="cpu"),
+        step=torch.ones(count, 3, dtype=torch.int64, device="cpu"),
+        shift=torch.zeros(count, dtype=torch.float64, device="cpu") if shift is None else shift,
+        scale=torch.ones(count, dtype=torch.float64, device="cpu") if scale is None else scale,
     )
 
 

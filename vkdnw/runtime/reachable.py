@@ -40,7 +40,11 @@ _BUILT_IN = frozenset({dict, OrderedDict, list, set})
 _STATELESS = frozenset({"torch", "torchvision", "numpy", "vkdnw", *sys.stdlib_module_names})
 """Packages whose classes and globals keep nothing between two forward passes."""
 
-_HANDLES = _STATELESS - {"collections", "types", "torch", "torchvision"} | {"tqdm"}
+_HANDLES = _STATELESS - {"collections", "types", "torch", "torchvision"} | {
+    "mpmath",
+    "sympy",
+    "tqdm",
+}
 """Packages whose objects are files, locks, loggers: nothing that a forward pass computes."""
 
 _TORCH_HANDLES = (
@@ -246,11 +250,12 @@ class _Walk:
 
 def slots(kind: type) -> list[str]:
     """Names of the ``__slots__`` of a class."""
-    found: list[str] = []
-    for each in kind.__mro__:
-        named = vars(each).get("__slots__", ())
-        found += [named] if isinstance(named, str) else named
-    return [name for name in found if name not in ("__dict__", "__weakref__")]
+    return [
+        name
+        for each in kind.__mro__
+        for name, value in vars(each).items()
+        if isinstance(value, types.MemberDescriptorType)
+    ]
 
 
 def content(cell: types.CellType) -> Any:

@@ -57,12 +57,12 @@ class ProxyTests:
 
     @pytest.fixture
     def inputs(self) -> Inputs:
-        source = torch.Generator().manual_seed(1)
+        source = torch.Generator(device="cpu").manual_seed(1)
 
         def images() -> Tensor:
-            return torch.randn(BATCH, 3, SIDE, SIDE, generator=source)
+            return torch.randn(BATCH, 3, SIDE, SIDE, generator=source, device="cpu")
 
-        labels = torch.arange(BATCH) % CLASSES
+        labels = torch.arange(BATCH, device="cpu") % CLASSES
         return Inputs(
             noise=images(),
             images=images(),

@@ -101,8 +101,8 @@ def _chunk(
     lanes: int,
 ) -> Chunk:
     """One chunk, with one backward pass for a cotangent drawn at random to hold it against."""
-    generator = torch.Generator().manual_seed(0)
-    drawn = torch.randn(trace.classes, generator=generator, dtype=torch.float64)
+    generator = torch.Generator(device="cpu").manual_seed(0)
+    drawn = torch.randn(trace.classes, generator=generator, dtype=torch.float64, device="cpu")
     drawn = drawn.to(cotangents.device)
     with recorder.attached(), torch.enable_grad():
         reverse = chunk_in_reverse(problem, trace, plan, recorder, samples, drawn[None])

@@ -90,11 +90,15 @@ def _called(trace: Trace, name: str) -> bool:
 def _group(trace: Trace, members: list[_Scalar]) -> Group:
     moved, parameters = [], []
     for name in dict.fromkeys(scalar.name for scalar in members):
-        slots = torch.tensor([i for i, scalar in enumerate(members) if scalar.name == name])
-        indices = torch.tensor([scalar.index for scalar in members if scalar.name == name])
+        slots = torch.tensor(
+            [i for i, scalar in enumerate(members) if scalar.name == name], device="cpu"
+        )
+        indices = torch.tensor(
+            [scalar.index for scalar in members if scalar.name == name], device="cpu"
+        )
         if not _called(trace, name):
             parameters.append(MovedParameter(name, indices, slots))
             continue
         moved += [Moved(site, leaf, indices, slots) for site, leaf in trace.terms[name]]
-    columns = torch.tensor([scalar.column for scalar in members])
+    columns = torch.tensor([scalar.column for scalar in members], device="cpu")
     return Group(columns, tuple(moved), tuple(parameters))

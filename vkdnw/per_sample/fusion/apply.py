@@ -130,7 +130,7 @@ def _convolution(
 ) -> Forward:
     weights = _scaled_weights(trace, fusion)
     conv = weights.conv
-    anchor = torch.zeros((), requires_grad=True)  # gives the output a gradient edge
+    anchor = torch.zeros((), requires_grad=True, device="cpu")  # gives the output a gradient edge
 
     def plain(input: Tensor) -> Tensor:
         output: Tensor = conv._conv_forward(input, weights.weight, weights.bias)

@@ -91,8 +91,8 @@ def check_owners(logits: Tensor, edges: dict[CallSite, GradientEdge]) -> None:
     """
     if not edges or len(logits) == 1:
         return
-    generator = torch.Generator().manual_seed(0)
-    cotangent = torch.randn(logits.shape[1], generator=generator).to(logits)
+    generator = torch.Generator(device="cpu").manual_seed(0)
+    cotangent = torch.randn(logits.shape[1], generator=generator, device="cpu").to(logits)
     samples = torch.arange(len(logits), device=logits.device)
     plain = _gradients(logits, edges, cotangent.expand_as(logits))
     for first in range(0, len(logits), POWERS):

@@ -14,6 +14,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from vkdnw.backward.graph import Node
 from vkdnw.checks import check_logits, pick_logits
+from vkdnw.explained import explained
 from vkdnw.per_sample.capture import CallSite, Record, Recorder, Records
 from vkdnw.per_sample.probing.batch_axis import entries
 from vkdnw.per_sample.problem import Problem
@@ -69,6 +70,7 @@ def _probe_in(layout: torch.memory_format, problem: Problem, recorder: Recorder)
         return len(kept) - 1
 
     with (
+        explained(problem.model, piece),
         recorder.recording() as records,
         torch.autograd.graph.saved_tensors_hooks(keep, lambda place: kept[place]),
     ):
@@ -95,7 +97,9 @@ _REPEATABLE = {torch.float64: 1e-9, torch.float32: 1e-4}
 def check_repeatable(problem: Problem, probe: Probe) -> None:
     """Runs the first sample again beside another companion; its logits must stay."""
     companion = 2 if problem.batch.size > 2 else 0
-    piece = problem.batch.chunk(torch.tensor([0, companion][: probe.samples]), probe.layout)
+    piece = problem.batch.chunk(
+        torch.tensor([0, companion][: probe.samples], device="cpu"), probe.layout
+    )
     # With gradients, as before: without them torch's attention computes padding otherwise.
     again = pick_logits(piece.forward(problem.model), problem.output)[0].detach()
     before = probe.logits.detach()[0]
@@ -160,11 +164,13 @@ def sample_rows(probe: Probe, ruled: Records, users: dict[Node, list[Node]]) -> 
 
 def _reached(probe: Probe, edges: list[GradientEdge]) -> list[bool]:
     """For each edge whether a gradient of one sample's logits arrives in the other's rows."""
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator(device="cpu").manual_seed(0)
     arrives: dict[int, list[Tensor]] = {}
     for sample in range(2 if edges else 0):
-        cotangent = torch.zeros(probe.logits.shape, dtype=torch.float64)
-        cotangent[sample] = torch.randn(cotangent.shape[1], generator=generator).double()
+        cotangent = torch.zeros(probe.logits.shape, dtype=torch.float64, device="cpu")
+        cotangent[sample] = torch.randn(
+            cotangent.shape[1], generator=generator, device="cpu"
+        ).double()
         gradients = torch.autograd.grad(
             probe.logits,
             edges,

@@ -51,7 +51,7 @@ class Replay:
     def gradients(self, seeds: Sequence[Tensor]) -> dict[int, Tensor]:
         """Output gradients of the entries, ``[N, channels, H, W]`` each, from seeds of N rows."""
         rows = len(seeds[0])
-        planes = torch.empty(rows * self.numbers, dtype=torch.float32)
+        planes = torch.empty(rows * self.numbers, dtype=torch.float32, device="cpu")
         tape = self.tape
         tape.run(planes, seeds, self._readings(rows))
         views = [
@@ -68,7 +68,7 @@ class Replay:
             for block in self.blocks
             for position, channel in enumerate(block.channels)
         ]
-        return torch.tensor(table, dtype=torch.int64).view(-1, 4)
+        return torch.tensor(table, dtype=torch.int64, device="cpu").view(-1, 4)
 
 
 def make_replay(tape: Tape, read: dict[int, tuple[int, Tensor]]) -> Replay:
@@ -95,7 +95,7 @@ def seed(node: Node, gradients: Tensor | None, count: int) -> Tensor:
     """
     rows, *image = node._input_metadata[0].shape
     if gradients is None:
-        gradients = torch.zeros(count, rows, *image)
+        gradients = torch.zeros(count, rows, *image, device="cpu")
     missing = padded_channels(image[0]) - image[0]
     gradients = F.pad(gradients.flatten(0, 1), (0, 0, 0, 0, 0, missing))
     return gradients.contiguous(memory_format=torch.channels_last)

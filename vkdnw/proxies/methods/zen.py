@@ -35,7 +35,7 @@ def zen_score(call: Call) -> Value:
     x = as_leaf(noise, channels_last=noise.dim() == 4).requires_grad_(False)
     step = call.inputs.perturbation
     if step is None:
-        step = torch.randn(x.shape, generator=call.generator("zen"))
+        step = torch.randn(x.shape, generator=call.generator("zen"), device="cpu")
     with torch.no_grad():
         plain = _observed(call.model, x)
         moved = _observed(call.model, x + STEP * step.to(x))

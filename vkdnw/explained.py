@@ -1,0 +1,99 @@
+"""What a model's own error means for whoever scores it.
+
+The first thing that is done with a model is to run it on two samples. Where that fails, the error
+is torch's, about sizes that the caller has never seen; here it is said what was done, and what to
+do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from vkdnw.batch import Batch
+
+
+@contextmanager
+def explained(model: nn.Module, piece: Batch) -> Iterator[None]:
+    """Explains what ``model`` raises inside the block, which runs it on ``piece``.
+
+    Exceptions of other kinds (files, the caller's own), and a GPU that runs out of memory, pass as
+    they are.
+
+    Raises:
+        ValueError: the model failed; says on how many samples, and what to do.
+        MemoryError: the machine has no memory for so many.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        if type(error) not in _ABOUT_INPUTS or _is_ours(error):
+            raise
+        lines = str(error).strip().splitlines() or ["(no message)"]
+        if "allocate memory" in str(error):
+            raise MemoryError(f"the model does not fit on {_samples(piece)}: {lines[0]}") from error
+        raise ValueError(
+            f"forward() of {type(model).__name__} failed on {_samples(piece)}, which vkdnw runs "
+            f"first to see what the model does: {type(error).__name__}: {lines[0]}; "
+            f"{_remedy(model, piece, error, lines[0])}"
+        ) from error
+
+
+_ABOUT_INPUTS = frozenset(
+    {RuntimeError, NotImplementedError, TypeError, ValueError, AssertionError}
+    | {IndexError, KeyError, AttributeError, ZeroDivisionError}
+)
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether this package raised it, in its own words."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("vkdnw.")
+
+
+def _samples(piece: Batch) -> str:
+    shapes = ", ".join(str(list(tensor.shape)) for _, tensor in piece.tensors())
+    number = "one sample" if piece.size == 1 else f"the first {piece.size} samples of the batch"
+    return f"{number} ({shapes})"
+
+
+def _remedy(model: nn.Module, piece: Batch, error: Exception, line: str) -> str:
+    if isinstance(error, NotImplementedError) and "forward" in line:
+        return "pass the module that computes the logits"
+    if isinstance(error, TypeError) and "argument" in line:
+        count = len(piece.args) + len(piece.kwargs)
+        return (
+            f"the batch holds {count} argument{'s' * (count != 1)} for forward(): a tuple or list "
+            "holds all of them in order, a dict by name, and labels are none of them (a list of "
+            "samples has to be stacked: torch.stack(samples))"
+        )
+    dtypes = sorted({str(p.dtype) for p in model.parameters() if p.is_floating_point()})
+    for name, tensor in piece.tensors():
+        if tensor.dim() and not tensor.is_floating_point() and _is_about_dtypes(line):
+            scaled = " / 255" if tensor.dtype == torch.uint8 else ""
+            return (
+                f"{name} is {tensor.dtype} and the model's weights are {', '.join(dtypes)}: images "
+                f"go in as floating-point numbers, {name}.float(){scaled}; tokens go in as int64"
+            )
+    if _is_about_dtypes(line):
+        return (
+            f"the model's weights are {', '.join(dtypes)}: convert the model or the batch, or pass "
+            "dtype= to convert both"
+        )
+    return (
+        "the first axis is that of the samples, and the model has to take what is behind it; it "
+        "also has to take any number of samples, and 2 samples here: a batch size that is written "
+        "into it (view, reshape, buffers, an export without a dynamic batch dimension) has to go"
+    )
+
+
+def _is_about_dtypes(line: str) -> bool:
+    words = ("dtype", "scalar type", "not implemented for", "Input type", "integral", "data type")
+    return any(word in line for word in words)
