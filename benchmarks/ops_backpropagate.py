@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from vkdnw.ops.backpropagate import NONE, Layer, backpropagate_
-from vkdnw.ops.convolution import conv3x3_input_gradient, rectify, winograd_weights
+from vkdnw.ops.convolution import conv_input_gradient, winograd_weights
+from vkdnw.ops.relu import rectify
 
 STAGES = ((16, 32), (32, 16), (64, 8))  # channels, height = width
 CELLS, NODES = 5, 4
@@ -39,7 +40,9 @@ class Convolution(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        return conv3x3_input_gradient(gradients[0], ctx.weights, ctx.mask), None, None
+        (grad,) = gradients
+        arguments = ctx.weights, ctx.mask, grad.shape[2:], 1, 1
+        return conv_input_gradient(Layer.CONV3X3, grad, *arguments), None, None
 
 
 def edges() -> list[tuple[int, int]]:

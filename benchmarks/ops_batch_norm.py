@@ -2,9 +2,7 @@
 
 Nodes of NAS-Bench-201 in batches of 64, one thread, process CPU time, best of several runs taken in
 turn. "sum" is what BatchNorm returns added to another map, by torch in two passes; the native op
-brings the mask of the ReLU behind it. "conv" is the backward of BatchNorm and of the 3x3
-convolution in front of it: by torch's BatchNorm and the native convolution; by the native ops one
-after the other; and with the convolution reading what BatchNorm sends back from the cache.
+also returns the mask of the ReLU behind it.
 
     python benchmarks/ops_batch_norm.py
 """
@@ -22,10 +20,8 @@ from vkdnw.ops.batch_norm import (
     batch_norm_input_gradient,
     batch_norm_statistics,
     channel_moments,
-    norm_conv3x3_input_gradient,
     normalised_sum,
 )
-from vkdnw.ops.convolution import conv3x3_input_gradient, rectify, winograd_weights
 
 NODES = ((16, 32), (32, 16), (64, 8))  # channels, height = width
 BATCH = 64
@@ -42,8 +38,6 @@ class Layer:
         self.x, self.grad = (normal_images(BATCH, channels, size, size) for _ in range(2))
         self.weight, self.bias = torch.ones(channels), torch.zeros(channels)
         self.statistics = batch_norm_statistics(self.x, EPS)
-        self.transformed = winograd_weights(torch.randn(channels, channels, 3, 3))
-        _, self.mask = rectify(self.x)
         _, self.mean, self.inverse = self.torch_forward()
 
     def torch_forward(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -71,14 +65,6 @@ class Layer:
     def backward(self) -> Tensor:
         return batch_norm_input_gradient(self.grad, self.x, self.coefficients())
 
-    def convolved(self, gradient: Tensor) -> Tensor:
-        return conv3x3_input_gradient(gradient, self.transformed, self.mask)
-
-    def through_convolution(self) -> Tensor:
-        return norm_conv3x3_input_gradient(
-            self.grad, self.x, self.coefficients(), self.transformed, self.mask
-        )
-
 
 def compare(channels: int, size: int) -> None:
     layer = Layer(channels, size)
@@ -90,9 +76,6 @@ def compare(channels: int, size: int) -> None:
             lambda: layer.forward(base=layer.grad),
             layer.torch_backward,
             layer.backward,
-            lambda: layer.convolved(layer.torch_backward()),
-            lambda: layer.convolved(layer.backward()),
-            layer.through_convolution,
         ],
         REPEATS,
     )
@@ -101,8 +84,8 @@ def compare(channels: int, size: int) -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
-    print("microseconds:    forward         sum             backward        conv")
-    print("channels size   torch   vkdnw   torch   vkdnw   torch   vkdnw   torch   apart   vkdnw")
+    print("microseconds:    forward         sum             backward")
+    print("channels size   torch   vkdnw   torch   vkdnw   torch   vkdnw")
     with torch.inference_mode():
         for channels, size in NODES:
             compare(channels, size)

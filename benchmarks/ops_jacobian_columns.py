@@ -16,7 +16,7 @@ import torch
 from measure import Table, arguments, medians
 from torch import Tensor
 
-from vkdnw.ops.fisher import ONES, jacobian_columns_
+from vkdnw.ops.jacobian_columns import ONES, jacobian_columns_
 
 LAYERS = ((32, 16, 32), (10, 32, 16))  # how many, channels, height = width
 CASES = (  # samples, cotangents, dtype

@@ -19,7 +19,7 @@ import torch
 from measure import Table, arguments, medians
 from torch import Tensor
 
-from vkdnw.ops.fisher import low_rank_spectrum
+from vkdnw.ops.spectrum import low_rank_spectrum
 
 SHAPES = ((1, 576, 128), (8, 576, 128), (1, 128, 128), (64, 128, 128), (8, 128, 576))
 DECADES = (0, 4)

@@ -15,7 +15,7 @@ import torch
 from measure.cpu_time import best_times, normal_images
 from torch import Tensor
 
-from vkdnw.ops.convolution import rectify
+from vkdnw.ops.relu import rectify
 
 NODES = ((16, 32), (32, 16), (64, 8))  # channels, height = width
 BATCHES = ((8, 1), (16, 1), (64, 1), (16, 64))  # samples, copies of the data

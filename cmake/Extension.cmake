@@ -4,7 +4,8 @@
 #                 asked on a CPU that _ops cannot run on
 
 find_package(Python 3.11 REQUIRED COMPONENTS Interpreter Development.Module)
-file(GLOB op_sources CONFIGURE_DEPENDS csrc/ops/*.cpp csrc/ops/cpu/*.cpp)
+file(GLOB op_sources CONFIGURE_DEPENDS
+  csrc/ops/*.cpp csrc/ops/cpu/*.cpp csrc/kernels/*/*.cpp)
 if(VKDNW_CUDA_ENABLED)
   file(GLOB cuda_sources CONFIGURE_DEPENDS csrc/ops/cuda/*.cpp csrc/kernels/cuda/*.cu)
   list(APPEND op_sources ${cuda_sources})

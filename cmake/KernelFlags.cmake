@@ -4,7 +4,7 @@
 # except by contracting a*b+c.
 #
 # Sets VKDNW_CPU_FEATURES: the instruction sets the compiler may use, by the names that Linux gives
-# them in /proc/cpuinfo. vkdnw/ops/native.py compares them with the CPU before loading the library.
+# them in /proc/cpuinfo. vkdnw/ops/library.py compares them with the CPU before loading the library.
 
 include(CheckCXXCompilerFlag)
 

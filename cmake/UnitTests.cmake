@@ -5,11 +5,15 @@ enable_testing()
 add_library(doctest_main OBJECT third_party/doctest/main.cpp)
 target_include_directories(doctest_main SYSTEM PUBLIC third_party/doctest)
 
+file(GLOB kernel_sources CONFIGURE_DEPENDS csrc/kernels/*/*.cpp)
+add_library(kernels OBJECT ${kernel_sources})
+target_link_libraries(kernels PRIVATE vkdnw_kernel_flags)
+
 file(GLOB test_sources CONFIGURE_DEPENDS csrc/tests/*_test.cpp)
 foreach(source IN LISTS test_sources)
   cmake_path(GET source STEM name)
   add_executable(${name} ${source})
-  target_link_libraries(${name} PRIVATE doctest_main vkdnw_kernel_flags)
+  target_link_libraries(${name} PRIVATE kernels doctest_main vkdnw_kernel_flags)
   add_test(NAME ${name} COMMAND ${name})
 endforeach()
 

@@ -61,11 +61,11 @@ def find_devices(text: str) -> Devices:
         raise ValueError(f"{text}: torch {torch.__version__} finds no CUDA device here")
     if colon and int(number) >= count:
         raise ValueError(f"{text}: this machine has {count} CUDA devices, from cuda:0 on")
-    from vkdnw.ops import native
+    from vkdnw.ops import library
 
     try:
-        native.require_cuda_kernels()
-    except native.NativeLibraryError as error:
+        library.require_cuda_kernels()
+    except library.NativeLibraryError as error:
         raise ValueError(f"{text}: {error}") from error
     chosen = [int(number)] if colon else range(count)
     return Devices("cuda", tuple(f"cuda:{index}" for index in chosen))

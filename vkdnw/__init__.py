@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from vkdnw import proxies, weights
     from vkdnw.api import FallbackWarning, fisher, jacobian, score
     from vkdnw.initialisation import initialise
-    from vkdnw.ops.native import NativeLibraryError
+    from vkdnw.ops.library import NativeLibraryError
     from vkdnw.result import Score
     from vkdnw.runtime.retry_on_oom import SmallerChunksWarning
 
@@ -31,7 +31,7 @@ __all__ = [
 # Loaded on first use: `vkdnw --help`, `vkdnw top` and the start of a run need no torch.
 _MODULES = {
     "FallbackWarning": "vkdnw.api",
-    "NativeLibraryError": "vkdnw.ops.native",
+    "NativeLibraryError": "vkdnw.ops.library",
     "Score": "vkdnw.result",
     "SmallerChunksWarning": "vkdnw.runtime.retry_on_oom",
     "fisher": "vkdnw.api",

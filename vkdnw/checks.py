@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from vkdnw.batch import Batch
-from vkdnw.ops import native
+from vkdnw.ops import library
 
 Output = Callable[[Any], Tensor] | str | int | None
 
@@ -108,7 +108,7 @@ def check_device(model: nn.Module) -> None:
 
     Raises:
         ValueError: it is neither a CPU nor a CUDA device.
-        vkdnw.ops.native.NativeLibraryError: the library holds no CUDA kernels.
+        vkdnw.ops.library.NativeLibraryError: the library holds no CUDA kernels.
     """
     devices = {p.device: None for p in _parameters(model)}
     if len(devices) > 1:
@@ -126,7 +126,7 @@ def check_device(model: nn.Module) -> None:
         )
     if device.type != "cuda":
         raise ValueError(f"the model is on {device}: expected a CPU or a CUDA device; move it")
-    native.require_cuda_kernels()
+    library.require_cuda_kernels()
 
 
 def _parameters(model: object) -> Iterable[Tensor]:

@@ -16,7 +16,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from vkdnw.ops.fisher import fisher_accumulate_, fisher_factor, low_rank_spectrum
+from vkdnw.ops.fisher import fisher_accumulate_, fisher_factor
+from vkdnw.ops.spectrum import low_rank_spectrum
 from vkdnw.per_sample.cotangents import ClassCotangents
 from vkdnw.per_sample.jacobian import Differentiation, jacobian_chunks
 from vkdnw.per_sample.problem import Problem

@@ -14,7 +14,7 @@ import torch
 from clock import Options, milliseconds_in_a_row, options, tell
 from torch import Tensor
 
-from vkdnw.ops.fisher import ONES, jacobian_columns_
+from vkdnw.ops.jacobian_columns import ONES, jacobian_columns_
 
 LAYERS = ((32, 16, 32), (10, 32, 16))  # how many, channels, height = width
 SECTOR = 32  # bytes that a GPU reads at least

@@ -15,7 +15,7 @@ import torch
 from clock import milliseconds, options, tell
 from torch import Tensor
 
-from vkdnw.ops.fisher import low_rank_spectrum
+from vkdnw.ops.spectrum import low_rank_spectrum
 
 
 @contextmanager

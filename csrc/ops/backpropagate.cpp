@@ -8,7 +8,7 @@
 #include "ops/batch_norm.h"
 #include "ops/channels_last.h"
 #include "ops/check.h"
-#include "ops/conv_input_gradient.h"
+#include "ops/conv_weights.h"
 
 namespace vkdnw {
 namespace {
@@ -67,7 +67,7 @@ void add_seeds(const BackpropagateArguments& arguments, Tape& tape) {
     require(size_of_seed(seed) == tape.values[i] && seed.size(0) == tape.samples, "seeds[", i,
             "] does not have ", tape.samples, " samples of the size of values[", i, "]");
     const void* data = seed.const_data_ptr();
-    tape.seeds.push_back({.numbers = packed ? nullptr : static_cast<const float*>(data),
+    tape.seeds.push_back({.data = packed ? nullptr : static_cast<const float*>(data),
                           .signs = packed ? static_cast<const uint8_t*>(data) : nullptr});
   }
 }

@@ -1,42 +1,47 @@
-// What the ops for data gradients of convolutions, ReLU's backward included, check alike.
+// Arguments of vkdnw::conv_input_gradient, checked and as the structures of the kernels.
 #pragma once
 
 #include <torch/csrc/stable/tensor.h>
 
+#include <cstdint>
 #include <optional>
+#include <variant>
 
-#include "kernels/layers/gradient_target.h"
+#include "kernels/conv/conv1x1.h"
+#include "kernels/conv/strided_conv.h"
+#include "kernels/conv/winograd3x3.h"
+#include "kernels/tape/tape.h"
+#include "ops/results.h"
 
 namespace vkdnw {
 
-// Both channel counts must be multiples of this, whatever the width of this machine's vectors.
-inline constexpr int64_t kChannelMultiple = 16;
+// The convolutions of a tape that are ops of their own as well; one group, no dilation. The kernel
+// of each takes the weight in its own form:
+//   kConv3x3      3 x 3, stride 1, padding 1         winograd_weights of the weight
+//   kConv1x1      1 x 1, stride 1, padding 0         [Co, Ci, 1, 1] contiguous
+//   kStridedConv  any kernel size, stride, padding   [Kh, Kw, Co, Ci] contiguous
+using tape::Layer;
 
-// What error messages name for the cases that are not covered.
-inline constexpr const char* kConvGradientOtherwise = "torch.nn.grad.conv2d_input";
-
-// Throws std::invalid_argument, naming the argument, unless the weight is
-// [Co, Ci, kernel_size, kernel_size] float32 on the CPU with channel counts that are multiples of
-// kChannelMultiple. `shape` explains the dimensions.
-void require_conv_weight(const torch::stable::Tensor& weight, int64_t kernel_size,
-                         const char* shape);
-
-// The same for an output gradient that is channels_last float32 on the CPU, with at least one
-// pixel an image.
-void require_output_gradient(const torch::stable::Tensor& grad);
-
-// The size of a gradient.
-struct Images {
-  int64_t samples;
-  int64_t channels;
-  int64_t height;
+struct ConvGradientArguments {
+  Layer layer;
+  const torch::stable::Tensor& grad;                 // [N, Co, Ho, Wo]
+  const torch::stable::Tensor& weight;               // in the form of the layer
+  const std::optional<torch::stable::Tensor>& mask;  // [M, H, W, Ci / 8]
+  int64_t height;                                    // of the input
   int64_t width;
+  int64_t stride;
+  int64_t padding;
 };
 
-// The same for a mask, uint8 and contiguous on the CPU, that fits a gradient of an input.
-void require_relu_mask(const torch::stable::Tensor& mask, const Images& result);
+// A checked call: the sizes of the result, and the kernel's problem without the result's memory.
+struct ConvGradient {
+  ImageSizes result;
+  std::variant<winograd::InputGradient, conv1x1::InputGradient, strided_conv::InputGradient>
+      problem;
+};
 
-// A checked mask, or none, of a gradient that is written. Its memory is still to be given.
-GradientTarget mask_target(const std::optional<torch::stable::Tensor>& mask);
+// Throws std::invalid_argument, naming the argument, for sizes, dtypes, devices or layouts that do
+// not fit one another. The kernels read and write memory without further checks.
+ConvGradient checked_conv_gradient(const ConvGradientArguments& arguments);
 
 }  // namespace vkdnw

@@ -6,9 +6,8 @@ namespace vkdnw {
 
 using torch::headeronly::ScalarType;
 
-void require_factor_arguments(const FactorArguments& arguments) {
-  const Tensor& jacobian = arguments.jacobian;
-  const Tensor& probabilities = arguments.probabilities;
+FactorArguments checked_factor_arguments(const Tensor& jacobian, const Tensor& probabilities,
+                                         bool released) {
   require(probabilities.dim() == 2 && probabilities.scalar_type() == ScalarType::Double &&
               probabilities.is_contiguous(),
           "probabilities must be a contiguous float64 tensor of shape [B, C]");
@@ -29,6 +28,7 @@ void require_factor_arguments(const FactorArguments& arguments) {
           jacobian.stride(2), " along its columns; make them contiguous");
   require(jacobian.device() == probabilities.device(),
           "jacobian and probabilities are on different devices");
+  return {jacobian, probabilities, released ? Convention::kReleased : Convention::kFisher};
 }
 
 }  // namespace vkdnw

@@ -17,13 +17,15 @@ struct FactorArguments {
   int64_t samples() const { return jacobian.size(0); }
   int64_t classes() const { return probabilities.size(1); }
   int64_t columns() const { return jacobian.size(2); }
+  bool is_double() const { return jacobian.scalar_type() == torch::headeronly::ScalarType::Double; }
   int64_t total_rows() const { return samples() * factor_rows(convention, classes()); }
 };
 
 // Throws std::invalid_argument, naming the argument, unless shapes, dtypes and devices fit.
-void require_factor_arguments(const FactorArguments& arguments);
+FactorArguments checked_factor_arguments(const Tensor& jacobian, const Tensor& probabilities,
+                                         bool released);
 
-// The factored Jacobian in the kernels' terms; `steps` are where the arguments are.
+// The factored Jacobian as the kernels take it; `steps` are on the device of the arguments.
 template <typename Entry>
 FactoredJacobian<Entry> factored_jacobian(const FactorArguments& arguments,
                                           const FactorStep* steps) {

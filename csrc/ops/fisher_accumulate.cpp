@@ -11,7 +11,6 @@ namespace vkdnw {
 using torch::headeronly::ScalarType;
 
 void require_fisher(const Tensor& fisher, const FactorArguments& arguments, double scale) {
-  require_factor_arguments(arguments);
   const int64_t columns = arguments.columns();
   require(fisher.dim() == 2 && fisher.size(0) == columns && fisher.size(1) == columns,
           "fisher must have shape [", columns, ", ", columns, "] for a jacobian of ", columns,

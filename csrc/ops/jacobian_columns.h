@@ -30,19 +30,22 @@ torch::headeronly::ScalarType storage_dtype(const JacobianColumnsArguments& argu
 template <typename Storage>
 JacobianColumnsProblem<Storage> checked_problem(const JacobianColumnsArguments& arguments);
 
-// Calls apply with a value of the layers' storage type; throws for a dtype that no device takes.
-template <typename Apply>
-void with_storage_type(const JacobianColumnsArguments& arguments, Apply&& apply) {
+// The op of a device: the checks, then Kernel::add(problem, jacobian), where `jacobian` tells the
+// device.
+template <typename Kernel>
+void jacobian_columns_(Tensor jacobian, const TensorList& inputs, const TensorList& grads,
+                       const Tensor& picks, const Tensor& affine) {
   using torch::headeronly::ScalarType;
+  const JacobianColumnsArguments arguments{jacobian, inputs, grads, picks, affine};
   switch (storage_dtype(arguments)) {
     case ScalarType::Double:
-      return apply(double{});
+      return Kernel::add(checked_problem<double>(arguments), jacobian);
     case ScalarType::Float:
-      return apply(float{});
+      return Kernel::add(checked_problem<float>(arguments), jacobian);
     case ScalarType::Half:
-      return apply(Float16{});
+      return Kernel::add(checked_problem<Float16>(arguments), jacobian);
     case ScalarType::BFloat16:
-      return apply(BFloat16{});
+      return Kernel::add(checked_problem<BFloat16>(arguments), jacobian);
     default:
       refuse("inputs[0] is ", torch::headeronly::toString(storage_dtype(arguments)),
              "; the layers' dtype must be float64, float32, float16 or bfloat16");

@@ -33,6 +33,8 @@ FactorBatch checked_factor_batch(const Tensor& factor) {
   return batch;
 }
 
+namespace {
+
 void require_done(SpectrumStatus status, int64_t matrix) {
   switch (status) {
     case SpectrumStatus::kDone:
@@ -47,6 +49,14 @@ void require_done(SpectrumStatus status, int64_t matrix) {
     case SpectrumStatus::kOverflow:
       refuse("an eigenvalue of matrix ", matrix,
              " of the batch overflows the dtype of factor; scale the factor down or use float64");
+  }
+}
+
+}  // namespace
+
+void require_done(const std::vector<SpectrumStatus>& status) {
+  for (std::size_t matrix = 0; matrix < status.size(); ++matrix) {
+    require_done(status[matrix], static_cast<int64_t>(matrix));
   }
 }
 

@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/conv/norm_conv.h"
 #include "tests/random_numbers.h"
 
 using namespace vkdnw;
@@ -36,8 +35,8 @@ TEST_CASE("sums of products agree with double precision for any number of pixels
   for (const int64_t channels : {16, 48}) {
     for (const int64_t pixels : {1, 2, 15, 16, 17, 33}) {
       const Size size{.samples = 1, .pixels = pixels, .channels = channels};
-      const std::vector<float> a = random_numbers(size.numbers(), 1, 0);
-      const std::vector<float> x = random_numbers(size.numbers(), 2, 3);
+      const std::vector<float> a = random_numbers(size.floats_per_sample(), 1, 0);
+      const std::vector<float> x = random_numbers(size.floats_per_sample(), 2, 3);
       std::vector<double> sums(2 * channels);
       std::vector<double> squares(2 * channels);
       batch_norm::sum_products<false, 1>(size, {a.data()}, x.data(), x.data(), {sums.data()});
@@ -50,7 +49,7 @@ TEST_CASE("sums of products agree with double precision for any number of pixels
       for (int64_t c = 0; c < channels; ++c) {
         double expected[4] = {};
         double magnitude = 0;
-        for (int64_t i = c; i < size.numbers(); i += channels) {
+        for (int64_t i = c; i < size.floats_per_sample(); i += channels) {
           const double centred = static_cast<double>(x[i]) - x[c];
           expected[0] += a[i];
           expected[1] += a[i] * centred;
@@ -113,37 +112,4 @@ TEST_CASE("every number is normalised, whatever the number of pixels and channel
       }
     }
   }
-}
-
-TEST_CASE("pieces of samples do not show in the gradient of a convolution") {
-  constexpr int64_t kSamples = 7;  // of 16 x 16 pixels, of which four fill a piece
-  constexpr int64_t kSide = 16;
-  constexpr int64_t kChannels = 16;
-  const Size size{.samples = kSamples, .pixels = kSide * kSide, .channels = kChannels};
-  const Table table(kChannels);
-  const std::vector<float> grad = random_numbers(kSamples * size.numbers(), 1, 0);
-  const std::vector<float> x = random_numbers(kSamples * size.numbers(), 2, 0);
-  const std::vector<float> weight = random_numbers(kChannels * kChannels, 4, 0);
-  std::vector<float> between(grad.size());
-  batch_norm::input_gradient(table.by, kSamples * size.pixels, kChannels, grad.data(), x.data(),
-                             between.data());
-  std::vector<float> expected(grad.size());
-  std::vector<float> found(grad.size(), NAN);
-  conv1x1::InputGradient conv{
-      .samples = kSamples,
-      .pixels = size.pixels,
-      .channels = kChannels,
-      .sources = {{.channels = kChannels, .grad = between.data(), .weights = weight.data()}},
-      .target = {.data = expected.data(),
-                 .add = false,
-                 .mask = nullptr,
-                 .mask_samples = 0,
-                 .mask_first = 0}};
-  conv1x1::input_gradient(conv, 0, kSamples * size.pixels);
-  conv.target.data = found.data();
-  const norm_conv::Norm norm{.size = size, .by = table.by, .grad = grad.data(), .x = x.data()};
-  REQUIRE(norm_conv::samples_per_piece(size) == 4);
-  norm_conv::input_gradient(norm, conv, size.numbers(), 0, 1);
-  norm_conv::input_gradient(norm, conv, size.numbers(), 1, 2);
-  CHECK(found == expected);
 }

@@ -17,7 +17,7 @@ struct Counting {
   std::vector<int64_t> ends;
 
   void run(int64_t first, int64_t last) {
-    for (int64_t i = first * size.numbers(); i < last * size.numbers(); ++i) {
+    for (int64_t i = first * size.floats_per_sample(); i < last * size.floats_per_sample(); ++i) {
       data[i] = static_cast<float>(i % 97);
     }
     ends.push_back(last);
@@ -28,7 +28,7 @@ struct Counting {
 
 TEST_CASE("what is written piece by piece is summed up sample by sample") {
   constexpr batch_norm::Size kSize{.samples = 7, .pixels = 1024, .channels = 16};
-  std::vector<float> data(kSize.samples * kSize.numbers(), NAN);
+  std::vector<float> data(kSize.samples * kSize.floats_per_sample(), NAN);
   std::vector<double> sums(kSize.samples * 2 * kSize.channels, NAN);
   const conv_moments::Output output{.size = kSize, .data = data.data(), .sums = sums.data()};
   REQUIRE(output.pieces() == 3);
@@ -38,7 +38,7 @@ TEST_CASE("what is written piece by piece is summed up sample by sample") {
   CHECK(worker.ends == std::vector<int64_t>{3, 6, 7});
   for (int64_t sample = 0; sample < kSize.samples; ++sample) {
     std::vector<double> expected(2 * kSize.channels);
-    const float* x = data.data() + sample * kSize.numbers();
+    const float* x = data.data() + sample * kSize.floats_per_sample();
     batch_norm::sum_products<true, 1>(kSize, {x}, x, data.data(), {expected.data()});
     for (int64_t i = 0; i < 2 * kSize.channels; ++i) {
       CHECK(sums[sample * 2 * kSize.channels + i] == expected[i]);

@@ -10,8 +10,8 @@
 #include "tests/packed_mask.h"
 
 using vkdnw::tape::Layer;
+using vkdnw::tape::make_plan;
 using vkdnw::tape::Plan;
-using vkdnw::tape::Planner;
 using vkdnw::tape::Tape;
 using vkdnw::tape::Term;
 using vkdnw::tape::Value;
@@ -35,7 +35,7 @@ class Example {
     tape_.mask_samples = 1;
     for (const Value& value : seeds) {
       tape_.values.push_back(value);
-      tape_.seeds.push_back({.numbers = keep(samples * value.numbers()), .signs = nullptr});
+      tape_.seeds.push_back({.data = keep(samples * value.floats()), .signs = nullptr});
     }
   }
 
@@ -47,14 +47,14 @@ class Example {
   void add_sign_seed(const Value& value) {
     tape_.values.push_back(value);
     masks_.push_back(
-        vkdnw::tests::packed_mask(random_numbers(tape_.samples * value.numbers(), rng_)));
-    tape_.seeds.push_back({.numbers = nullptr, .signs = masks_.back().data()});
+        vkdnw::tests::packed_mask(random_numbers(tape_.samples * value.floats(), rng_)));
+    tape_.seeds.push_back({.data = nullptr, .signs = masks_.back().data()});
   }
 
   // Of arbitrary numbers, whose statistics are arbitrary as well.
   int64_t add_norm(const Value& value) {
     doubles_.push_back(std::make_shared<std::vector<double>>(2 * value.channels, 0.5));
-    tape_.norms.push_back({.x = keep(tape_.samples * value.numbers()),
+    tape_.norms.push_back({.x = keep(tape_.samples * value.floats()),
                            .statistics = doubles_.back()->data(),
                            .weight = keep(value.channels)});
     return static_cast<int64_t>(tape_.norms.size()) - 1;
@@ -89,7 +89,7 @@ class Example {
   }
 
   const uint8_t* add_mask(const Value& value) {
-    masks_.push_back(vkdnw::tests::packed_mask(random_numbers(value.numbers(), rng_)));
+    masks_.push_back(vkdnw::tests::packed_mask(random_numbers(value.floats(), rng_)));
     return masks_.back().data();
   }
 
@@ -98,7 +98,7 @@ class Example {
     std::vector<std::vector<float>> planes;
     Tape tape = tape_;
     for (const Value& value : tape.values) {
-      planes.emplace_back(tape.samples * value.numbers(), std::nanf(""));
+      planes.emplace_back(tape.samples * value.floats(), std::nanf(""));
     }
     for (std::size_t i = 0; i < tape.values.size(); ++i) {
       if (i < tape.seeds.size() && tape.seeds[i].signs != nullptr) {
@@ -109,7 +109,7 @@ class Example {
         tape.readings.push_back({.value = static_cast<int64_t>(i),
                                  .channel = channel,
                                  .planes = planes[i].data() + channel * tape.values[i].pixels(),
-                                 .sample_stride = tape.values[i].numbers()});
+                                 .sample_stride = tape.values[i].floats()});
       }
     }
     vkdnw::tape::run(tape, [&](int64_t count, const auto& work) {
@@ -125,7 +125,7 @@ class Example {
     Example one = *this;
     one.tape_.samples = 1;
     for (std::size_t i = 0; i < one.tape_.seeds.size(); ++i) {
-      one.tape_.seeds[i].numbers += n * tape_.values[i].numbers();
+      one.tape_.seeds[i].data += n * tape_.values[i].floats();
     }
     return one;
   }
@@ -134,13 +134,13 @@ class Example {
 
  private:
   float* keep(int64_t count) {
-    numbers_.push_back(std::make_shared<std::vector<float>>(random_numbers(count, rng_)));
-    return numbers_.back()->data();
+    floats_.push_back(std::make_shared<std::vector<float>>(random_numbers(count, rng_)));
+    return floats_.back()->data();
   }
 
   std::mt19937 rng_;
   Tape tape_{};
-  std::vector<std::shared_ptr<std::vector<float>>> numbers_;
+  std::vector<std::shared_ptr<std::vector<float>>> floats_;
   std::vector<std::shared_ptr<std::vector<double>>> doubles_;
   std::vector<std::vector<uint8_t>> masks_;
 };
@@ -228,7 +228,7 @@ TEST_CASE("linear: twice the seeds, twice the gradients; a clear mask stops them
   const auto planes = example.run();
   int64_t stopped = 0;
   for (int64_t sample = 0; sample < 2; ++sample) {
-    for (int64_t i = 0; i < value.numbers(); ++i) {
+    for (int64_t i = 0; i < value.floats(); ++i) {
       const bool passes = mask[i / 8] >> (i % 8) & 1;
       const int64_t channel = i % 16;
       const float result = planes[masked][(sample * 16 + channel) * value.pixels() + i / 16];
@@ -246,9 +246,9 @@ TEST_CASE("maps of one size share a segment, and memory when they are no longer 
     example.add_value(value);
     example.add_term(Layer::kConv1x1, layer, layer + 1);
   }
-  const Plan plan = Planner(example.tape()).plan();
+  const Plan plan = make_plan(example.tape());
   REQUIRE(plan.segments.size() == 1);
-  CHECK(plan.segments[0].scratch == 2 * value.numbers());
+  CHECK(plan.segments[0].scratch == 2 * value.floats());
   CHECK(plan.segments[0].piece < 20);
 }
 
@@ -261,15 +261,15 @@ TEST_CASE(
     example.add_value(layer % 2 == 0 ? wide : narrow);
     example.add_term(Layer::kConv1x1, layer, layer + 1);
   }
-  const Plan plan = Planner(example.tape()).plan();
+  const Plan plan = make_plan(example.tape());
   REQUIRE(plan.segments.size() == 1);
-  CHECK(plan.segments[0].piece * wide.numbers() <= 2 * vkdnw::tape::kPieceNumbers);
-  CHECK(plan.segments[0].scratch == wide.numbers() + narrow.numbers());
+  CHECK(plan.segments[0].piece * wide.floats() <= 2 * vkdnw::tape::kPieceFloats);
+  CHECK(plan.segments[0].scratch == wide.floats() + narrow.floats());
 }
 
 TEST_CASE("gradients that other segments read are kept for all samples") {
   const Example example = cell_and_reduction(50);
-  const Plan plan = Planner(example.tape()).plan();
+  const Plan plan = make_plan(example.tape());
   REQUIRE(plan.segments.size() > 1);
   for (const Term& term : example.tape().terms) {
     const bool seed = term.source == 0;
@@ -313,7 +313,7 @@ TEST_CASE("norms: any number of threads has the same bits, which depend on the w
 
 TEST_CASE("a segment ends before a value that takes sums over its gradients") {
   const Example example = normed_layers(30);
-  const Plan plan = Planner(example.tape()).plan();
+  const Plan plan = make_plan(example.tape());
   REQUIRE(plan.segments.size() == 3);
   for (std::size_t i = 0; i < plan.segments.size(); ++i) {
     CHECK(plan.steps[plan.segments[i].first].first == static_cast<int64_t>(2 * i));

@@ -10,7 +10,7 @@ import os
 import pytest
 import torch
 
-from vkdnw.ops import native
+from vkdnw.ops import library
 
 REHEARSAL = os.environ.get("VKDNW_GPU_TESTS") == "cpu"
 
@@ -19,8 +19,8 @@ def why_not() -> str | None:
     """What is missing for a test on a GPU."""
     if REHEARSAL:
         return None
-    if not native.read_facts().cuda_archs:
-        return f"the library has no CUDA kernels: {native.read_facts().cuda_reason}"
+    if not library.read_facts().cuda_archs:
+        return f"the library has no CUDA kernels: {library.read_facts().cuda_reason}"
     if not torch.cuda.is_available():
         return f"torch {torch.__version__} finds no CUDA device"
     return None

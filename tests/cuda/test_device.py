@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 import vkdnw
-from vkdnw.ops import native
-from vkdnw.ops.native import NativeLibraryError
+from vkdnw.ops import library
+from vkdnw.ops.library import NativeLibraryError
 from vkdnw.runtime import host_copies, memory
 from vkdnw.runtime.host_copies import constants_copied, on_host
 from vkdnw.runtime.model_state import preserved
@@ -23,8 +23,8 @@ OPS = ("jacobian_columns_", "fisher_accumulate_", "fisher_factor", "low_rank_spe
 
 
 def test_the_library_has_cuda_kernels_exactly_where_it_was_built_with_them() -> None:
-    native.load()
-    facts = native.read_facts()
+    library.load()
+    facts = library.read_facts()
     expected = os.environ.get("VKDNW_EXPECTED_CUDA")  # set where such a build is being checked
     if expected is not None:
         assert facts.cuda_mode == expected
@@ -37,10 +37,10 @@ def test_the_library_has_cuda_kernels_exactly_where_it_was_built_with_them() -> 
 def test_a_library_without_cuda_kernels_says_what_builds_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    facts = replace(native.read_facts(), cuda_archs=(), cuda_reason="no CUDA kernels: no nvcc")
-    monkeypatch.setattr(native, "read_facts", lambda: facts)
+    facts = replace(library.read_facts(), cuda_archs=(), cuda_reason="no CUDA kernels: no nvcc")
+    monkeypatch.setattr(library, "read_facts", lambda: facts)
     with pytest.raises(NativeLibraryError, match=r"CPU alone .*no nvcc.*VKDNW_CUDA=ON pip install"):
-        native.require_cuda_kernels()
+        library.require_cuda_kernels()
 
 
 def test_a_device_that_is_neither_is_refused() -> None:

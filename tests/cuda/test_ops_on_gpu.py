@@ -6,13 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from vkdnw.ops.fisher import (
-    ONES,
-    fisher_accumulate_,
-    fisher_factor,
-    jacobian_columns_,
-    low_rank_spectrum,
-)
+from vkdnw.ops.fisher import fisher_accumulate_, fisher_factor
+from vkdnw.ops.jacobian_columns import ONES, jacobian_columns_
+from vkdnw.ops.spectrum import low_rank_spectrum
 
 pytestmark = pytest.mark.gpu
 

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vkdnw.ops.backpropagate import Layer
 from vkdnw.ops.batch_norm import channel_moments
 from vkdnw.ops.convolution import (
     conv1x1,
     conv3x3,
-    conv3x3_input_gradient,
+    conv_input_gradient,
     load,
     winograd_forward_weights,
     winograd_weights,
@@ -23,7 +24,7 @@ Native = Callable[[Tensor, Tensor, bool], tuple[Tensor, Tensor]]
 """From an image, a weight as torch has it and whether to rectify to the output and its moments."""
 
 ACCURACY = 4e-6
-"""Of the largest element: twice what conv3x3_input_gradient promises for up to 64 channels."""
+"""Of the largest element: twice what conv_input_gradient promises for up to 64 channels."""
 SHAPES = [(2, 16, 32, 1, 1), (3, 32, 16, 5, 7), (2, 48, 64, 9, 4), (7, 16, 16, 32, 32)]
 
 
@@ -113,7 +114,8 @@ def test_is_the_gradient_of_the_convolution_turned_round() -> None:
     x, weight = example((3, 32, 16, 5, 7))
     turned = winograd_weights(weight.flip(2, 3).transpose(0, 1))
     found, _ = conv3x3(x, winograd_forward_weights(weight))
-    assert torch.equal(found, conv3x3_input_gradient(x, turned))
+    gradient = conv_input_gradient(Layer.CONV3X3, x, turned, None, (5, 7), 1, 1)
+    assert torch.equal(found, gradient)
 
 
 def test_opcheck() -> None:

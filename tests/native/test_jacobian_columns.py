@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tests.native import reference
-from vkdnw.ops.fisher import ONES, PICK_FIELDS, jacobian_columns_, load
+from vkdnw.ops.jacobian_columns import ONES, PICK_FIELDS, jacobian_columns_, load
 
 STORAGE = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 

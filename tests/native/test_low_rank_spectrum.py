@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vkdnw.ops.fisher import load, low_rank_spectrum
+from vkdnw.ops.spectrum import load, low_rank_spectrum
 
 DTYPES = [torch.float64, torch.float32]
 SHAPES = [(1, 1), (1, 6), (6, 1), (7, 5), (5, 7), (12, 12), (30, 9), (9, 30), (16, 17)]

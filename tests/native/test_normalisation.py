@@ -18,20 +18,10 @@ from vkdnw.ops.batch_norm import (
     batch_norm_statistics,
     channel_moments,
     load,
-    norm_conv1x1_input_gradient,
-    norm_conv3x3_input_gradient,
-    norm_strided_conv_input_gradient,
     normalised_sum,
 )
-from vkdnw.ops.convolution import (
-    conv1x1_input_gradient,
-    conv3x3_input_gradient,
-    rectify,
-    relu_mask,
-    strided_conv_input_gradient,
-    winograd_weights,
-)
 from vkdnw.ops.pooling import avg_pool3x3
+from vkdnw.ops.relu import relu_mask
 
 EPS = 1e-5
 ROUNDINGS = 32 * torch.finfo(torch.float32).eps
@@ -187,40 +177,9 @@ def test_what_is_not_finite_reaches_its_channel() -> None:
     assert reached.sum() == reached[:, 5].numel()
 
 
-@pytest.mark.parametrize(("channels", "size"), [(16, 12), (48, 7), (16, 32)])
-def test_a_convolutions_gradient_is_that_of_the_gradient_in_between(
-    channels: int, size: int
-) -> None:
-    """To the bit, for every kernel; 32 x 32 pixels take more than one piece."""
-    case = make_case((5, channels, size, size))
-    coefficients = case.coefficients()
-    between = batch_norm_input_gradient(case.grad, case.x, coefficients)
-    norm = case.grad, case.x, coefficients
-    wide = torch.randn(channels, 32, 3, 3)
-    _, mask = rectify(nhwc(torch.randn(5, 32, size, size)))
-    transformed = winograd_weights(wide)
-    assert torch.equal(
-        norm_conv3x3_input_gradient(*norm, transformed, mask),
-        conv3x3_input_gradient(between, transformed, mask),
-    )
-    point = wide[:, :, :1, :1]
-    for chosen in (mask, None):
-        assert torch.equal(
-            norm_conv1x1_input_gradient(*norm, point, chosen),
-            conv1x1_input_gradient(between, point, chosen),
-        )
-    kernel = wide.permute(2, 3, 0, 1).contiguous()
-    geometry = (2 * size, 2 * size - 1), 2, 1
-    assert torch.equal(
-        norm_strided_conv_input_gradient(*norm, kernel, None, *geometry),
-        strided_conv_input_gradient(between, kernel, None, *geometry),
-    )
-
-
 def test_any_thread_count_gives_the_same_bits() -> None:
     """The sizes are large enough for both threads to get work."""
     case = make_case((9, 16, 40, 40))
-    transformed = winograd_weights(torch.randn(16, 16, 3, 3))
 
     def results() -> list[Tensor]:
         coefficients = case.coefficients()
@@ -229,7 +188,7 @@ def test_any_thread_count_gives_the_same_bits() -> None:
             case.normalised(),
             normalised_sum([Summand(case.grad, pooled=True), Summand(case.x, case.factors())])[1],
             coefficients,
-            norm_conv3x3_input_gradient(case.grad, case.x, coefficients, transformed),
+            batch_norm_input_gradient(case.grad, case.x, coefficients),
         ]
 
     threads = torch.get_num_threads()
@@ -249,16 +208,12 @@ def test_opcheck() -> None:
     case, ops = make_case((2, 16, 4, 5)), torch.ops.vkdnw
     statistics = case.statistics()
     norm = case.grad, case.x, case.coefficients()
-    kernel = torch.randn(3, 3, 16, 32)
     for op, arguments in {
         ops.channel_moments: (case.x,),
         ops.batch_norm_factors: (channel_moments(case.x), EPS, case.weight, None),
         ops.normalised_sum: ([case.grad, case.x], [torch.empty(0), case.factors()], [0]),
         ops.batch_norm_coefficients: (case.grad, case.x, statistics, case.weight),
         ops.batch_norm_input_gradient: norm,
-        ops.norm_conv3x3_input_gradient: (*norm, winograd_weights(torch.randn(16, 32, 3, 3)), None),
-        ops.norm_conv1x1_input_gradient: (*norm, torch.randn(16, 32, 1, 1), None),
-        ops.norm_strided_conv_input_gradient: (*norm, kernel, None, 8, 10, 2, 1),
     }.items():
         torch.library.opcheck(op, arguments)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tests.native.relu_masks import packed
-from vkdnw.ops.convolution import load, rectify, relu_mask
+from vkdnw.ops.relu import load, rectify, relu_mask
 
 KINDS = torch.tensor([0.0, -0.0, -1.0, -torch.inf, 1e-45, -1e-45, torch.inf, torch.nan, -torch.nan])
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.native.relu_masks import packed
-from vkdnw.ops.convolution import load, rectify, relu_mask
+from vkdnw.ops.relu import load, rectify, relu_mask
 
 
 def nhwc(image: Tensor) -> Tensor:

@@ -73,8 +73,8 @@ def test_the_wheel_of_the_sdist_works_where_no_source_is(sdist, tmp_path):
     assert {"vkdnw/_ops.so", "vkdnw/py.typed", "vkdnw/search/__init__.py"} <= names
     assert not [n for n in names if n.startswith(("search/", "tests/", "csrc/", "build_backend/"))]
     code = (
-        "import vkdnw, vkdnw.search; from vkdnw import native;"
-        "native.load(); print(vkdnw.__file__, vkdnw.search.__file__)"
+        "import vkdnw, vkdnw.search; from vkdnw.ops import library;"
+        "library.load(); print(vkdnw.__file__, vkdnw.search.__file__)"
     )
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "installed")}
     ran = subprocess.run(

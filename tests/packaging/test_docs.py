@@ -107,5 +107,5 @@ def test_a_wrong_link_path_or_name_is_found(tmp_path: Path) -> None:
     assert missing_links(page) == ["#b", "gone.md"]
     assert missing_paths("see `vkdnw/api.py`, `vkdnw/gone.py`") == ["vkdnw/gone.py"]
     assert missing_paths("in `per_sample/plan.py`") == ["per_sample/plan.py"]
-    assert resolves("vkdnw.ops.native.load")
-    assert not resolves("vkdnw.ops.native.gone")
+    assert resolves("vkdnw.ops.library.load")
+    assert not resolves("vkdnw.ops.library.gone")

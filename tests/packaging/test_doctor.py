@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from vkdnw.ops import doctor, native
+from vkdnw.ops import doctor, library
 
 
 def test_a_sound_install_has_no_problem_and_is_fit_for_json():
@@ -36,8 +36,8 @@ def test_the_text_says_what_the_report_says():
 
 
 def test_a_missing_library_is_a_problem_with_its_remedy(monkeypatch, tmp_path):
-    monkeypatch.setattr(native, "_loaded", False)
-    monkeypatch.setattr(native, "LIBRARY", tmp_path / "vkdnw" / "_ops.so")
+    monkeypatch.setattr(library, "_loaded", False)
+    monkeypatch.setattr(library, "LIBRARY", tmp_path / "vkdnw" / "_ops.so")
     report = doctor.report()
     assert not report["library"]["loads"]
     [problem] = report["problems"]
@@ -48,10 +48,10 @@ def test_a_missing_library_is_a_problem_with_its_remedy(monkeypatch, tmp_path):
 
 def test_facts_that_cannot_be_read_leave_a_report(monkeypatch):
     def unreadable():
-        raise native.NativeLibraryError("built for another Python")
+        raise library.NativeLibraryError("built for another Python")
 
-    monkeypatch.setattr(native, "_loaded", False)
-    monkeypatch.setattr(native, "read_facts", unreadable)
+    monkeypatch.setattr(library, "_loaded", False)
+    monkeypatch.setattr(library, "read_facts", unreadable)
     report = doctor.report()
     assert report["built"] is None
     assert report["problems"] == ["built for another Python"]
@@ -59,8 +59,8 @@ def test_facts_that_cannot_be_read_leave_a_report(monkeypatch):
 
 
 def test_a_library_of_another_version_is_a_problem(monkeypatch):
-    facts = replace(native.read_facts(), version="0.0.1")
-    monkeypatch.setattr(native, "read_facts", lambda: facts)
+    facts = replace(library.read_facts(), version="0.0.1")
+    monkeypatch.setattr(library, "read_facts", lambda: facts)
     [problem] = doctor.report()["problems"]
     assert "the compiled library is 0.0.1" in problem
     assert "pip install" in problem
@@ -71,27 +71,27 @@ def test_a_library_of_another_version_is_a_problem(monkeypatch):
     [(None, "this torch is a CPU build"), ("12.6", "CUDA 13.0 and torch is for CUDA 12.6")],
 )
 def test_cuda_kernels_that_this_torch_cannot_use_are_noted(monkeypatch, running, said):
-    facts = replace(native.read_facts(), cuda_compiler="13.0")
-    monkeypatch.setattr(native, "read_facts", lambda: facts)
+    facts = replace(library.read_facts(), cuda_compiler="13.0")
+    monkeypatch.setattr(library, "read_facts", lambda: facts)
     monkeypatch.setattr(torch.version, "cuda", running)
     assert any(said in note for note in doctor.report()["notes"])
 
 
 def test_cuda_kernels_of_torchs_major_version_are_not_noted(monkeypatch):
-    facts = replace(native.read_facts(), cuda_compiler="13.0")
-    monkeypatch.setattr(native, "read_facts", lambda: facts)
+    facts = replace(library.read_facts(), cuda_compiler="13.0")
+    monkeypatch.setattr(library, "read_facts", lambda: facts)
     monkeypatch.setattr(torch.version, "cuda", "13.2")
     assert not any("CUDA" in note for note in doctor.report()["notes"])
 
 
 def test_sources_newer_than_the_library_are_noted(monkeypatch, tmp_path):
-    library = tmp_path / "vkdnw" / "_ops.so"
+    built = tmp_path / "vkdnw" / "_ops.so"
     kernel, unit_test = tmp_path / "csrc" / "kernel.h", tmp_path / "csrc" / "tests" / "t.cpp"
-    for file in (library, kernel, unit_test):
+    for file in (built, kernel, unit_test):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
-    monkeypatch.setattr(native, "LIBRARY", library)
-    for file, time in ((library, 1000), (kernel, 900), (unit_test, 1100)):
+    monkeypatch.setattr(library, "LIBRARY", built)
+    for file, time in ((built, 1000), (kernel, 900), (unit_test, 1100)):
         os.utime(file, (time, time))
     assert list(doctor._stale_notes()) == []
     os.utime(kernel, (1001, 1001))

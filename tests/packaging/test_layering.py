@@ -19,7 +19,7 @@ FOLDERS = {"vkdnw": ROOT / "vkdnw", "vkdnw.search": ROOT / "search"}
 LAYERS = (
     {"ops"},
     {"runtime"},
-    {"batch", "checks", "initialisation", "spectrum", "weights"},
+    {"batch", "checks", "initialisation", "result", "spectrum", "weights"},
     {"backward", "rules"},
     {"per_sample"},
     {"fisher_information", "result"},
@@ -117,13 +117,13 @@ def test_imports_form_no_circle() -> None:
 def test_the_parser_sees_imports_of_every_kind(tmp_path: Path) -> None:
     path = tmp_path / "module.py"
     path.write_text(
-        "import vkdnw.ops.native as library\n"
+        "import vkdnw.ops.library as library\n"
         "from vkdnw.ops import doctor\n"
         "def late():\n"
-        "    from vkdnw.ops.native import load\n",
+        "    from vkdnw.ops.library import load\n",
         encoding="utf-8",
     )
     assert {module_of(name) for name in imported_names(path)} == {
-        "vkdnw.ops.native",
+        "vkdnw.ops.library",
         "vkdnw.ops.doctor",
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vkdnw.ops import native
+from vkdnw.ops import library
 from vkdnw.search import scoring
 from vkdnw.search.configuration import Configuration, differences
 from vkdnw.search.devices import Devices, find_devices, spread
@@ -23,7 +23,7 @@ TWO = Devices("cuda", ("cuda:0", "cuda:1"))
 def gpus(monkeypatch: pytest.MonkeyPatch):
     def have(count: int) -> None:
         monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-        monkeypatch.setattr(native, "require_cuda_kernels", lambda: None)
+        monkeypatch.setattr(library, "require_cuda_kernels", lambda: None)
 
     return have
 
@@ -53,10 +53,10 @@ def test_a_device_that_is_not_there_is_refused(gpus) -> None:
 
 def test_a_library_without_kernels_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
-        raise native.NativeLibraryError("built for the CPU alone")
+        raise library.NativeLibraryError("built for the CPU alone")
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(native, "require_cuda_kernels", refuse)
+    monkeypatch.setattr(library, "require_cuda_kernels", refuse)
     with pytest.raises(ValueError, match="cuda: built for the CPU alone"):
         find_devices("cuda")
 

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from vkdnw.backward.graph import Node
 from vkdnw.ops.backpropagate import Layer, Norm
-from vkdnw.ops.convolution import CHANNEL_MULTIPLE, relu_mask, winograd_weights
+from vkdnw.ops.convolution import CHANNEL_MULTIPLE, packed_weight
+from vkdnw.ops.relu import relu_mask
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,11 @@ def _convolution(node: Node) -> Backward | None:
     if layer is None:
         return None
     return Backward(
-        layer, lambda: PACKED[layer](_padded(weight.detach(), layer)), None, *stride, *padding
+        layer,
+        lambda: packed_weight(layer, _padded(weight.detach(), layer)),
+        None,
+        *stride,
+        *padding,
     )
 
 
@@ -145,14 +150,6 @@ def _padded(weight: Tensor, layer: Layer) -> Tensor:
         return weight
     return F.pad(weight, (0, 0, 0, 0, 0, more_inputs, 0, more_outputs))
 
-
-PACKED: dict[Layer, Callable[[Tensor], Tensor]] = {
-    Layer.CONV3X3: winograd_weights,
-    Layer.CONV1X1: lambda weight: weight.contiguous(),
-    Layer.STRIDED_CONV: lambda weight: weight.permute(2, 3, 0, 1).contiguous(),
-    Layer.DEPTHWISE_CONV: lambda weight: weight[:, 0].permute(1, 2, 0).contiguous(),
-}
-"""Weights as the layers need them, see :class:`vkdnw.ops.backpropagate.Layer`."""
 
 _READERS: dict[str, Reader] = {
     "AddBackward0": _add,

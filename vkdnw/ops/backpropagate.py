@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vkdnw.ops import fake_kernels
+from vkdnw.ops import registration
 
 
 class Layer(IntEnum):
@@ -79,7 +79,7 @@ def backpropagate_(
             +1 and -1, [N, H, W, C / 8] uint8 contiguous: bit c % 8 of byte c / 8 is set for +1.
         weights: of the layers, see :class:`Layer`; all channel counts are multiples of 16.
         masks: of the ReLUs in front of convolutions and sums, each [M, H, W, C / 8], see
-            :func:`vkdnw.ops.convolution.rectify`; N is a multiple of M, sample n has mask n % M.
+            :func:`vkdnw.ops.relu.rectify`; N is a multiple of M, sample n has mask n % M.
             A sum takes one where its channels are a multiple of 16.
         values: [V, 3] int64: channels, height, width.
         terms: [T, 8] int64: layer, source, destination, weights, mask, stride, padding, norm.
@@ -121,10 +121,5 @@ def backpropagate_(
     return planes
 
 
-def _change_in_place(*args: object) -> None:
-    """The fake of an op that only changes arguments."""
-
-
-load = fake_kernels.loader({"vkdnw::backpropagate_": _change_in_place})
-"""Loads the library. The function calls it; code that is compiled with `fullgraph=True`, or that
-calls `torch.ops.vkdnw` itself, calls it once before."""
+load = registration.loader({"vkdnw::backpropagate_": registration.changes_arguments})
+"""Loads the library; :func:`vkdnw.ops.registration.loader` says who has to call it."""

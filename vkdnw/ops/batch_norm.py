@@ -1,19 +1,17 @@
-"""BatchNorm with the batch's own statistics on the CPU, its data gradient, and that of the
-convolution in front of it.
+"""BatchNorm with the batch's own statistics on the CPU, and its gradients.
 
-Like the forward, the backward takes two steps: sums over all pixels, and what they make of each.
-The forward's first is taken on the way out of a convolution, its second on the way into a sum; the
-backward's second is applied on the way into a convolution's gradient::
+The forward and the backward each take two steps: sums over all pixels, and a function of each
+pixel. A convolution takes the forward's sums while it writes its output, and a sum of feature maps
+applies the forward's function while it reads::
 
     conv_x, moments = conv3x3(x, transformed)
     statistics, factors = batch_norm_factors(moments, eps, weight, bias)
     y, mask = normalised_sum([Summand(residual), Summand(conv_x, factors)])
     coefficients, of_parameters = batch_norm_coefficients(grad_y, conv_x, statistics, weight)
-    grad_x = norm_conv3x3_input_gradient(grad_y, conv_x, coefficients, transformed, mask)
+    grad_conv_x = batch_norm_input_gradient(grad_y, conv_x, coefficients)
 
-Sums are float64, everything else is float32. The bits of a result depend neither on the number of
-threads nor on whether the gradient of the convolution's output is written down on the way. The
-compiled library is loaded on the first call. The ops have no derivatives.
+Sums are float64, everything else is float32. The bits of a result do not depend on the number of
+threads. The compiled library is loaded on the first call. The ops have no derivatives.
 
 Source: Ioffe and Szegedy, "Batch Normalization", ICML 2015.
 """
@@ -26,10 +24,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vkdnw.ops import fake_kernels
+from vkdnw.ops import registration
 
-_AS_IT_IS = torch.empty(0, device="cpu")
-"""The factors of a summand that is not normalised."""
+_NO_FACTORS = torch.empty(0, device="cpu")
+"""Stands for the factors of a summand that is not normalised."""
 
 
 def channel_moments(x: Tensor) -> Tensor:
@@ -62,7 +60,7 @@ def batch_norm_statistics(x: Tensor, eps: float) -> Tensor:
 def batch_norm_factors(
     moments: Tensor, eps: float, weight: Tensor | None, bias: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """The numbers that make ``weight * (x - mean) / sqrt(variance + eps) + bias`` of ``x``.
+    """The factors of ``weight * (x - mean) / sqrt(variance + eps) + bias``.
 
     Args:
         moments: :func:`channel_moments` of x.
@@ -84,7 +82,7 @@ def batch_norm_factors(
 
 
 class Summand(NamedTuple):
-    """A feature map of a sum, and what is made of it before it is added."""
+    """A feature map of a sum, and the operation on it before it is added."""
 
     x: Tensor  # [B, C, H, W] float32 channels_last, C a multiple of 16
     factors: Tensor | None = None  # batch_norm_factors, to normalise it
@@ -92,16 +90,16 @@ class Summand(NamedTuple):
 
 
 def normalised_sum(summands: Sequence[Summand]) -> tuple[Tensor, Tensor]:
-    """A sum of feature maps, taken from left to right, some normalised or pooled on the way.
+    """A sum of feature maps from left to right; each may be normalised or pooled first.
 
-    It rounds as if what is made of each map had been written down first.
+    It rounds as if each normalised or pooled map had been stored first.
 
     Args:
         summands: at least one; their maps are of one size.
 
     Returns:
         The sum, [B, C, H, W] float32 channels_last, and its
-        :func:`vkdnw.ops.convolution.relu_mask`, [B, H, W, C / 8] uint8.
+        :func:`vkdnw.ops.relu.relu_mask`, [B, H, W, C / 8] uint8.
 
     Raises:
         ValueError: sizes, dtypes, devices or layouts that are not as above.
@@ -112,7 +110,7 @@ def normalised_sum(summands: Sequence[Summand]) -> tuple[Tensor, Tensor]:
     load()
     total, mask = torch.ops.vkdnw.normalised_sum(
         [summand.x for summand in summands],
-        [_AS_IT_IS if summand.factors is None else summand.factors for summand in summands],
+        [_NO_FACTORS if summand.factors is None else summand.factors for summand in summands],
         [place for place, summand in enumerate(summands) if summand.pooled],
     )
     return total, mask
@@ -121,14 +119,14 @@ def normalised_sum(summands: Sequence[Summand]) -> tuple[Tensor, Tensor]:
 def batch_norm_coefficients(
     grad: Tensor, x: Tensor, statistics: Tensor, weight: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """The numbers that make the gradient of ``x`` of the gradient of what it became.
+    """Coefficients of the input gradient of BatchNorm, which is linear in its output gradient.
 
         gradient of x = scale * grad + (slope * (x - mean) + shift)
 
     Args:
-        grad: [B, C, H, W] float32 channels_last, gradient of what BatchNorm returned.
-        x: what it read.
-        statistics: :func:`batch_norm_statistics` of that.
+        grad: [B, C, H, W] float32 channels_last, gradient of the output.
+        x: the input, alike.
+        statistics: :func:`batch_norm_statistics` of the input.
         weight: as of :func:`batch_norm_factors`.
 
     Returns:
@@ -147,11 +145,11 @@ def batch_norm_coefficients(
 
 
 def batch_norm_input_gradient(grad: Tensor, x: Tensor, coefficients: Tensor) -> Tensor:
-    """Gradient with respect to what BatchNorm read, [B, C, H, W] float32 channels_last.
+    """Gradient with respect to the input of BatchNorm, [B, C, H, W] float32 channels_last.
 
     Args:
-        grad: [B, C, H, W] float32 channels_last, gradient of what it returned.
-        x: what it read.
+        grad: [B, C, H, W] float32 channels_last, gradient of the output.
+        x: the input, alike.
         coefficients: :func:`batch_norm_coefficients` of both.
 
     Raises:
@@ -160,71 +158,6 @@ def batch_norm_input_gradient(grad: Tensor, x: Tensor, coefficients: Tensor) -> 
     """
     load()
     result: Tensor = torch.ops.vkdnw.batch_norm_input_gradient(grad, x, coefficients)
-    return result
-
-
-def norm_conv3x3_input_gradient(
-    grad: Tensor, x: Tensor, coefficients: Tensor, transformed: Tensor, mask: Tensor | None = None
-) -> Tensor:
-    """:func:`vkdnw.ops.convolution.conv3x3_input_gradient` of :func:`batch_norm_input_gradient`.
-
-    To the bit, and without the gradient in between, of which a few samples are in a core's cache.
-
-    Args:
-        grad: [B, Co, H, W] float32 channels_last, gradient of what BatchNorm returned.
-        x: [B, Co, H, W] float32 channels_last, what it read: the convolution's output.
-        coefficients: :func:`batch_norm_coefficients` of both.
-        transformed: :func:`vkdnw.ops.convolution.winograd_weights` of the convolution's weight.
-        mask: of the ReLU in front of the convolution, as there.
-
-    Returns:
-        [B, Ci, H, W] float32 channels_last.
-
-    Raises:
-        ValueError: sizes, dtypes, devices or layouts that are not as above.
-        NativeLibraryError: the compiled library is missing or does not fit this machine.
-    """
-    load()
-    result: Tensor = torch.ops.vkdnw.norm_conv3x3_input_gradient(
-        grad, x, coefficients, transformed, mask
-    )
-    return result
-
-
-def norm_conv1x1_input_gradient(
-    grad: Tensor, x: Tensor, coefficients: Tensor, weight: Tensor, mask: Tensor | None = None
-) -> Tensor:
-    """:func:`vkdnw.ops.convolution.conv1x1_input_gradient` of :func:`batch_norm_input_gradient`.
-
-    Arguments, result and errors as of :func:`norm_conv3x3_input_gradient`, with the weight
-    [Co, Ci, 1, 1] as it is.
-    """
-    load()
-    result: Tensor = torch.ops.vkdnw.norm_conv1x1_input_gradient(
-        grad, x, coefficients, weight, mask
-    )
-    return result
-
-
-def norm_strided_conv_input_gradient(
-    grad: Tensor,
-    x: Tensor,
-    coefficients: Tensor,
-    weight: Tensor,
-    mask: Tensor | None,
-    size: Sequence[int],
-    stride: int,
-    padding: int,
-) -> Tensor:
-    """The strided convolution's input gradient of :func:`batch_norm_input_gradient`.
-
-    Arguments, result and errors as of :func:`norm_conv3x3_input_gradient`, with weight, size,
-    stride and padding as of the convolution's.
-    """
-    load()
-    result: Tensor = torch.ops.vkdnw.norm_strided_conv_input_gradient(
-        grad, x, coefficients, weight, mask, size[0], size[1], stride, padding
-    )
     return result
 
 
@@ -243,7 +176,7 @@ def _fake_sum(
 ) -> tuple[Tensor, Tensor]:
     samples, channels, height, width = maps[0].shape
     mask = maps[0].new_empty((samples, height, width, channels // 8), dtype=torch.uint8)
-    return fake_kernels.channels_last(maps[0], *maps[0].shape[1:]), mask
+    return registration.channels_last(maps[0], *maps[0].shape[1:]), mask
 
 
 def _fake_coefficients(
@@ -253,46 +186,16 @@ def _fake_coefficients(
 
 
 def _fake_gradient(grad: Tensor, x: Tensor, coefficients: Tensor) -> Tensor:
-    return fake_kernels.channels_last(x, *x.shape[1:])
+    return registration.channels_last(x, *x.shape[1:])
 
 
-def _fake_3x3(
-    grad: Tensor, x: Tensor, coefficients: Tensor, transformed: Tensor, mask: Tensor | None
-) -> Tensor:
-    return fake_kernels.channels_last(x, transformed.shape[1], *x.shape[2:])
-
-
-def _fake_1x1(
-    grad: Tensor, x: Tensor, coefficients: Tensor, weight: Tensor, mask: Tensor | None
-) -> Tensor:
-    return fake_kernels.channels_last(x, weight.shape[1], *x.shape[2:])
-
-
-def _fake_strided(
-    grad: Tensor,
-    x: Tensor,
-    coefficients: Tensor,
-    weight: Tensor,
-    mask: Tensor | None,
-    height: int,
-    width: int,
-    stride: int,
-    padding: int,
-) -> Tensor:
-    return fake_kernels.channels_last(x, weight.shape[3], height, width)
-
-
-load = fake_kernels.loader(
+load = registration.loader(
     {
         "vkdnw::channel_moments": _fake_moments,
         "vkdnw::batch_norm_factors": _fake_factors,
         "vkdnw::normalised_sum": _fake_sum,
         "vkdnw::batch_norm_coefficients": _fake_coefficients,
         "vkdnw::batch_norm_input_gradient": _fake_gradient,
-        "vkdnw::norm_conv3x3_input_gradient": _fake_3x3,
-        "vkdnw::norm_conv1x1_input_gradient": _fake_1x1,
-        "vkdnw::norm_strided_conv_input_gradient": _fake_strided,
     }
 )
-"""Loads the library. The functions call it; code that is compiled with `fullgraph=True`, or that
-calls `torch.ops.vkdnw` itself, calls it once before."""
+"""Loads the library; :func:`vkdnw.ops.registration.loader` says who has to call it."""

@@ -1,25 +1,15 @@
-"""Convolutions on the CPU and their data gradients, a ReLU in front included.
+"""Convolutions on the CPU and their data gradients, with the backward of a ReLU in front.
 
-The forward of the ReLU keeps one bit of each number, which is all that its backward needs::
+:func:`conv_input_gradient` has a kernel for each of three kinds of convolution. Each kernel takes
+the weight in a form of its own, which :func:`packed_weight` makes once for many gradients::
 
-    relu, mask = rectify(x)
-    output = conv(relu)
+    packed = packed_weight(Layer.CONV3X3, conv.weight)
+    grad_x = conv_input_gradient(Layer.CONV3X3, grad_output, packed, mask, (H, W), 1, 1)
 
-3x3 convolutions take two steps, so that weights are transformed once and used for many gradients::
-
-    transformed = winograd_weights(conv.weight)
-    grad_x = conv3x3_input_gradient(grad_output, transformed, mask)
-
-1x1 convolutions take one::
-
-    grad_x = conv1x1_input_gradient(grad_output, conv.weight, mask)
-
-:func:`strided_conv_input_gradient` takes any kernel and stride, by the direct algorithm.
-
-Winograd's F(4x4, 3x3) multiplies four times less than the direct algorithm and rounds a little
-more. In a backward pass that is harmless: it is linear, and no ReLU decides anything by the sign of
-what is computed here. The compiled library is loaded on the first call. The ops have no
-derivatives.
+Winograd's F(4x4, 3x3) takes a quarter of the multiplications of the direct algorithm and has
+slightly larger rounding errors. In a backward pass the errors do not grow: the pass is linear, and
+no ReLU changes its branch because of them. The compiled library is loaded on the first call. The
+ops have no derivatives.
 
 Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016; the
 interpolation points are chosen for accuracy (csrc/kernels/conv/winograd3x3_transforms.h).
@@ -27,12 +17,13 @@ interpolation points are chosen for accuracy (csrc/kernels/conv/winograd3x3_tran
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from vkdnw.ops import fake_kernels
+from vkdnw.ops import registration
+from vkdnw.ops.backpropagate import Layer
 
 CHANNEL_MULTIPLE = 16
 """Input and output channels must be multiples of this."""
@@ -40,56 +31,15 @@ CHANNEL_MULTIPLE = 16
 _POSITIONS = 36
 
 
-def rectify(x: Tensor) -> tuple[Tensor, Tensor]:
-    """ReLU, and a mask of where its gradient passes, in one pass over memory.
-
-    The first result equals torch.relu(x) to the bit: -0.0 and NaN stay what they are. The gradient
-    passes where it is not <= 0, hence also where it is NaN: as torch's threshold_backward has it.
-
-    Args:
-        x: [M, C, H, W] float32 channels_last, C a multiple of 16.
-
-    Returns:
-        The ReLU, [M, C, H, W] float32 channels_last, and the mask, [M, H, W, C / 8] uint8
-        contiguous: channel c is bit c % 8 of byte c / 8.
-
-    Raises:
-        ValueError: another size, dtype, device or layout.
-        NativeLibraryError: the compiled library is missing or does not fit this machine.
-    """
-    load()
-    relu, mask = torch.ops.vkdnw.rectify(x)
-    return relu, mask
-
-
-def relu_mask(relu: Tensor) -> Tensor:
-    """The mask of :func:`rectify` alone, from what a ReLU returned or, alike, from what it read.
-
-    Args:
-        relu: [M, C, H, W] float32 channels_last.
-
-    Returns:
-        [M, H, W, D / 8] uint8 contiguous, D being C rounded up to a multiple of 16: channel c is
-        bit c % 8 of byte c / 8; the bits behind the last channel are clear.
-
-    Raises:
-        ValueError: another size, dtype, device or layout.
-        NativeLibraryError: the compiled library is missing or does not fit this machine.
-    """
-    load()
-    mask: Tensor = torch.ops.vkdnw.relu_mask(relu)
-    return mask
-
-
 def winograd_weights(weight: Tensor) -> Tensor:
-    """The weights of a 3x3 convolution as :func:`conv3x3_input_gradient` needs them.
+    """The weights of a 3x3 convolution as the gradient of ``Layer.CONV3X3`` takes them.
 
     Args:
         weight: [Co, Ci, 3, 3] float32 on the CPU, any strides; Co and Ci multiples of 16.
 
     Returns:
-        [36, Ci, Co] float32: four times the size of the weights. The order of the numbers in it is
-        the library's own and differs between builds.
+        [36, Ci, Co] float32: four times the size of the weights. The order of the elements
+        differs between builds.
 
     Raises:
         ValueError: another size, dtype or device.
@@ -107,7 +57,7 @@ def winograd_forward_weights(weight: Tensor) -> Tensor:
         weight: [Co, Ci, 3, 3] float32 on the CPU, any strides; Co and Ci multiples of 16.
 
     Returns:
-        [36, Co, Ci] float32, in an order of the library's own.
+        [36, Co, Ci] float32, in an order that differs between builds.
 
     Raises:
         ValueError: another size, dtype or device.
@@ -121,17 +71,17 @@ def winograd_forward_weights(weight: Tensor) -> Tensor:
 def conv3x3(x: Tensor, transformed: Tensor, rectify: bool = False) -> tuple[Tensor, Tensor]:
     """A 3x3 convolution of stride 1, padding 1 (zeros), dilation 1, one group and no bias.
 
-    Rounds as :func:`conv3x3_input_gradient` does: a ReLU behind it may see another sign where the
+    Rounds as :func:`conv_input_gradient` does: a ReLU behind it may see another sign where the
     direct algorithm is within a few roundings of zero.
 
     Args:
         x: [N, Ci, H, W] float32 channels_last, N at least 1.
         transformed: :func:`winograd_forward_weights` of the weight.
-        rectify: whether the convolution is of torch.relu(x), which is not written down.
+        rectify: whether the convolution is of torch.relu(x), which is not stored.
 
     Returns:
         The output, [N, Co, H, W] float32 channels_last, and its
-        :func:`vkdnw.ops.batch_norm.channel_moments`, taken on the way, [2, Co] float64.
+        :func:`vkdnw.ops.batch_norm.channel_moments`, taken while it is written, [2, Co] float64.
 
     Raises:
         ValueError: sizes, dtypes, devices or layouts that are not as above.
@@ -155,65 +105,8 @@ def conv1x1(x: Tensor, weight: Tensor, rectify: bool = False) -> tuple[Tensor, T
     return result, moments
 
 
-def conv3x3_input_gradient(grad: Tensor, transformed: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Gradient with respect to the input of a 3x3 convolution, and of the ReLU in front of it.
-
-    The convolution has stride 1, padding 1 (zeros), dilation 1 and one group. Where the mask is
-    clear, the result is 0. A NaN or an infinity in `grad` makes the gradient of every pixel that it
-    reaches NaN or infinite, and may do so for other pixels of the same 4x4 tile.
-
-    The largest error is about 2e-6 of the largest element for up to 64 channels of normally
-    distributed numbers, twice that of the direct algorithm in float32. The bits of the result do
-    not depend on the number of threads, nor on what else is in the batch. Working memory: half
-    a megabyte a thread.
-
-    Args:
-        grad: [N, Co, H, W] float32 channels_last, gradient of the convolution's output.
-        transformed: :func:`winograd_weights` of the convolution's weight.
-        mask: [M, H, W, Ci / 8] uint8 contiguous, from :func:`rectify` of the ReLU's input. N is a
-            multiple of M; sample n has mask n % M. None for no ReLU.
-
-    Returns:
-        [N, Ci, H, W] float32 channels_last.
-
-    Raises:
-        ValueError: sizes, dtypes, devices or layouts that are not as above.
-        NativeLibraryError: the compiled library is missing or does not fit this machine.
-    """
-    load()
-    result: Tensor = torch.ops.vkdnw.conv3x3_input_gradient(grad, transformed, mask)
-    return result
-
-
-def conv1x1_input_gradient(grad: Tensor, weight: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Gradient with respect to the input of a 1x1 convolution, and of the ReLU in front of it.
-
-    The convolution has stride 1, no padding and one group. Where the mask is clear, the result is
-    0. A NaN or an infinity in `grad` reaches its own pixel only.
-
-    Sums are taken in float32 over Co upwards. The bits of the result do not depend on the number
-    of threads, nor on what else is in the batch. The kernel is made for few channels: with 256 it
-    is no faster than torch.
-
-    Args:
-        grad: [N, Co, H, W] float32 channels_last, gradient of the convolution's output.
-        weight: [Co, Ci, 1, 1] float32 on the CPU, any strides; Co and Ci multiples of 16.
-        mask: [M, H, W, Ci / 8] uint8 contiguous, from :func:`rectify` of the ReLU's input. N is a
-            multiple of M; sample n has mask n % M. None for no ReLU.
-
-    Returns:
-        [N, Ci, H, W] float32 channels_last.
-
-    Raises:
-        ValueError: sizes, dtypes, devices or layouts that are not as above.
-        NativeLibraryError: the compiled library is missing or does not fit this machine.
-    """
-    load()
-    result: Tensor = torch.ops.vkdnw.conv1x1_input_gradient(grad, weight, mask)
-    return result
-
-
-def strided_conv_input_gradient(
+def conv_input_gradient(
+    layer: Layer,
     grad: Tensor,
     weight: Tensor,
     mask: Tensor | None,
@@ -221,22 +114,35 @@ def strided_conv_input_gradient(
     stride: int,
     padding: int,
 ) -> Tensor:
-    """Gradient with respect to the input of a convolution with a stride, and of the ReLU before it.
+    """Gradient with respect to the input of a convolution, and of a ReLU in front of it.
 
-    The convolution has one group and no dilation, and stride and padding (zeros) of both axes are
-    equal. Where the mask is clear, the result is 0. A NaN or an infinity in `grad` reaches the
-    pixels that its output depends on only.
+    The convolution has one group, dilation 1, and the same stride and padding (zeros) on both axes:
 
-    Sums are taken in float32, over the kernel and Co upwards. The bits of the result do not depend
-    on the number of threads, nor on what else is in the batch.
+    ========================  =============================  ====================================
+    layer                     convolution                    weight, see :func:`packed_weight`
+    ========================  =============================  ====================================
+    ``Layer.CONV3X3``         3x3, stride 1, padding 1       :func:`winograd_weights`
+    ``Layer.CONV1X1``         1x1, stride 1, padding 0       [Co, Ci, 1, 1] contiguous
+    ``Layer.STRIDED_CONV``    any kernel, stride, padding    [Kh, Kw, Co, Ci] contiguous
+    ========================  =============================  ====================================
+
+    Where the mask is clear, the result is 0. A NaN or an infinity in `grad` makes the gradient of
+    every pixel that depends on it NaN or infinite; with CONV3X3 it may also do so for other pixels
+    of the same 4x4 tile.
+
+    Sums are taken in float32. With CONV3X3 the largest error is about 2e-6 of the largest element
+    for up to 64 channels of normally distributed values, twice that of the direct algorithm. The
+    bits of the result do not depend on the number of threads, nor on the other samples of the
+    batch. CONV1X1 is no faster than torch from 256 channels on. Working memory: half a megabyte a
+    thread.
 
     Args:
+        layer: the kind of convolution.
         grad: [N, Co, Ho, Wo] float32 channels_last, gradient of the convolution's output.
-        weight: [Kh, Kw, Co, Ci] float32 contiguous: `conv.weight.permute(2, 3, 0, 1)`; Co and Ci
-            multiples of 16.
-        mask: [M, H, W, Ci / 8] uint8 contiguous, from :func:`rectify` of the ReLU's input. N is a
-            multiple of M; sample n has mask n % M. None for no ReLU.
-        size: (H, W) of the input, from which the convolution makes Ho, Wo.
+        weight: float32, Co and Ci multiples of 16.
+        mask: [M, H, W, Ci / 8] uint8 contiguous, from :func:`vkdnw.ops.relu.rectify` of the ReLU's
+            input. N is a multiple of M; sample n has mask n % M. None for no ReLU.
+        size: (H, W) of the input.
         stride: at least 1.
         padding: at least 0.
 
@@ -248,22 +154,32 @@ def strided_conv_input_gradient(
         NativeLibraryError: the compiled library is missing or does not fit this machine.
     """
     load()
-    result: Tensor = torch.ops.vkdnw.strided_conv_input_gradient(
-        grad, weight, mask, size[0], size[1], stride, padding
+    result: Tensor = torch.ops.vkdnw.conv_input_gradient(
+        grad, weight, mask, int(layer), size[0], size[1], stride, padding
     )
     return result
 
 
-def _fake_rectify(x: Tensor) -> tuple[Tensor, Tensor]:
-    samples, channels, height, width = x.shape
-    mask = x.new_empty((samples, height, width, channels // 8), dtype=torch.uint8)
-    return torch.empty_like(x, memory_format=torch.channels_last), mask
+def packed_weight(layer: Layer, weight: Tensor) -> Tensor:
+    """The weight of a convolution in the form that its kernel takes.
+
+    Args:
+        layer: CONV3X3, CONV1X1, STRIDED_CONV or DEPTHWISE_CONV.
+        weight: [Co, Ci / groups, Kh, Kw] float32.
+
+    Returns:
+        float32 contiguous: :func:`winograd_weights` for CONV3X3, the weight itself for CONV1X1,
+        [Kh, Kw, Co, Ci] for STRIDED_CONV, and [Kh, Kw, C] for DEPTHWISE_CONV.
+    """
+    return _PACKED[layer](weight)
 
 
-def _fake_mask(relu: Tensor) -> Tensor:
-    samples, channels, height, width = relu.shape
-    padded = -(-channels // CHANNEL_MULTIPLE) * CHANNEL_MULTIPLE
-    return relu.new_empty((samples, height, width, padded // 8), dtype=torch.uint8)
+_PACKED: dict[Layer, Callable[[Tensor], Tensor]] = {
+    Layer.CONV3X3: winograd_weights,
+    Layer.CONV1X1: lambda weight: weight.contiguous(),
+    Layer.STRIDED_CONV: lambda weight: weight.permute(2, 3, 0, 1).contiguous(),
+    Layer.DEPTHWISE_CONV: lambda weight: weight[:, 0].permute(1, 2, 0).contiguous(),
+}
 
 
 def _fake_conv3x3(x: Tensor, transformed: Tensor, rectify: bool) -> tuple[Tensor, Tensor]:
@@ -276,7 +192,7 @@ def _fake_conv1x1(x: Tensor, weight: Tensor, rectify: bool) -> tuple[Tensor, Ten
 
 def _fake_convolution(x: Tensor, channels: int) -> tuple[Tensor, Tensor]:
     moments = x.new_empty((2, channels), dtype=torch.float64)
-    return fake_kernels.channels_last(x, channels, *x.shape[2:]), moments
+    return registration.channels_last(x, channels, *x.shape[2:]), moments
 
 
 def _fake_weights(weight: Tensor) -> Tensor:
@@ -287,38 +203,27 @@ def _fake_forward_weights(weight: Tensor) -> Tensor:
     return weight.new_empty((_POSITIONS, weight.shape[0], weight.shape[1]))
 
 
-def _fake_3x3_gradient(grad: Tensor, transformed: Tensor, mask: Tensor | None) -> Tensor:
-    return fake_kernels.channels_last(grad, transformed.shape[1], *grad.shape[2:])
-
-
-def _fake_1x1_gradient(grad: Tensor, weight: Tensor, mask: Tensor | None) -> Tensor:
-    return fake_kernels.channels_last(grad, weight.shape[1], *grad.shape[2:])
-
-
-def _fake_strided_gradient(
+def _fake_input_gradient(
     grad: Tensor,
     weight: Tensor,
     mask: Tensor | None,
+    layer: int,
     height: int,
     width: int,
     stride: int,
     padding: int,
 ) -> Tensor:
-    return fake_kernels.channels_last(grad, weight.shape[3], height, width)
+    channels = weight.shape[3 if layer == Layer.STRIDED_CONV else 1]
+    return registration.channels_last(grad, channels, height, width)
 
 
-load = fake_kernels.loader(
+load = registration.loader(
     {
-        "vkdnw::rectify": _fake_rectify,
-        "vkdnw::relu_mask": _fake_mask,
         "vkdnw::conv3x3": _fake_conv3x3,
         "vkdnw::conv1x1": _fake_conv1x1,
         "vkdnw::winograd_weights": _fake_weights,
         "vkdnw::winograd_forward_weights": _fake_forward_weights,
-        "vkdnw::conv3x3_input_gradient": _fake_3x3_gradient,
-        "vkdnw::conv1x1_input_gradient": _fake_1x1_gradient,
-        "vkdnw::strided_conv_input_gradient": _fake_strided_gradient,
+        "vkdnw::conv_input_gradient": _fake_input_gradient,
     }
 )
-"""Loads the library. The functions call it; code that is compiled with `fullgraph=True`, or that
-calls `torch.ops.vkdnw` itself, calls it once before."""
+"""Loads the library; :func:`vkdnw.ops.registration.loader` says who has to call it."""

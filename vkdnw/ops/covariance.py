@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vkdnw.ops import fake_kernels
+from vkdnw.ops import registration
 
 
 def channel_covariance(rows: Tensor) -> Tensor:
@@ -37,6 +37,5 @@ def _fake_covariance(rows: Tensor) -> Tensor:
     return rows.new_empty((rows.shape[1], rows.shape[1]), dtype=torch.float64)
 
 
-load = fake_kernels.loader({"vkdnw::channel_covariance": _fake_covariance})
-"""Loads the library. The function calls it; code that is compiled with `fullgraph=True`, or that
-calls `torch.ops.vkdnw` itself, calls it once before."""
+load = registration.loader({"vkdnw::channel_covariance": _fake_covariance})
+"""Loads the library; :func:`vkdnw.ops.registration.loader` says who has to call it."""

@@ -10,9 +10,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from vkdnw.ops import build_facts, native
+from vkdnw.ops import build_facts, library
 from vkdnw.ops.build_facts import BuildFacts
-from vkdnw.ops.native import NativeLibraryError
+from vkdnw.ops.library import NativeLibraryError
 
 
 def report() -> dict[str, Any]:
@@ -32,10 +32,10 @@ def report() -> dict[str, Any]:
     problems += _version_skew(facts) if facts else []
     return {
         "version": _installed_version(),
-        "folder": str(native.LIBRARY.parent),
+        "folder": str(library.LIBRARY.parent),
         "built": asdict(facts) if facts else None,
         "running": _running(),
-        "library": {"path": str(native.LIBRARY), "loads": problem is None},
+        "library": {"path": str(library.LIBRARY), "loads": problem is None},
         "problems": problems,
         "notes": [*(_cuda_notes(facts) if facts else ()), *_stale_notes()],
     }
@@ -55,14 +55,14 @@ def render(report: dict[str, Any]) -> str:
 
 def _facts() -> BuildFacts | None:
     try:
-        return native.read_facts()
+        return library.read_facts()
     except NativeLibraryError:
         return None
 
 
 def _load_problem() -> str | None:
     try:
-        native.load()
+        library.load()
     except NativeLibraryError as error:
         return str(error)
     return None
@@ -80,12 +80,12 @@ def _version_skew(facts: BuildFacts) -> list[str]:
     if installed is None:
         return [
             "vkdnw is imported but not installed, so that its command and its dependencies are "
-            f"not certain: {native.rebuild_command()}"
+            f"not certain: {library.rebuild_command()}"
         ]
     if installed != facts.version:
         return [
             f"the Python files are vkdnw {installed}, the compiled library is {facts.version}: "
-            f"{native.rebuild_command()}"
+            f"{library.rebuild_command()}"
         ]
     return []
 
@@ -100,23 +100,23 @@ def _cuda_notes(facts: BuildFacts) -> Iterator[str]:
         yield (
             f"the library is built with CUDA {facts.cuda_compiler} and torch is for CUDA "
             f"{running}; set CUDACXX to an nvcc of CUDA {_major(running)} and build again: "
-            f"{native.rebuild_command()}"
+            f"{library.rebuild_command()}"
         )
 
 
 def _stale_notes() -> Iterator[str]:
     """In a source tree: sources that are newer than the library."""
-    sources = native.LIBRARY.parent.parent / "csrc"
-    if not sources.is_dir() or not native.LIBRARY.is_file():
+    sources = library.LIBRARY.parent.parent / "csrc"
+    if not sources.is_dir() or not library.LIBRARY.is_file():
         return
-    built = native.LIBRARY.stat().st_mtime
+    built = library.LIBRARY.stat().st_mtime
     kinds = {".cpp", ".cu", ".h"}
     compiled = (p for p in sources.rglob("*") if p.suffix in kinds and "tests" not in p.parts)
     newer = sorted(str(p.relative_to(sources)) for p in compiled if p.stat().st_mtime > built)
     if newer:
         yield (
             f"csrc has changed since the library was built ({', '.join(newer[:3])}"
-            f"{', ...' if len(newer) > 3 else ''}): {native.rebuild_command()}"
+            f"{', ...' if len(newer) > 3 else ''}): {library.rebuild_command()}"
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vkdnw.ops import fake_kernels
+from vkdnw.ops import registration
 
 
 def avg_pool3x3(x: Tensor) -> Tensor:
@@ -57,11 +57,10 @@ def _fake_pooling(images: Tensor) -> Tensor:
     return torch.empty_like(images, memory_format=torch.channels_last)
 
 
-load = fake_kernels.loader(
+load = registration.loader(
     {
         "vkdnw::avg_pool3x3": _fake_pooling,
         "vkdnw::avg_pool3x3_input_gradient": _fake_pooling,
     }
 )
-"""Loads the library. The function calls it; code that is compiled with `fullgraph=True`, or that
-calls `torch.ops.vkdnw` itself, calls it once before."""
+"""Loads the library; :func:`vkdnw.ops.registration.loader` says who has to call it."""

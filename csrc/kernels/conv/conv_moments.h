@@ -12,10 +12,10 @@ namespace vkdnw::conv_moments {
 
 // Of the output for all samples of a piece. Level 2 also holds what is read, and patches and
 // products of Winograd's algorithm, whose blocks of tiles should not be cut too often.
-inline constexpr int64_t kPieceNumbers = 48 * 1024;
+inline constexpr int64_t kPieceFloats = 48 * 1024;
 
 inline int64_t samples_per_piece(const batch_norm::Size& output) {
-  return std::clamp<int64_t>(kPieceNumbers / output.numbers(), 1, output.samples);
+  return std::clamp<int64_t>(kPieceFloats / output.floats_per_sample(), 1, output.samples);
 }
 
 // Samples of a convolution by Winograd's algorithm.
@@ -54,7 +54,7 @@ void convolve(Worker& worker, const Output& output, int64_t first, int64_t last)
     const int64_t end = std::min(begin + piece, size.samples);
     worker.run(begin, end);
     for (int64_t sample = begin; sample < end; ++sample) {
-      const float* x = output.data + sample * size.numbers();
+      const float* x = output.data + sample * size.floats_per_sample();
       batch_norm::sum_products<true, 1>(size, {x}, x, output.data,
                                         {output.sums + sample * 2 * size.channels});
     }

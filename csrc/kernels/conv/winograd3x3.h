@@ -23,7 +23,7 @@
 #include "kernels/layers/gradient_target.h"
 #include "kernels/simd/aligned_buffer.h"
 #include "kernels/simd/prefetch.h"
-#include "kernels/tape/prefetch_queue.h"
+#include "kernels/simd/prefetch_queue.h"
 
 namespace vkdnw::winograd {
 

@@ -20,7 +20,7 @@ struct GramShape {
   int64_t tiles;
   int64_t splits;
 
-  int64_t numbers() const { return splits > 1 ? splits * tiles * kTile * kTile : 0; }
+  int64_t elements() const { return splits > 1 ? splits * tiles * kTile * kTile : 0; }
 };
 
 inline GramShape gram_shape(int64_t samples, int64_t columns) {
@@ -40,7 +40,7 @@ template <typename Entry>
 cudaError_t launch_fisher_factor(const FactoredJacobian<Entry>& factored, double* factor,
                                  cudaStream_t stream);
 
-// fisher: [columns, columns], contiguous; `partial` has gram_shape().numbers() numbers.
+// fisher: [columns, columns], contiguous; `partial` has gram_shape().elements() elements.
 template <typename T, typename Entry>
 cudaError_t launch_fisher_accumulate(const FactoredJacobian<Entry>& factored, T scale, T* fisher,
                                      T* partial, cudaStream_t stream);

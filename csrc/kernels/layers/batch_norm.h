@@ -33,7 +33,7 @@ struct Size {
   int64_t pixels;  // of one sample
   int64_t channels;
 
-  int64_t numbers() const { return pixels * channels; }
+  int64_t floats_per_sample() const { return pixels * channels; }
   double count() const { return static_cast<double>(samples) * static_cast<double>(pixels); }
 };
 

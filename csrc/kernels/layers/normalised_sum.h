@@ -32,7 +32,7 @@ struct Sum {
   uint8_t* mask;  // see kernels/layers/relu_mask.h
 
   int64_t rows() const { return samples * height; }
-  int64_t row_numbers() const { return width * channels; }
+  int64_t floats_per_row() const { return width * channels; }
 };
 
 inline void add(const float* a, const float* b, int64_t count, float* target) {
@@ -47,8 +47,8 @@ class SumWorker {
  public:
   explicit SumWorker(const Sum& problem)
       : problem_(problem),
-        most_rows_(std::max<int64_t>(1, batch_norm::kChunk / problem.row_numbers())),
-        pooled_(most_rows_ * problem.row_numbers()) {}
+        most_rows_(std::max<int64_t>(1, batch_norm::kChunk / problem.floats_per_row())),
+        pooled_(most_rows_ * problem.floats_per_row()) {}
 
   // Computes rows [first, last) of problem.rows().
   void run(int64_t first, int64_t last) {
@@ -59,13 +59,13 @@ class SumWorker {
 
  private:
   void add_rows(int64_t first, int64_t count) {
-    float* target = problem_.result + first * problem_.row_numbers();
+    float* target = problem_.result + first * problem_.floats_per_row();
     const float* sum = nullptr;
     for (const Summand& summand : problem_.summands) {
       sum = add_summand(summand, sum, first, count, target);
     }
     if (sum != target) {
-      std::copy_n(sum, count * problem_.row_numbers(), target);
+      std::copy_n(sum, count * problem_.floats_per_row(), target);
     }
     const relu::Masking masking{.pixels = problem_.rows() * problem_.width,
                                 .channels = problem_.channels,
@@ -77,7 +77,7 @@ class SumWorker {
   // Where the sum is once a summand has been added: at first, where the summand is.
   const float* add_summand(const Summand& summand, const float* sum, int64_t first, int64_t count,
                            float* target) {
-    const int64_t offset = first * problem_.row_numbers();
+    const int64_t offset = first * problem_.floats_per_row();
     const int64_t pixels = count * problem_.width;
     if (summand.by.scale != nullptr) {
       const auto normalise =
@@ -103,7 +103,7 @@ class SumWorker {
                                   .width = problem_.width,
                                   .channels = problem_.channels,
                                   .grad = x,
-                                  .result = target - first * problem_.row_numbers(),
+                                  .result = target - first * problem_.floats_per_row(),
                                   .add = false},
                                  first, first + count);
     return target;

@@ -1,4 +1,4 @@
-// Numbers that are +1 or -1, from packed bits.
+// Unpacks bits to floats of +1 and -1.
 #pragma once
 
 #include <cstdint>

@@ -1,18 +1,17 @@
 // A tape: the data gradients of the layers of a network, from values whose gradients are known back
 // to those that are asked for.
 //
-// A value is a feature map of which there is one for each sample. Values are numbered backwards
-// through the network: the first ones are the seeds, and the gradient of any other is a sum of
-// terms, each the data gradient of a layer that read the value, from the gradient of a value with
-// a lower number:
+// A value is a feature map; each sample has one. Values are numbered backwards through the network.
+// The first ones are the seeds, whose gradients are known. The gradient of any other value is a sum
+// of terms. A term is the data gradient of a layer that reads the value, from the gradient of a
+// value with a lower number:
 //
 //   gradient[destination] = sum of layer^T gradient[source]
 //
 // Everything is linear, NHWC and float32. Behind a layer there may be a BatchNorm by the batch's
-// own statistics, which the gradient passes first; through its sums samples depend on each other,
-// and on nothing else. A reading copies one channel of a gradient, which is all that the derivative
-// with respect to a single weight needs; a product sums up the outer products of a gradient's
-// pixels with a seed's.
+// own statistics, which the gradient passes first; samples depend on each other only through its
+// sums. A reading copies one channel of a gradient: the derivative with respect to one weight needs
+// no more. A product sums the outer products of a gradient's pixels with a seed's.
 #pragma once
 
 #include <array>
@@ -30,7 +29,7 @@ enum class Layer : int64_t {
   kStridedConv = 3,    // kernels/conv/strided_conv.h
   kAvgPool3x3 = 4,     // kernels/layers/avg_pool3x3.h
   kMeanPool = 5,       // means over squares that do not overlap
-  kScale = 6,          // a product with one number
+  kScale = 6,          // a product with a scalar
   kDepthwiseConv = 7,  // kernels/conv/depthwise_conv.h
 };
 
@@ -40,7 +39,7 @@ struct Value {
   int64_t width;
 
   int64_t pixels() const { return height * width; }
-  int64_t numbers() const { return pixels() * channels; }
+  int64_t floats() const { return pixels() * channels; }
   bool operator==(const Value&) const = default;
 };
 
@@ -57,7 +56,7 @@ struct Term {
   Layer layer;
   int64_t source;
   int64_t destination;
-  const float* weights;   // as the layer's kernel has them, or kScale's number; or null
+  const float* weights;   // packed for the layer's kernel, or kScale's factor; or null
   const uint8_t* mask;    // of a ReLU in front: [mask_samples, pixels, channels / 8]; or null
   int64_t kernel_height;  // of kStridedConv and kDepthwiseConv
   int64_t kernel_width;
@@ -91,9 +90,8 @@ struct Product {
 
 // The known gradient of one of the first values.
 struct Seed {
-  const float* numbers;  // [samples, height, width, channels]; or null:
-  const uint8_t*
-      signs;  // +1 where a bit is set and else -1, packed like a mask of kernels/layers/relu_mask.h
+  const float* data;     // [samples, height, width, channels]; null for packed signs:
+  const uint8_t* signs;  // +1 where a bit is set, else -1; packed like kernels/layers/relu_mask.h
 };
 
 struct Tape {

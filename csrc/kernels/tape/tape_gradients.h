@@ -23,7 +23,7 @@ class Gradients {
     for (std::size_t value = tape_.seeds.size(); value < memory_.size(); ++value) {
       const BufferSlot& slot = plan_.slots[value];
       if (!slot.in_scratch && slot.first_segment == segment) {
-        memory_[value] = take(tape_.samples * tape_.values[value].numbers());
+        memory_[value] = take(tape_.samples * tape_.values[value].floats());
       }
     }
   }
@@ -31,7 +31,7 @@ class Gradients {
   void end(int64_t segment) {
     for (std::size_t value = tape_.seeds.size(); value < memory_.size(); ++value) {
       if (memory_[value] != nullptr && plan_.slots[value].last_segment == segment) {
-        free_[tape_.samples * tape_.values[value].numbers()].push_back(std::move(memory_[value]));
+        free_[tape_.samples * tape_.values[value].floats()].push_back(std::move(memory_[value]));
       }
     }
   }
@@ -41,7 +41,7 @@ class Gradients {
  private:
   using Memory = std::unique_ptr<AlignedBuffer<float>>;
 
-  // Memory that was written to before is in the page table, and its end perhaps in a cache.
+  // Reuses memory: its pages are mapped, and its end may still be in a cache.
   Memory take(int64_t count) {
     std::vector<Memory>& known = free_[count];
     if (known.empty()) {
@@ -55,7 +55,7 @@ class Gradients {
   const Tape& tape_;
   const Plan& plan_;
   std::vector<Memory> memory_;                   // by value
-  std::map<int64_t, std::vector<Memory>> free_;  // by count of numbers
+  std::map<int64_t, std::vector<Memory>> free_;  // by floats
 };
 
 }  // namespace vkdnw::tape

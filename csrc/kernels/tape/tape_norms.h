@@ -1,5 +1,5 @@
-// The BatchNorms behind the layers of a tape: sums over each gradient that passes one, taken as the
-// gradient is completed, and the coefficients that are made of them.
+// The BatchNorms behind the layers of a tape: sums over each gradient that passes one, taken when
+// the gradient is complete, and the coefficients that follow from the sums.
 #pragma once
 
 #include <algorithm>
@@ -29,19 +29,18 @@ class Norms {
   // Takes the sums of terms for samples [first, first + count). The gradients of their sources,
   // gradient_of(value), are complete. Several threads may sum up different samples.
   template <typename GradientOf>
-  void sum(const SharedNormSums& together, const GradientOf& gradient_of, int64_t first,
+  void sum(const SharedNormSums& shared, const GradientOf& gradient_of, int64_t first,
            int64_t count) {
-    if (together.second == kNone) {
-      return sum<1>({together.first}, {gradient_of(tape_.terms[together.first].source)}, first,
-                    count);
+    if (shared.second == kNone) {
+      return sum<1>({shared.first}, {gradient_of(tape_.terms[shared.first].source)}, first, count);
     }
-    sum<2>({together.first, together.second},
-           {gradient_of(tape_.terms[together.first].source),
-            gradient_of(tape_.terms[together.second].source)},
+    sum<2>({shared.first, shared.second},
+           {gradient_of(tape_.terms[shared.first].source),
+            gradient_of(tape_.terms[shared.second].source)},
            first, count);
   }
 
-  // Makes coefficients for terms [first, last), whose sums are complete.
+  // Computes the coefficients of terms [first, last), whose sums are complete.
   void finish(int64_t first, int64_t last) {
     for (int64_t term = first; term < last; ++term) {
       if (tape_.terms[term].is_normed()) {
@@ -50,7 +49,7 @@ class Norms {
     }
   }
 
-  // What a term's BatchNorm sends back for samples [first, first + count) of a gradient.
+  // The gradient at the input of a term's BatchNorm, for samples [first, first + count).
   void apply(int64_t term, const float* gradient, int64_t first, int64_t count,
              float* target) const {
     const Value& shape = tape_.values[tape_.terms[term].source];
@@ -60,7 +59,7 @@ class Norms {
                                 .mean = row + 2 * shape.channels,
                                 .shift = row + 3 * shape.channels},
                                count * shape.pixels(), shape.channels, gradient,
-                               tape_.norms[tape_.terms[term].norm].x + first * shape.numbers(),
+                               tape_.norms[tape_.terms[term].norm].x + first * shape.floats(),
                                target);
   }
 
@@ -81,10 +80,10 @@ class Norms {
       sums[k] = states_[terms[k]].sums->data() + first * 2 * shape.channels;
     }
     for (int64_t sample = first; sample < first + count; ++sample) {
-      batch_norm::sum_products<false>(size_of(shape), gradients, norm.x + sample * shape.numbers(),
+      batch_norm::sum_products<false>(size_of(shape), gradients, norm.x + sample * shape.floats(),
                                       means, sums);
       for (std::size_t k = 0; k < kCount; ++k) {
-        gradients[k] += shape.numbers();
+        gradients[k] += shape.floats();
         sums[k] += 2 * shape.channels;
       }
     }

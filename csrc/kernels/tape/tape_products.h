@@ -46,8 +46,8 @@ class Products {
       if (product.value == value) {
         const float* seed = seed_of(product.seed);
         for (int64_t sample = 0; sample < count; ++sample) {
-          multiply(i, gradient + sample * tape_.values[value].numbers(),
-                   seed + sample * tape_.values[product.seed].numbers(), first + sample);
+          multiply(i, gradient + sample * tape_.values[value].floats(),
+                   seed + sample * tape_.values[product.seed].floats(), first + sample);
         }
       }
     }
@@ -82,7 +82,7 @@ class Products {
     map_products::multiply(maps, state.sums->data() + sample * state.size);
     const Value& value = tape_.values[tape_.products[product].value];
     state.equal[sample] = value == tape_.values[tape_.products[product].seed] &&
-                          std::equal(gradient, gradient + value.numbers(), maps.narrow);
+                          std::equal(gradient, gradient + value.floats(), maps.narrow);
   }
 
   const Tape& tape_;

@@ -16,22 +16,22 @@
 
 namespace vkdnw::tape {
 
-// Takes the sums of seeds that the first segment passes to BatchNorms.
+// Takes the sums over the seeds whose gradients pass BatchNorms in the first segment.
 template <typename ForEach>
 void sum_first_seeds(const Tape& tape, const Plan& plan, Norms& norms, const ForEach& for_each) {
   for_each(tape.samples, [&](int64_t first, int64_t last) {
-    std::map<int64_t, std::vector<float>> written;
+    std::map<int64_t, std::vector<float>> unpacked;
     for (int64_t sample = first; sample < last; ++sample) {
       const auto gradient_of = [&](int64_t value) -> const float* {
         const Seed& seed = tape.seeds[value];
-        const int64_t numbers = tape.values[value].numbers();
+        const int64_t floats = tape.values[value].floats();
         if (seed.signs == nullptr) {
-          return seed.numbers + sample * numbers;
+          return seed.data + sample * floats;
         }
-        std::vector<float>& room = written[value];
-        room.resize(numbers);
-        write_signs(seed.signs + sample * numbers / 8, numbers, room.data());
-        return room.data();
+        std::vector<float>& signs = unpacked[value];
+        signs.resize(floats);
+        write_signs(seed.signs + sample * floats / 8, floats, signs.data());
+        return signs.data();
       };
       for (const SharedNormSums& sum : plan.first_sums) {
         norms.sum(sum, gradient_of, sample, 1);
@@ -41,14 +41,14 @@ void sum_first_seeds(const Tape& tape, const Plan& plan, Norms& norms, const For
 }
 
 // Runs the whole tape. `for_each(count, work)` calls work(first, last) on parts of [0, count), on
-// as many threads as it likes: no number depends on it.
+// any number of threads; the results do not depend on it.
 template <typename ForEach>
 void run(const Tape& tape, const ForEach& for_each) {
-  const Plan plan = Planner(tape).plan();
+  const Plan plan = make_plan(tape);
   Norms norms(tape);
   Products products(tape);
   for (std::size_t seed = 0; seed < tape.seeds.size(); ++seed) {
-    read_planes(tape, static_cast<int64_t>(seed), tape.seeds[seed].numbers, 0, tape.samples);
+    read_planes(tape, static_cast<int64_t>(seed), tape.seeds[seed].data, 0, tape.samples);
   }
   sum_first_seeds(tape, plan, norms, for_each);
   Gradients gradients(tape, plan);

@@ -13,10 +13,11 @@
 #include "kernels/layers/mean_pool.h"
 #include "kernels/layers/scaled_copy.h"
 #include "kernels/simd/aligned_buffer.h"
-#include "kernels/tape/prefetch_queue.h"
+#include "kernels/simd/prefetch_queue.h"
 #include "kernels/tape/signs.h"
 #include "kernels/tape/tape.h"
 #include "kernels/tape/tape_gradients.h"
+#include "kernels/tape/tape_memory.h"
 #include "kernels/tape/tape_norms.h"
 #include "kernels/tape/tape_plan.h"
 #include "kernels/tape/tape_products.h"
@@ -34,7 +35,7 @@ inline void read_planes(const Tape& tape, int64_t value, const float* gradient, 
   const Value& shape = tape.values[value];
   for (auto reading = begin; reading != end; ++reading) {
     for (int64_t sample = 0; sample < count; ++sample) {
-      const float* source = gradient + sample * shape.numbers() + reading->channel;
+      const float* source = gradient + sample * shape.floats() + reading->channel;
       float* plane = reading->planes + (first + sample) * reading->sample_stride;
       for (int64_t pixel = 0; pixel < shape.pixels(); ++pixel) {
         plane[pixel] = source[pixel * shape.channels];
@@ -59,14 +60,14 @@ class SegmentWorker {
         patches_(segment_.patches),
         normed_(segment_.piece * segment_.normed),
         transformed_(tape.values.size()),
-        written_(tape.seeds.size()) {}
+        unpacked_(tape.seeds.size()) {}
 
   void run(int64_t piece) {
     first_ = piece * segment_.piece;
     count_ = std::min(segment_.piece, tape_.samples - first_);
     std::fill(transformed_.begin(), transformed_.end(), false);
-    std::fill(written_.begin(), written_.end(), false);
-    announce_sums();
+    std::fill(unpacked_.begin(), unpacked_.end(), false);
+    queue_norm_inputs();
     const auto gradient_of = [this](int64_t value) { return gradient(value); };
     for (int64_t i = segment_.first; i < segment_.last; ++i) {
       const Step& step = plan_.steps[i];
@@ -83,8 +84,8 @@ class SegmentWorker {
   }
 
  private:
-  // What BatchNorms read, which the sums at the end of the piece take from memory.
-  void announce_sums() {
+  // Queues the inputs of the BatchNorms whose sums are taken at the end of the piece.
+  void queue_norm_inputs() {
     int64_t calls = 0;
     for (int64_t i = segment_.first; i < segment_.last; ++i) {
       const Value& value = destination_of(plan_.steps[i]);
@@ -95,8 +96,8 @@ class SegmentWorker {
     prefetch_queue_.clear();
     for (const SharedNormSums& sum : sums_) {
       const Term& term = tape_.terms[sum.first];
-      const int64_t numbers = tape_.values[term.source].numbers();
-      prefetch_queue_.add(tape_.norms[term.norm].x + first_ * numbers, count_ * numbers);
+      const int64_t floats = tape_.values[term.source].floats();
+      prefetch_queue_.add(tape_.norms[term.norm].x + first_ * floats, count_ * floats);
     }
     prefetch_queue_.spread(calls);
   }
@@ -122,44 +123,44 @@ class SegmentWorker {
     }
   }
 
-  // Of the first sample of the piece. Seeds are written by nobody.
+  // The gradient of a value, from the first sample of the piece on. Seeds are only read.
   float* gradient(int64_t value) {
-    const int64_t numbers = tape_.values[value].numbers();
+    const int64_t floats = tape_.values[value].floats();
     if (value < static_cast<int64_t>(tape_.seeds.size())) {
       return tape_.seeds[value].signs == nullptr
-                 ? const_cast<float*>(tape_.seeds[value].numbers) + first_ * numbers
+                 ? const_cast<float*>(tape_.seeds[value].data) + first_ * floats
                  : signs(value);
     }
     const BufferSlot& slot = plan_.slots[value];
     return slot.in_scratch ? scratch_.data() + segment_.piece * slot.offset
-                           : gradients_.data(value) + first_ * numbers;
+                           : gradients_.data(value) + first_ * floats;
   }
 
-  // A seed's, written down once a piece.
+  // The unpacked signs of a seed, once a piece.
   float* signs(int64_t seed) {
-    const int64_t numbers = tape_.values[seed].numbers();
-    float* room = scratch_.data() + segment_.piece * segment_.signs[seed];
-    if (!written_[seed]) {
-      write_signs(tape_.seeds[seed].signs + first_ * numbers / 8, count_ * numbers, room);
-      written_[seed] = true;
+    const int64_t floats = tape_.values[seed].floats();
+    float* target = scratch_.data() + segment_.piece * segment_.signs[seed];
+    if (!unpacked_[seed]) {
+      write_signs(tape_.seeds[seed].signs + first_ * floats / 8, count_ * floats, target);
+      unpacked_[seed] = true;
     }
-    return room;
+    return target;
   }
 
-  // What reaches the layer of a term: the gradient of its source, from the BatchNorm if there is
-  // one. The terms of a step have memory of their own for that.
-  const float* arriving(const Step& step, int64_t index) {
+  // The gradient at the output of a term's layer: that of its source, behind the BatchNorm if there
+  // is one. Each term of a step has memory of its own for it.
+  const float* output_gradient(const Step& step, int64_t index) {
     const Term& term = tape_.terms[index];
     if (!term.is_normed()) {
       return gradient(term.source);
     }
-    float* room = normed_.data();
+    float* target = normed_.data();
     for (int64_t before = step.first; before < index; ++before) {
       const Term& other = tape_.terms[before];
-      room += other.is_normed() ? segment_.piece * tape_.values[other.source].numbers() : 0;
+      target += other.is_normed() ? segment_.piece * tape_.values[other.source].floats() : 0;
     }
-    norms_.apply(index, gradient(term.source), first_, count_, room);
-    return room;
+    norms_.apply(index, gradient(term.source), first_, count_, target);
+    return target;
   }
 
   GradientTarget target(const Step& step) {
@@ -177,9 +178,9 @@ class SegmentWorker {
 
   void scale(const Step& step, float factor) {
     scaled_copy({.samples = count_,
-                 .numbers = destination_of(step).numbers(),
+                 .floats = destination_of(step).floats(),
                  .factor = factor,
-                 .source = arriving(step, step.first),
+                 .source = output_gradient(step, step.first),
                  .target = target(step)});
   }
 
@@ -197,7 +198,7 @@ class SegmentWorker {
       const Term& term = tape_.terms[i];
       const int64_t patches = term.is_normed() ? kNone : plan_.slots[term.source].patches;
       problem.sources.push_back({.channels = tape_.values[term.source].channels,
-                                 .grad = arriving(step, i),
+                                 .grad = output_gradient(step, i),
                                  .weights = term.weights,
                                  .patches = patches < 0 ? nullptr : patches_.data() + patches,
                                  .transformed = patches >= 0 && transformed_[term.source] != 0});
@@ -218,7 +219,7 @@ class SegmentWorker {
     for (int64_t i = step.first; i < step.last; ++i) {
       const Term& term = tape_.terms[i];
       problem.sources.push_back({.channels = tape_.values[term.source].channels,
-                                 .grad = arriving(step, i),
+                                 .grad = output_gradient(step, i),
                                  .weights = term.weights});
     }
     conv1x1::input_gradient(problem, 0, count_ * value.pixels());
@@ -234,7 +235,7 @@ class SegmentWorker {
                                               .columns = columns,
                                               .grad_channels = from.channels,
                                               .channels = to.channels,
-                                              .grad = arriving(step, step.first),
+                                              .grad = output_gradient(step, step.first),
                                               .weights = term.weights,
                                               .target = target(step)};
     strided_conv::InputGradientWorker(problem).run(0, count_);
@@ -248,7 +249,7 @@ class SegmentWorker {
                                                 .rows = rows,
                                                 .columns = columns,
                                                 .channels = to.channels,
-                                                .grad = arriving(step, step.first),
+                                                .grad = output_gradient(step, step.first),
                                                 .weights = term.weights,
                                                 .target = target(step)};
     depthwise_conv::InputGradientWorker(problem).run(0, count_);
@@ -260,7 +261,7 @@ class SegmentWorker {
                                           .height = value.height,
                                           .width = value.width,
                                           .channels = value.channels,
-                                          .grad = arriving(step, step.first),
+                                          .grad = output_gradient(step, step.first),
                                           .result = gradient(tape_.terms[step.first].destination),
                                           .add = step.add};
     avg_pool::input_gradient(problem, 0, problem.rows());
@@ -277,7 +278,7 @@ class SegmentWorker {
                                            .grad_height = from.height,
                                            .grad_width = from.width,
                                            .size = term.stride,
-                                           .grad = arriving(step, step.first),
+                                           .grad = output_gradient(step, step.first),
                                            .result = gradient(term.destination),
                                            .add = step.add};
     mean_pool::input_gradient(problem);
@@ -295,7 +296,7 @@ class SegmentWorker {
   AlignedBuffer<float> patches_;
   AlignedBuffer<float> normed_;
   std::vector<uint8_t> transformed_;  // values whose patches are there
-  std::vector<uint8_t> written_;      // seeds whose signs are
+  std::vector<uint8_t> unpacked_;     // seeds whose signs are there
   int64_t first_ = 0;                 // sample of the piece
   int64_t count_ = 0;
 };

@@ -2,25 +2,23 @@
 #include <torch/csrc/stable/ops.h>
 
 #include "ops/avg_pool3x3_input_gradient.h"
+#include "ops/results.h"
 
 namespace vkdnw {
 namespace {
 
-using torch::headeronly::MemoryFormat;
-using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-// Numbers below which handing work to another thread costs more than it saves.
-constexpr int64_t kNumbersPerThread = 64 * 1024;
+// Floats below which handing work to another thread costs more than it saves.
+constexpr int64_t kFloatsPerThread = 64 * 1024;
 
 Tensor compute(avg_pool::InputGradient problem, const Tensor& images) {
-  Tensor result = torch::stable::empty(images.sizes(), ScalarType::Float, std::nullopt,
-                                       images.device(), std::nullopt, MemoryFormat::ChannelsLast);
+  Tensor result = empty_images(ImageSizes::of(images));
   if (images.numel() == 0) {
     return result;
   }
-  problem.result = static_cast<float*>(result.mutable_data_ptr());
-  const int64_t grain = kNumbersPerThread / (problem.width * problem.channels) + 1;
+  problem.result = writable_floats(result);
+  const int64_t grain = kFloatsPerThread / (problem.width * problem.channels) + 1;
   torch::stable::parallel_for(0, problem.rows(), grain, [&](int64_t first, int64_t last) {
     avg_pool::input_gradient(problem, first, last);
   });

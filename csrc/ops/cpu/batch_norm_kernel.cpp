@@ -7,6 +7,7 @@
 
 #include "ops/batch_norm.h"
 #include "ops/cpu/moments.h"
+#include "ops/results.h"
 
 namespace vkdnw {
 namespace {
@@ -14,21 +15,11 @@ namespace {
 using batch_norm::Coefficients;
 using batch_norm::Size;
 using batch_norm::Statistics;
-using torch::headeronly::MemoryFormat;
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-// Numbers below which handing work to another thread costs more than it saves.
-constexpr int64_t kNumbersPerThread = 64 * 1024;
-
-const float* floats(const Tensor& tensor) {
-  return static_cast<const float*>(tensor.const_data_ptr());
-}
-
-Tensor images_like(const Tensor& x) {
-  return torch::stable::empty(x.sizes(), ScalarType::Float, std::nullopt, x.device(), std::nullopt,
-                              MemoryFormat::ChannelsLast);
-}
+// Floats below which handing work to another thread costs more than it saves.
+constexpr int64_t kFloatsPerThread = 64 * 1024;
 
 template <typename Number>
 Number* empty_table(Tensor& table, const Tensor& like, ScalarType type, int64_t rows) {
@@ -40,7 +31,7 @@ Number* empty_table(Tensor& table, const Tensor& like, ScalarType type, int64_t 
 // work(sample), for each of them.
 template <typename Work>
 void for_each_sample(const Size& size, const Work& work) {
-  torch::stable::parallel_for(0, size.samples, kNumbersPerThread / size.numbers() + 1,
+  torch::stable::parallel_for(0, size.samples, kFloatsPerThread / size.floats_per_sample() + 1,
                               [&](int64_t first, int64_t last) {
                                 for (int64_t sample = first; sample < last; ++sample) {
                                   work(sample);
@@ -53,7 +44,7 @@ template <bool kSquares>
 std::vector<double> sums(const Size& size, const float* a, const float* x, const float* origin) {
   std::vector<double> by_sample(size.samples * 2 * size.channels);
   for_each_sample(size, [&](int64_t sample) {
-    const int64_t first = sample * size.numbers();
+    const int64_t first = sample * size.floats_per_sample();
     batch_norm::sum_products<kSquares, 1>(size, {a + first}, x + first, origin,
                                           {by_sample.data() + sample * 2 * size.channels});
   });
@@ -63,8 +54,8 @@ std::vector<double> sums(const Size& size, const float* a, const float* x, const
 
 Tensor channel_moments(const Tensor& x) {
   const Size size = checked_norm_size(x);
-  const float* origin = floats(x);  // its first pixel
-  const std::vector<double> sum = sums<true>(size, floats(x), floats(x), origin);
+  const float* origin = floats_of(x);  // its first pixel
+  const std::vector<double> sum = sums<true>(size, floats_of(x), floats_of(x), origin);
   return moments_table(size, origin, sum.data(), x);
 }
 
@@ -98,7 +89,7 @@ std::tuple<Tensor, Tensor> batch_norm_coefficients(const Tensor& grad, const Ten
   const double* by_channel = checked_statistics(statistics, channels);
   const float* weights = checked_by_channel("weight", weight, channels);
   const std::vector<float> means(by_channel, by_channel + channels);
-  const std::vector<double> sum = sums<false>(size, floats(grad), floats(x), means.data());
+  const std::vector<double> sum = sums<false>(size, floats_of(grad), floats_of(x), means.data());
   Tensor table;
   float* row = empty_table<float>(table, x, ScalarType::Float, 4);
   Tensor of_parameters;
@@ -120,12 +111,12 @@ std::tuple<Tensor, Tensor> batch_norm_coefficients(const Tensor& grad, const Ten
 Tensor batch_norm_input_gradient(const Tensor& grad, const Tensor& x, const Tensor& coefficients) {
   const Size size = checked_norm_pair("grad", grad, x);
   const Coefficients by = checked_coefficients(coefficients, size.channels);
-  Tensor result = images_like(x);
-  float* target = static_cast<float*>(result.mutable_data_ptr());
+  Tensor result = empty_images(ImageSizes::of(x));
+  float* target = writable_floats(result);
   for_each_sample(size, [&](int64_t sample) {
-    const int64_t first = sample * size.numbers();
-    batch_norm::input_gradient(by, size.pixels, size.channels, floats(grad) + first,
-                               floats(x) + first, target + first);
+    const int64_t first = sample * size.floats_per_sample();
+    batch_norm::input_gradient(by, size.pixels, size.channels, floats_of(grad) + first,
+                               floats_of(x) + first, target + first);
   });
   return result;
 }

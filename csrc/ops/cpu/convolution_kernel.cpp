@@ -1,7 +1,6 @@
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 
-#include <array>
 #include <tuple>
 #include <vector>
 
@@ -9,18 +8,15 @@
 #include "kernels/conv/conv_moments.h"
 #include "ops/convolution.h"
 #include "ops/cpu/moments.h"
+#include "ops/results.h"
 
 namespace vkdnw {
 namespace {
 
-using torch::headeronly::MemoryFormat;
-using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
 Tensor empty_output(const Tensor& x, int64_t channels) {
-  const std::array<int64_t, 4> shape{x.size(0), channels, x.size(2), x.size(3)};
-  return torch::stable::empty(shape, ScalarType::Float, std::nullopt, x.device(), std::nullopt,
-                              MemoryFormat::ChannelsLast);
+  return empty_images({x.size(0), channels, x.size(2), x.size(3)});
 }
 
 // Writes the output, and returns its moments.
@@ -30,7 +26,7 @@ Tensor convolve(const Convolution& conv, const Tensor& output) {
                               .pixels = output.size(2) * output.size(3),
                               .channels = output.size(1)};
   std::vector<double> sums(size.samples * 2 * size.channels);
-  const float* data = static_cast<const float*>(output.const_data_ptr());
+  const float* data = floats_of(output);
   const conv_moments::Output target{.size = size, .data = data, .sums = sums.data()};
   Worker worker(conv);
   conv_moments::convolve(worker, target, 0, 1);  // its first pixel is the origin of all sums
@@ -45,20 +41,20 @@ Tensor convolve(const Convolution& conv, const Tensor& output) {
 std::tuple<Tensor, Tensor> convolve3x3(const Tensor& x, const Tensor& transformed, bool rectify) {
   winograd::InputGradient conv = checked_conv3x3(x, transformed, rectify);
   Tensor output = empty_output(x, conv.channels);
-  conv.target.data = static_cast<float*>(output.mutable_data_ptr());
+  conv.target.data = writable_floats(output);
   return {output, convolve<conv_moments::Conv3x3Worker>(conv, output)};
 }
 
 // From [Co, Ci, 1, 1] to [Ci, Co].
 std::vector<float> by_input_channel(const Tensor& weight) {
   const Tensor plain = torch::stable::contiguous(weight);
-  const float* numbers = static_cast<const float*>(plain.const_data_ptr());
+  const float* weights = floats_of(plain);
   const int64_t outputs = plain.size(0);
   const int64_t inputs = plain.size(1);
   std::vector<float> transposed(outputs * inputs);
   for (int64_t output = 0; output < outputs; ++output) {
     for (int64_t input = 0; input < inputs; ++input) {
-      transposed[input * outputs + output] = numbers[output * inputs + input];
+      transposed[input * outputs + output] = weights[output * inputs + input];
     }
   }
   return transposed;
@@ -69,7 +65,7 @@ std::tuple<Tensor, Tensor> convolve1x1(const Tensor& x, const Tensor& weight, bo
   const std::vector<float> weights = by_input_channel(weight);
   Tensor output = empty_output(x, conv.channels);
   conv.weights = weights.data();
-  conv.result = static_cast<float*>(output.mutable_data_ptr());
+  conv.result = writable_floats(output);
   return {output, convolve<conv1x1::ConvolutionWorker>(conv, output)};
 }
 

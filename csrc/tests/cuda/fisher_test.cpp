@@ -81,7 +81,7 @@ struct Batch {
       }
     }
     const auto shape = cuda::gram_shape(sizes.samples, sizes.columns);
-    std::vector<T> partial(shape.numbers(), T(NAN));
+    std::vector<T> partial(shape.elements(), T(NAN));
     REQUIRE(cuda::launch_fisher_accumulate(factored(), scale, fisher.data(), partial.data(),
                                            nullptr) == cudaSuccess);
     return fisher;

@@ -92,11 +92,11 @@ class _BatchNorm(torch.autograd.Function):
         coefficients, of_parameters = batch_norm_coefficients(
             gradient, seen, ctx.statistics, ctx.weight
         )
-        through = gradient, seen, coefficients
-        of_input = _input_gradient(ctx, *through) if ctx.needs_input_grad[0] else None
+        of_output = batch_norm_input_gradient(gradient, seen, coefficients)
+        of_input = _input_gradient(ctx, of_output) if ctx.needs_input_grad[0] else None
         if not ctx.weights.wanted:
             return of_input, *(None,) * 8
-        of_conv = _convolution_gradients(ctx, *through)
+        of_conv = _convolution_gradients(ctx, of_output)
         return of_input, *_wanted_parameters(ctx, of_parameters), *of_conv, *(None,) * 4
 
     @staticmethod
@@ -112,11 +112,10 @@ class _BatchNorm(torch.autograd.Function):
         return call.layer.sends_back(call.mask, norm)
 
 
-def _input_gradient(ctx: Any, gradient: Tensor, seen: Tensor, coefficients: Tensor) -> Tensor:
+def _input_gradient(ctx: Any, of_output: Tensor) -> Tensor:
+    """Through the convolution in front, if there is one, from the gradient of its output."""
     call: Convolved | None = ctx.call
-    if call is None:
-        return batch_norm_input_gradient(gradient, seen, coefficients)
-    return call.layer.input_gradient_through_norm(gradient, seen, coefficients, ctx.size, call.mask)
+    return of_output if call is None else call.layer.input_gradient(of_output, ctx.size, call.mask)
 
 
 def _wanted_parameters(ctx: Any, of_parameters: Tensor) -> list[Tensor | None]:
@@ -126,12 +125,9 @@ def _wanted_parameters(ctx: Any, of_parameters: Tensor) -> list[Tensor | None]:
     ]
 
 
-def _convolution_gradients(
-    ctx: Any, gradient: Tensor, seen: Tensor, coefficients: Tensor
-) -> tuple[Tensor | None, Tensor | None]:
+def _convolution_gradients(ctx: Any, of_output: Tensor) -> tuple[Tensor | None, Tensor | None]:
     """Those of the convolution in front."""
     call: Convolved | None = ctx.call
     if call is None or not ctx.needs_input_grad[3]:
         return None, None
-    of_output = batch_norm_input_gradient(gradient, seen, coefficients)
     return call.layer.weight_gradients(of_output, call.reading.numbers())

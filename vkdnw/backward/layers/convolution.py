@@ -18,19 +18,13 @@ from vkdnw.backward.layers.lazy_tensor import VersionedTensor, rectified_from
 from vkdnw.backward.layers.relu import Rectified
 from vkdnw.backward.layers.values import CHANNELS_LAST, made_by, note, suits
 from vkdnw.backward.layers.weight_gradients import WeightGradients
-from vkdnw.backward.node_kinds import PACKED, Backward
+from vkdnw.backward.node_kinds import Backward
 from vkdnw.ops.backpropagate import Norm
-from vkdnw.ops.batch_norm import (
-    norm_conv1x1_input_gradient,
-    norm_conv3x3_input_gradient,
-    norm_strided_conv_input_gradient,
-)
 from vkdnw.ops.convolution import (
     conv1x1,
-    conv1x1_input_gradient,
     conv3x3,
-    conv3x3_input_gradient,
-    strided_conv_input_gradient,
+    conv_input_gradient,
+    packed_weight,
     winograd_forward_weights,
 )
 from vkdnw.per_sample.fusion.find import LAYERS, Gradient, native_gradient, strided_gradient
@@ -50,7 +44,7 @@ class NativeConvolution:
     @cached_property
     def weight(self) -> Tensor:
         """The weight as the native gradient has it."""
-        return PACKED[LAYERS[self.kind]](self.conv.weight.detach())
+        return packed_weight(LAYERS[self.kind], self.conv.weight.detach())
 
     @property
     def padding(self) -> int:
@@ -70,30 +64,9 @@ class NativeConvolution:
 
     def input_gradient(self, gradient: Tensor, size: torch.Size, mask: Tensor | None) -> Tensor:
         """Gradient of an input of the size ``[B, Ci, H, W]``."""
-        if self.kind == "winograd":
-            return conv3x3_input_gradient(gradient, self.weight, mask)
-        if self.kind == "pointwise":
-            return conv1x1_input_gradient(gradient, self.weight, mask)
-        return strided_conv_input_gradient(
-            gradient, self.weight, mask, size[2:], self.conv.stride[0], self.padding
-        )
-
-    def input_gradient_through_norm(
-        self,
-        gradient: Tensor,
-        output: Tensor,
-        coefficients: Tensor,
-        size: torch.Size,
-        mask: Tensor | None,
-    ) -> Tensor:
-        """The same from the gradient of what a BatchNorm made of the convolution's output."""
-        norm = gradient, output, coefficients
-        if self.kind == "winograd":
-            return norm_conv3x3_input_gradient(*norm, self.weight, mask)
-        if self.kind == "pointwise":
-            return norm_conv1x1_input_gradient(*norm, self.weight, mask)
-        return norm_strided_conv_input_gradient(
-            *norm, self.weight, mask, size[2:], self.conv.stride[0], self.padding
+        stride = self.conv.stride[0]
+        return conv_input_gradient(
+            LAYERS[self.kind], gradient, self.weight, mask, size[2:], stride, self.padding
         )
 
     def weight_gradients(self, gradient: Tensor, seen: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -18,7 +18,7 @@ from vkdnw.backward.layers.lazy_tensor import LazyTensor, ReLULazyOp, SumLazyOp,
 from vkdnw.backward.layers.values import note, suits
 from vkdnw.backward.node_kinds import Backward
 from vkdnw.ops.backpropagate import Layer
-from vkdnw.ops.convolution import relu_mask
+from vkdnw.ops.relu import relu_mask
 
 
 @dataclass(frozen=True)

@@ -19,15 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vkdnw.backward.graph import Node
-from vkdnw.backward.node_kinds import PACKED, Backward
+from vkdnw.backward.node_kinds import Backward
 from vkdnw.ops.backpropagate import Layer
-from vkdnw.ops.convolution import (
-    conv1x1_input_gradient,
-    conv3x3_input_gradient,
-    rectify,
-    strided_conv_input_gradient,
-)
+from vkdnw.ops.convolution import conv_input_gradient, packed_weight
 from vkdnw.ops.pooling import avg_pool3x3_input_gradient
+from vkdnw.ops.relu import rectify
 from vkdnw.per_sample.capture import GradientSink, PathChanged, Recorder
 from vkdnw.per_sample.fusion.find import LAYERS, Fusion, pools_natively
 from vkdnw.per_sample.probing.trace import Trace
@@ -97,13 +93,11 @@ class _Weights:
 
     def input_gradient(self, gradient: Tensor, size: torch.Size, mask: Tensor | None) -> Tensor:
         """Gradient of an input of the size ``[b, Ci, H, W]``."""
+        assert self.layer is not None
         assert self.native is not None
-        if self.layer == Layer.CONV3X3:
-            return conv3x3_input_gradient(gradient, self.native, mask)
-        if self.layer == Layer.CONV1X1:
-            return conv1x1_input_gradient(gradient, self.native, mask)
-        return strided_conv_input_gradient(
-            gradient, self.native, mask, size[2:], self.conv.stride[0], self.padding
+        stride = self.conv.stride[0]
+        return conv_input_gradient(
+            self.layer, gradient, self.native, mask, size[2:], stride, self.padding
         )
 
 
@@ -122,7 +116,9 @@ def _scaled_weights(trace: Trace, fusion: Fusion) -> _Weights:
         weight = (weight * factor).to(weight.dtype)
     weight = weight.contiguous(memory_format=trace.layout)
     layer = None if fusion.gradient is None else LAYERS[fusion.gradient]
-    return _Weights(conv, weight, bias, layer, None if layer is None else PACKED[layer](weight))
+    return _Weights(
+        conv, weight, bias, layer, None if layer is None else packed_weight(layer, weight)
+    )
 
 
 def _convolution(

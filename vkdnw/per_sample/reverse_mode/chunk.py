@@ -15,7 +15,7 @@ from torch.autograd.graph import GradientEdge
 from vkdnw.backward.graph import Node, consumers, uses
 from vkdnw.batch import Batch
 from vkdnw.checks import check_logits, pick_logits
-from vkdnw.ops.fisher import jacobian_columns_
+from vkdnw.ops.jacobian_columns import jacobian_columns_
 from vkdnw.per_sample.capture import (
     CallSite,
     PathChanged,

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import vkdnw
-from vkdnw.ops import build_facts, native
-from vkdnw.ops.native import NativeLibraryError
+from vkdnw.ops import build_facts, library
+from vkdnw.ops.library import NativeLibraryError
 
 FACTS = build_facts.BuildFacts(
     version="0.1.0",
@@ -52,11 +52,11 @@ def run_python(code: str, *path: Path) -> subprocess.CompletedProcess[str]:
 
 LOAD = """
 import vkdnw
-from vkdnw.ops import native
+from vkdnw.ops import library
 print(vkdnw.__file__)
 try:
-    native.load()
-except native.NativeLibraryError as error:
+    library.load()
+except library.NativeLibraryError as error:
     print(error)
 """
 
@@ -89,45 +89,45 @@ def test_a_source_tree_that_hides_an_installed_package_is_named(tmp_path):
 
 
 def test_the_ops_are_registered():
-    native.load()
+    library.load()
     assert torch.ops.vkdnw.jacobian_columns_ is not None
 
 
 def test_many_threads_load_once(monkeypatch):
     calls = []
 
-    def slow_load(library):
-        calls.append(library)
+    def slow_load(path):
+        calls.append(path)
         time.sleep(0.05)
 
-    monkeypatch.setattr(native, "_loaded", False)
-    monkeypatch.setattr(native, "_load", slow_load)
-    threads = [threading.Thread(target=native.load) for _ in range(8)]
+    monkeypatch.setattr(library, "_loaded", False)
+    monkeypatch.setattr(library, "_load", slow_load)
+    threads = [threading.Thread(target=library.load) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert calls == [native.LIBRARY]
+    assert calls == [library.LIBRARY]
 
 
 def test_a_failure_is_not_remembered(monkeypatch, tmp_path):
-    good = native.LIBRARY
-    monkeypatch.setattr(native, "_loaded", False)
-    monkeypatch.setattr(native, "LIBRARY", tmp_path / "_ops.so")
+    good = library.LIBRARY
+    monkeypatch.setattr(library, "_loaded", False)
+    monkeypatch.setattr(library, "LIBRARY", tmp_path / "_ops.so")
     for _ in range(2):
         with pytest.raises(NativeLibraryError, match="does not exist"):
-            native.load()
-    monkeypatch.setattr(native, "LIBRARY", good)
-    native.load()
+            library.load()
+    monkeypatch.setattr(library, "LIBRARY", good)
+    library.load()
 
 
 def test_a_library_that_the_linker_refuses_names_torch_and_the_cause(monkeypatch, tmp_path):
     broken = tmp_path / "_ops.so"
     broken.write_bytes(b"no library")
-    monkeypatch.setattr(native, "_loaded", False)
-    monkeypatch.setattr(native, "LIBRARY", broken)
+    monkeypatch.setattr(library, "_loaded", False)
+    monkeypatch.setattr(library, "LIBRARY", broken)
     with pytest.raises(NativeLibraryError, match="does not load with torch") as raised:
-        native.load()
+        library.load()
     assert torch.__version__ in str(raised.value)
     assert isinstance(raised.value.__cause__, OSError)
 
@@ -138,27 +138,27 @@ def test_a_library_for_another_python_says_so(monkeypatch):
 
     monkeypatch.setattr(build_facts.importlib, "import_module", no_module)
     with pytest.raises(NativeLibraryError, match="built for another Python"):
-        native.read_facts()
+        library.read_facts()
 
 
 def test_a_library_that_fits_has_no_mismatch():
-    assert native.mismatch(FACTS, "2.13.0+cpu", CPU) is None
+    assert library.mismatch(FACTS, "2.13.0+cpu", CPU) is None
 
 
 @pytest.mark.parametrize("version", ["2.11.0", "2.11.0a0+git1234", "2.20.1", "3.0.0+cu140"])
 def test_every_torch_from_the_target_on_fits(version):
-    assert native.mismatch(FACTS, version, CPU) is None
+    assert library.mismatch(FACTS, version, CPU) is None
 
 
 @pytest.mark.parametrize("version", ["2.10.2", "1.13.1+cu117"])
 def test_an_older_torch_is_refused_by_version(version):
-    problem = native.mismatch(FACTS, version, CPU)
+    problem = library.mismatch(FACTS, version, CPU)
     assert f"torch {version} is running" in problem
     assert "pip install 'torch>=2.11'" in problem
 
 
 def test_instructions_that_the_cpu_lacks_are_named():
-    problem = native.mismatch(FACTS, "2.13.0", CPU - {"avx2", "avx512f"})
+    problem = library.mismatch(FACTS, "2.13.0", CPU - {"avx2", "avx512f"})
     assert "VKDNW_NATIVE_ARCH=native, and this CPU lacks avx2, avx512f" in problem
     assert "VKDNW_NATIVE_ARCH=x86-64-v3" in problem
 
@@ -167,11 +167,11 @@ def test_the_cpu_is_checked_before_the_library_is_touched(monkeypatch, tmp_path)
     unloadable = tmp_path / "_ops.so"
     unloadable.touch()
     facts = replace(FACTS, cpu_features=("an_instruction_of_the_future",))
-    monkeypatch.setattr(native, "_loaded", False)
-    monkeypatch.setattr(native, "LIBRARY", unloadable)
-    monkeypatch.setattr(native, "read_facts", lambda: facts)
+    monkeypatch.setattr(library, "_loaded", False)
+    monkeypatch.setattr(library, "LIBRARY", unloadable)
+    monkeypatch.setattr(library, "read_facts", lambda: facts)
     with pytest.raises(NativeLibraryError, match="lacks an_instruction_of_the_future"):
-        native.load()
+        library.load()
 
 
 @pytest.mark.parametrize("label", ["flags", "Features"])
@@ -190,7 +190,7 @@ def test_a_system_that_does_not_tell_is_not_refused(monkeypatch, tmp_path):
 
 
 def test_the_compiler_flags_and_the_required_instructions_agree():
-    facts = native.read_facts()
+    facts = library.read_facts()
     assert "-ffast-math" not in facts.cxx_flags  # a NaN must propagate
     assert f"-march={facts.native_arch}" in facts.cxx_flags
     assert build_facts.missing_cpu_features(facts) == ()
