@@ -25,13 +25,13 @@ def fingerprint() -> dict[str, str]:
     """Versions, build and hardware of this machine."""
     import torch
 
-    from vkdnw.ops import native
+    from vkdnw.ops import library
 
-    facts = native.read_facts()
+    facts = library.read_facts()
     return {
         "host": platform.node(),
         "vkdnw": version("vkdnw"),
-        "native library": _digest(native.LIBRARY),
+        "native library": _digest(library.LIBRARY),
         "native flags": " ".join(facts.cpu_features),
         "torch": torch.__version__,
         "ATen capability": torch.backends.cpu.get_cpu_capability(),

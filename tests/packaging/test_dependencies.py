@@ -34,7 +34,7 @@ def third_party(*folders: str) -> set[str]:
 
 def beside() -> set[str]:
     """Modules that tests and benchmarks import from their own folders."""
-    folders = (ROOT / "tests", ROOT / "benchmarks", ROOT / "benchmarks" / "gpu")
+    folders = [ROOT / name for name in ("tests", "benchmarks", "benchmarks/gpu", "cmake")]
     return {file.stem for folder in folders for file in folder.iterdir()}
 
 
