@@ -25,7 +25,11 @@ def packages() -> dict[str, str]:
 setup(
     packages=list(packages()),
     package_dir={"vkdnw": "vkdnw", "vkdnw.search": "search"},
-    package_data={"vkdnw": ["py.typed"], "vkdnw.search.rankings": ["*.csv"]},
+    package_data={
+        "vkdnw": ["py.typed"],
+        "vkdnw.search.rankings": ["*.csv"],
+        "vkdnw.search.report": ["*.html", "*.css", "*.js"],
+    },
     ext_modules=[Extension("vkdnw._ops", []), Extension("vkdnw._build_info", [])],
     cmdclass={"build_ext": CMakeBuild},
 )

@@ -223,6 +223,28 @@ class Run:
             f"{tally.scored:,} of {tally.tasks:,} scored{failed})"
         )
 
+    def report(
+        self,
+        path: PathLike,
+        *,
+        by: str | None = None,
+        truth: "PathLike | pd.DataFrame | pd.Series[float] | Mapping[str, float] | None" = None,
+    ) -> Path:
+        """Write the run as one HTML page to explore, which needs no network.
+
+        Args:
+            path: of the page.
+            by: as in :meth:`top`.
+            truth: as in :meth:`evaluate`; the page then shows accuracies too.
+
+        Raises ImportError where plotly or itables is missing (`pip install 'vkdnw[report]'`).
+        """
+        from vkdnw.search.report.page import write
+        from vkdnw.search.report.payload import payload
+
+        with refused_arguments():
+            return write(payload(self, by, truth), Path(path))
+
     def _repr_html_(self) -> str:
         from html import escape
 

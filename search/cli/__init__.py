@@ -18,6 +18,7 @@ from vkdnw.search.cli import (
     plot,
     predict,
     proxies,
+    report_page,
     score,
     search,
     top,
@@ -42,6 +43,7 @@ app.command("history")(history.history)
 app.command("export")(export.export)
 app.command("predict")(predict.predict)
 app.command("plot")(plot.plot)
+app.command("report")(report_page.report)
 app.command("proxies")(proxies.proxies)
 app.command("data")(data.data)
 app.command("doctor")(doctor.doctor)

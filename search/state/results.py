@@ -95,6 +95,13 @@ class Results:
             last = parse_json(settings, f"{self._path}, session {identity}", dict)
         return {**last, **self.configuration()}
 
+    def versions(self) -> dict[str, Json]:
+        """What the last session ran on."""
+        last: dict[str, Json] = {}
+        for identity, _, _, versions, _ in self._rows(SESSIONS, "ORDER BY id"):
+            last = parse_json(versions, f"{self._path}, session {identity}", dict)
+        return last
+
     def evaluations(self) -> list[Evaluation]:
         """Every architecture asked for and scored, under each of its seeds, in asking order."""
         with self._snapshot():

@@ -93,3 +93,11 @@ class NB201:
         """One line for each edge, `1<-0 nor_conv_3x3`."""
         operations = zip(EDGES, parse(architecture), strict=True)
         return "\n".join(f"{edge} {operation}" for edge, operation in operations)
+
+    def diagram(self, architecture: str) -> list[tuple[int, int, str]]:
+        """The edges of the cell: from node, to node, operation."""
+        operations = parse(architecture)
+        return [
+            (edge.source, edge.target, operation)
+            for edge, operation in zip(EDGES, operations, strict=True)
+        ]

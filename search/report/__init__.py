@@ -1,0 +1,1 @@
+"""A run as one page to explore: `vkdnw report RUN`, and `Run.report` in Python."""
