@@ -24,8 +24,14 @@ from vkdnw.search.spaces.darts.architecture import (
 )
 from vkdnw.search.spaces.darts.cost import Macro, Step, steps
 from vkdnw.search.spaces.shared.edge_cell import added
-from vkdnw.search.spaces.shared.layers import FactorisedReduction, Zeros, convolution, relu_conv_bn
-from vkdnw.search.spaces.shared.mbconv_modules import convolution_bn, head
+from vkdnw.search.spaces.shared.layers import (
+    FactorisedReduction,
+    Zeros,
+    convolution,
+    convolution_bn,
+    head,
+    relu_conv_bn,
+)
 
 AUXILIARY_CHANNELS = (128, 768)
 

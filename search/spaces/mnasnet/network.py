@@ -7,12 +7,8 @@ Parameters are named ``stem.conv.weight``, ``stages.2.1.residual.excite.gate.squ
 from torch import Tensor, nn
 
 from vkdnw.search.spaces.mnasnet.blocks import LAST_CHANNELS, STEM, WIDTHS, blocks_of
-from vkdnw.search.spaces.shared.mbconv_modules import (
-    Activations,
-    MBConvModule,
-    convolution_bn,
-    head,
-)
+from vkdnw.search.spaces.shared.layers import convolution_bn, head
+from vkdnw.search.spaces.shared.mbconv_modules import Activations, MBConvModule
 
 
 class MnasNetwork(nn.Module):

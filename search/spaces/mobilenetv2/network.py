@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vkdnw.search.spaces.mobilenetv2.halves import Half, halves, squeezed
 from vkdnw.search.spaces.mobilenetv2.structure import Block, Convolutions, InvertedResiduals, parse
-from vkdnw.search.spaces.shared.mbconv_modules import convolution_bn, head
+from vkdnw.search.spaces.shared.layers import convolution_bn, head
 
 BATCH_NORM_EPS = 1e-3
 

@@ -11,7 +11,7 @@ from vkdnw.search.spaces.nats_sss.architecture import CELL, parse
 from vkdnw.search.spaces.nats_sss.cost import REDUCTIONS, steps
 from vkdnw.search.spaces.nb201.network import Cell, Reduction, check_sides, head
 from vkdnw.search.spaces.shared.counting import IMAGE_CHANNELS
-from vkdnw.search.spaces.shared.mbconv_modules import convolution_bn
+from vkdnw.search.spaces.shared.layers import convolution_bn
 from vkdnw.search.spaces.shared.sizes import check_sizes
 
 fx.wrap("check_sides")  # one call to a tracer

@@ -16,7 +16,7 @@ from vkdnw.search.spaces.nb101.architecture import KERNELS, Graph, pruned
 from vkdnw.search.spaces.nb101.cost import stages, widths
 from vkdnw.search.spaces.shared.counting import IMAGE_CHANNELS
 from vkdnw.search.spaces.shared.edge_cell import added
-from vkdnw.search.spaces.shared.mbconv_modules import convolution_bn, head
+from vkdnw.search.spaces.shared.layers import convolution_bn, head
 from vkdnw.search.spaces.shared.sizes import check_sizes
 
 PUBLISHED_MOMENTUM = 0.003

@@ -26,8 +26,7 @@ from vkdnw.search.spaces.nb201.architecture import (
 )
 from vkdnw.search.spaces.nb201.cost import IMAGE_CHANNELS, STAGES, check_resolution, check_sizes
 from vkdnw.search.spaces.shared.edge_cell import EdgeCell, kept_empty_edges
-from vkdnw.search.spaces.shared.layers import Zeros, convolution, relu_conv_bn
-from vkdnw.search.spaces.shared.mbconv_modules import convolution_bn
+from vkdnw.search.spaces.shared.layers import Zeros, convolution, convolution_bn, relu_conv_bn
 
 
 def build(arch: str, channels: int = 16, cells: int = 5, classes: int = 10) -> nn.Module:

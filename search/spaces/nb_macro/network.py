@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from vkdnw.search.spaces.nb_macro.architecture import canonical
 from vkdnw.search.spaces.nb_macro.layers import LAST_CHANNELS, Layer, layers_of, named_layers
+from vkdnw.search.spaces.shared.layers import convolution_bn, head
 from vkdnw.search.spaces.shared.mbconv import MBConv
-from vkdnw.search.spaces.shared.mbconv_modules import MBConvModule, convolution_bn, head
+from vkdnw.search.spaces.shared.mbconv_modules import MBConvModule
 
 
 class MacroNetwork(nn.Module):

@@ -1,4 +1,4 @@
-"""Modules of cells whose operations lie on edges: NAS-Bench-201, TransNAS-Bench-101, DARTS.
+"""Layers that networks of several spaces are made of.
 
 Convolutions have no bias and keep an image's sides, or divide them by their stride and round up.
 Every layer is a module that is called exactly once, and nothing works in place, so forward hooks
@@ -18,6 +18,34 @@ def convolution(
     padding = dilation * (kernel // 2)
     return nn.Conv2d(
         inputs, outputs, kernel, stride, padding, dilation=dilation, groups=groups, bias=False
+    )
+
+
+def convolution_bn(
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    stride: int = 1,
+    groups: int = 1,
+    activation: type[nn.Module] | None = None,
+    eps: float = 1e-5,
+) -> nn.Sequential:
+    """A padded convolution without bias, its BatchNorm, and an activation where one is given."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
+        conv=convolution(inputs, outputs, kernel, stride, groups=groups),
+        bn=nn.BatchNorm2d(outputs, eps=eps),
+    )
+    if activation is not None:
+        layers["relu" if activation is nn.ReLU else "activation"] = activation()
+    return nn.Sequential(layers)
+
+
+def head(inputs: int, outputs: int) -> nn.Sequential:
+    """Means over pixels, and a linear layer."""
+    return nn.Sequential(
+        OrderedDict(
+            pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), fc=nn.Linear(inputs, outputs)
+        )
     )
 
 

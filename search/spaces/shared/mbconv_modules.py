@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from vkdnw.search.spaces.shared.layers import convolution_bn
 from vkdnw.search.spaces.shared.mbconv import MBConv
 
 
@@ -68,36 +69,6 @@ class SqueezeExcitation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         scaled: Tensor = x * self.gate(x)
         return scaled
-
-
-def convolution_bn(
-    inputs: int,
-    outputs: int,
-    kernel: int,
-    stride: int = 1,
-    groups: int = 1,
-    activation: type[nn.Module] | None = None,
-    eps: float = 1e-5,
-) -> nn.Sequential:
-    """A padded convolution without bias, its BatchNorm, and an activation where one is given."""
-    layers: OrderedDict[str, nn.Module] = OrderedDict(
-        conv=nn.Conv2d(
-            inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False
-        ),
-        bn=nn.BatchNorm2d(outputs, eps=eps),
-    )
-    if activation is not None:
-        layers["relu" if activation is nn.ReLU else "activation"] = activation()
-    return nn.Sequential(layers)
-
-
-def head(inputs: int, outputs: int) -> nn.Sequential:
-    """Means over pixels, and a linear layer."""
-    return nn.Sequential(
-        OrderedDict(
-            pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), fc=nn.Linear(inputs, outputs)
-        )
-    )
 
 
 def features(model: nn.Module) -> tuple[str, ...]:

@@ -13,8 +13,13 @@ from torch import Tensor, nn
 
 from vkdnw.search.spaces.shared.counting import IMAGE_CHANNELS
 from vkdnw.search.spaces.shared.edge_cell import EdgeCell, kept_empty_edges
-from vkdnw.search.spaces.shared.layers import FactorisedReduction, Zeros, convolution, relu_conv_bn
-from vkdnw.search.spaces.shared.mbconv_modules import head
+from vkdnw.search.spaces.shared.layers import (
+    FactorisedReduction,
+    Zeros,
+    convolution,
+    head,
+    relu_conv_bn,
+)
 from vkdnw.search.spaces.shared.sizes import check_choice, check_sizes
 from vkdnw.search.spaces.transnas.architecture import EDGES, KERNELS, NONE, SKIP, Architecture
 from vkdnw.search.spaces.transnas.cost import TILES, steps
