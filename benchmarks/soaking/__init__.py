@@ -1,0 +1,1 @@
+"""The runs that `benchmarks/soak.py` does things to."""
