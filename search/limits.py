@@ -9,6 +9,10 @@ above what the published benchmarks and data sets need. A command raises them wi
 import os
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vkdnw.search.spaces.search_space import Cost
 
 ENVIRONMENT = "VKDNW_LIMITS"
 
@@ -52,6 +56,13 @@ def check(name: str, claimed: int, what: str) -> None:
     """
     if claimed > limit(name):
         raise LimitExceeded(exceeded(name, what, f"{claimed:,}"))
+
+
+def check_network(cost: "Cost", architecture: str) -> None:
+    """Refuse a network that is too large to be built. Raises LimitExceeded."""
+    what = f"the network {architecture[:200]}"
+    check("network-layers", cost.layers, f"{what} has too many parameter tensors")
+    check("network-parameters", cost.parameters, f"{what} has too many parameters")
 
 
 def exceeded(name: str, what: str, claimed: str) -> str:

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections import deque
+from contextlib import suppress
 from html import escape
 from types import TracebackType
 from typing import Any, Protocol
@@ -10,6 +11,8 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichBar
+
+from vkdnw.search.printable import printable
 
 WINDOW_SECONDS = 120.0
 """The rate is that of the recent past, so that it follows a change of the machine's load."""
@@ -124,7 +127,8 @@ class Bar:
         self._draw()
 
     def note(self, text: str) -> None:
-        self._bar.console.print(text, markup=False, emoji=False, highlight=False)
+        with suppress(OSError):  # the terminal, or the reader of a pipe, may be gone
+            self._bar.console.print(printable(text), markup=False, emoji=False, highlight=False)
 
     def _draw(self) -> None:
         meter = self._meter
@@ -228,7 +232,10 @@ class Lines:
             self.note(f"{self._meter.done}/{self._meter.total}  {self._meter.pace}")
 
     def note(self, text: str) -> None:
-        self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+        with suppress(OSError):  # the terminal, or the reader of a pipe, may be gone
+            self._console.print(
+                printable(text), markup=False, emoji=False, highlight=False, soft_wrap=True
+            )
 
 
 def _rate(per_second: float) -> str:

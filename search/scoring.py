@@ -17,6 +17,7 @@ import vkdnw
 from vkdnw import proxies
 from vkdnw.runtime.garbage_collection import gc_disabled
 from vkdnw.runtime.threads import one_thread
+from vkdnw.search import limits
 from vkdnw.search.configuration import Configuration, parse_scalars
 from vkdnw.search.evaluation import Scored, Task
 from vkdnw.search.inputs.seeded import batch_on, proxy_inputs
@@ -82,6 +83,7 @@ class Scorer:
 
     def _build(self, network: str, seed: int) -> nn.Module:
         """Drawn under the seed: what no scheme draws anew (tokens, positions) keeps its values."""
+        limits.check_network(self.space.cost(network), network)
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(seed)
             model = self.space.build(network)

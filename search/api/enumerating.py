@@ -13,6 +13,7 @@ from vkdnw.search.api.setup import (
     PathLike,
     Setup,
     SpaceLike,
+    check_timeout,
     refused_arguments,
     set_up,
     split_subset,
@@ -53,6 +54,7 @@ def enumerate(  # noqa: A001 - what it does
     max_memory: int | str | None = None,
     device: str = "cpu",
     workers: int | None = None,
+    task_timeout: float | None = None,
     executor: str = PROCESSES,
     mixed: bool = False,
     progress: Progress | bool = True,
@@ -89,6 +91,8 @@ def enumerate(  # noqa: A001 - what it does
         device: `cpu`, `cuda` (every GPU of the machine) or `cuda:N`.
         workers: processes; None for one for each usable core, 0 to score in this process. On a
             cluster, processes of each machine.
+        task_timeout: seconds that a network may take before its worker process is ended and it
+            counts as failed; None for as long as it wants. Not for `workers=0`.
         executor: `processes` of this machine, or `ray`: every machine of the Ray cluster that
             RAY_ADDRESS names or that this machine belongs to; `ray:HOST:PORT` for another one.
         mixed: of a cluster, take also machines whose scores differ in the last bits.
@@ -133,8 +137,11 @@ def enumerate(  # noqa: A001 - what it does
         asked = describe(selection.architectures(setup.space), setup.space)
         if seeds < 1:
             raise ValueError(f"seeds must be at least 1, got {seeds}")
+        check_timeout(task_timeout)
         inputs = {
-            seed: input_digests(setup.configuration, setup.space.resolution, seed)
+            seed: input_digests(
+                setup.configuration, setup.space.resolution, seed, setup.space.classes
+            )
             for seed in range(seeds)
         }
     request = Request(
@@ -152,7 +159,8 @@ def enumerate(  # noqa: A001 - what it does
         in_this_process=setup.workers == 0 and setup.address is None,
         on_result=None if on_result is None else _telling(on_result, setup, asked),
         note=setup.note,
-        cluster=setup.cluster(inputs, mixed),
+        task_timeout=task_timeout,
+        cluster=setup.cluster(inputs, mixed, task_timeout),
     )
     go(out, lambda shown, interruption: score_all(request, shown, interruption), progress)
     return Run(out, setup.space)

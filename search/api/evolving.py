@@ -14,6 +14,7 @@ from vkdnw.search.api.setup import (
     PathLike,
     Setup,
     SpaceLike,
+    check_timeout,
     defaults,
     refused_arguments,
     set_up,
@@ -67,6 +68,7 @@ def evolve(
     max_memory: int | str | None = None,
     device: str = "cpu",
     workers: int | None = None,
+    task_timeout: float | None = None,
     executor: str = PROCESSES,
     mixed: bool = False,
     progress: Progress | bool = True,
@@ -102,7 +104,7 @@ def evolve(
         seed: of the breeding.
         score_seed: of weights and inputs.
         batch_size, data, images, scalars, convention, smoothing, dtype, init, mode, max_memory,
-            device, workers, executor, mixed, progress, on_result: as in
+            device, workers, task_timeout, executor, mixed, progress, on_result: as in
             :func:`vkdnw.search.enumerate`.
         **sizes: of the space (`target_resolution=192`).
 
@@ -161,7 +163,10 @@ def evolve(
         for name in plan.names:
             if name != LATENCY:
                 proxy(name)
-        inputs = input_digests(setup.configuration, setup.space.resolution, score_seed)
+        check_timeout(task_timeout)
+        inputs = input_digests(
+            setup.configuration, setup.space.resolution, score_seed, setup.space.classes
+        )
     request = SearchRequest(
         folder=out,
         space=setup.space,
@@ -178,7 +183,8 @@ def evolve(
         cost=None if table is None else table.teller(setup.space),
         on_result=None if on_result is None else _telling(on_result, setup),
         note=_note(setup, table),
-        cluster=setup.cluster({score_seed: inputs}, mixed),
+        task_timeout=task_timeout,
+        cluster=setup.cluster({score_seed: inputs}, mixed, task_timeout),
     )
     go(out, lambda shown, interruption: search(request, shown, interruption), progress)
     return Run(out, setup.space)

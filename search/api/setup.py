@@ -32,6 +32,7 @@ RESERVED = frozenset(
         *("all", "arch", "sample_seed", "evolve", "flops", "parameters", "layers", "depth"),
         *("within", "latency_table", "latency_column", "latency_fit"),
         *("latency", "rank_by", "seed", "progress", "on_result", "executor", "mixed"),
+        *("task_timeout",),
     }
 )
 """Settings of a run and arguments of a search, which a space cannot have as names of sizes."""
@@ -62,12 +63,18 @@ class Setup:
     """Of the Ray cluster that scores; None for processes of this machine. `workers` is then for
     each of its machines, 0 for as many as its cores keep busy."""
 
-    def cluster(self, inputs: Mapping[int, Mapping[str, str]], mixed: bool) -> RayStart | None:
+    def cluster(
+        self,
+        inputs: Mapping[int, Mapping[str, str]],
+        mixed: bool,
+        task_timeout: float | None = None,
+    ) -> RayStart | None:
         """What starts the executor of the cluster, if one is to score.
 
         Args:
             inputs: of each seed, the SHA-256 of what networks see.
             mixed: take machines whose scores differ in the last bits.
+            task_timeout: seconds that a network may take.
         """
         if self.address is None:
             return None
@@ -80,6 +87,7 @@ class Setup:
             self.workers or None,
             inputs,
             mixed,
+            task_timeout,
         )
 
     def settings(self) -> dict[str, Json]:
@@ -183,6 +191,12 @@ def defaults(space: SearchSpace) -> Mapping[str, Any]:
     """What the space says of arguments that are not given."""
     found: Mapping[str, Any] = getattr(space, "defaults", {})
     return found
+
+
+def check_timeout(seconds: float | None) -> None:
+    """Raise ArgumentError unless a task may take some time."""
+    if seconds is not None and not seconds > 0:
+        raise ArgumentError(f"task_timeout must be more than 0 seconds, got {seconds}")
 
 
 def text_of(path: PathLike | None) -> str | None:

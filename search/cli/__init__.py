@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
+from vkdnw.search import limits
 from vkdnw.search.cli import (
+    console,
     data,
     doctor,
     evaluate,
@@ -23,7 +25,7 @@ from vkdnw.search.cli import (
     search,
     top,
 )
-from vkdnw.search.cli.frame import run
+from vkdnw.search.cli.frame import open_standard_streams, run, tell_warnings_in_one_line
 
 __all__ = ["app", "main"]
 
@@ -51,7 +53,16 @@ app.command("doctor")(doctor.doctor)
 
 def main() -> None:
     """The console command: run it and exit with its code."""
+    open_standard_streams()
+    tell_warnings_in_one_line()
     sys.exit(run(app, sys.argv[1:]))
+
+
+def _set_limits(given: list[str]) -> list[str]:
+    with console.usage_errors("--limit"):
+        for text in given:
+            limits.set_limits(text)
+    return given
 
 
 def _print_version(asked: bool) -> None:
@@ -66,6 +77,17 @@ def before_the_subcommand(
     debug: Annotated[
         bool, typer.Option("--debug", help="Print the traceback of an error as well.")
     ] = False,
+    limit: Annotated[
+        list[str],
+        typer.Option(
+            "--limit",
+            help="Read more than the default of one kind: NAME=N, such as table-bytes=8G; may be "
+            f"repeated. There are {', '.join(limits.DEFAULTS)}.",
+            metavar="NAME=N",
+            callback=_set_limits,
+            show_default=False,
+        ),
+    ] = [],  # noqa: B006 - typer wants a list and does not change it
     version: Annotated[
         bool,
         typer.Option(

@@ -4,21 +4,37 @@ import json
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
+
+from vkdnw.search.printable import printable
+
+
+class PlainConsole(Console):
+    """A console that spells out what strangers' names and reasons would command a terminal."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable(text), **options)
 
 
 def stdout() -> Console:
     """For results. What is printed is text: no markup, no emoji, nothing coloured by guess."""
-    return Console(markup=False, emoji=False, highlight=False)
+    return PlainConsole(markup=False, emoji=False, highlight=False)
 
 
 def stderr() -> Console:
     """For everything that is no result."""
-    return Console(stderr=True, markup=False, emoji=False, highlight=False)
+    return PlainConsole(stderr=True, markup=False, emoji=False, highlight=False)
+
+
+def say(text: str) -> None:
+    """Say something on stderr; where nobody listens any more, it does not matter."""
+    with suppress(OSError):
+        typer.echo(printable(text), err=True)
 
 
 def print_line(console: Console, text: str) -> None:

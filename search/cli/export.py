@@ -125,13 +125,12 @@ def _export_network(
     weights: Path | None,
     seed: int,
 ) -> None:
-    import torch
-
     import vkdnw
     from vkdnw.search.api.run import open as open_run
     from vkdnw.search.export import found
     from vkdnw.search.export.formats import form_of
     from vkdnw.search.export.write import write
+    from vkdnw.search.models.weights import load_weights
 
     opened = open_run(run)
     space = opened.space
@@ -143,7 +142,7 @@ def _export_network(
     if weights is None:
         vkdnw.initialise(model, "kaiming_normal", seed=seed)
     else:
-        model.load_state_dict(torch.load(weights, weights_only=True))
+        load_weights(model, weights)
     side = resolution or int(getattr(space, "target_resolution", space.resolution))
     write(model, out, form, side, title=f"{architecture}\n\nA network of the space {space.name}.")
     best = f"best by {network.by}: " if network.by else ""

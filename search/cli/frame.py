@@ -6,12 +6,15 @@ Exit codes: 0 done, 1 failure, 2 usage, 130 interrupted (143 by SIGTERM).
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import takewhile
 
 import typer
 
-from vkdnw.search.errors import ArgumentError, RunError
+from vkdnw.search.errors import ArgumentError, RunError, StateWarning
+from vkdnw.search.printable import printable
 
 # Typer carries its own copy of click, and where it lies has changed between versions.
 ClickException = next(
@@ -40,8 +43,46 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
         if _debugging(arguments):
             traceback.print_exc()
         message, code = _describe(error)
-        print(f"vkdnw: {message}", file=sys.stderr)
+        with suppress(OSError):
+            print(f"vkdnw: {printable(message)}", file=sys.stderr)
+        _forget_output()
         return code
+
+
+def open_standard_streams() -> None:
+    """Give a process that was started with closed streams some that swallow everything.
+
+    A file opened later would otherwise get the number of a closed stream, and what is printed.
+    """
+    for number, mode, name in ((0, "r", "stdin"), (1, "w", "stdout"), (2, "w", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
+
+
+def _forget_output() -> None:
+    """Drop what stdout could not take (a full disk, say): Python would try again at its end."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def tell_warnings_in_one_line() -> None:
+    """Let warnings of this package be lines like its errors; others name their category."""
+
+    def show(
+        message: Warning | str, category: type[Warning], *place: object, **more: object
+    ) -> None:
+        name = "" if issubclass(category, StateWarning) else f"{category.__name__}: "
+        with suppress(OSError):
+            print(f"vkdnw: {name}{printable(_one_line(str(message)))}", file=sys.stderr)
+
+    warnings.showwarning = show
 
 
 def _describe(error: Exception) -> tuple[str, int]:

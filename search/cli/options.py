@@ -22,7 +22,23 @@ WHICH, BUDGET, BREEDING = "Which", "Evolution: budget", "Evolution: breeding"
 INPUT, NETWORK, SCORE, WORK = "Input", "Network", "Score", "Run"
 """Headings of --help."""
 
-Out = Annotated[Path, typer.Option(help="Folder of the run; made if need be.", show_default=False)]
+
+def folder(text: str) -> Path:
+    """A folder to write into; the empty text, which a shell makes of an unset variable, is none."""
+    if not str(text).strip():
+        raise typer.BadParameter("it is empty; name a folder (. for the current one)")
+    return Path(text)
+
+
+Out = Annotated[
+    Path,
+    typer.Option(
+        help="Folder of the run; made if need be.",
+        show_default=False,
+        parser=folder,
+        metavar="PATH",
+    ),
+]
 
 Sample = Annotated[
     int | None,
@@ -315,6 +331,17 @@ Workers = Annotated[
         show_default=False,
     ),
 ]
+TaskTimeout = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="Seconds that a network may take before its worker is ended and it counts as failed; "
+        "0 for as long as it wants. Not for --workers 0.",
+        metavar="S",
+        rich_help_panel=WORK,
+    ),
+]
+TASK_TIMEOUT = 3600.0
 Ray = Annotated[
     str | None,
     typer.Option(

@@ -137,7 +137,7 @@ def score(
         scores.append(found)
         if len(sources) > 1:
             what = "scored" if found.refused is None else "refused"
-            typer.echo(f"{source.text}: {what} in {found.seconds:.1f} s", err=True)
+            console.say(f"{source.text}: {what} in {found.seconds:.1f} s")
     output.print_report(report(scores), output.chosen(form, as_json))
     if any(found.refused for found in scores):
         raise typer.Exit(1)

@@ -143,6 +143,7 @@ def _scoring(defaults: Mapping[str, Any]) -> list[SpaceOption]:
         SpaceOption("max_memory", options.MaxMemory, None),
         SpaceOption("device", options.Device, "cpu"),
         SpaceOption("workers", options.Workers, None),
+        SpaceOption("task_timeout", options.TaskTimeout, options.TASK_TIMEOUT),
         SpaceOption("ray", options.Ray, None),
         SpaceOption("mixed", options.Mixed, False),
         SpaceOption("form", output.Format, "table"),
@@ -154,6 +155,7 @@ def _search(name: str, space: SearchSpace, own: list[str], arguments: dict[str, 
     """One code path with Python: call `enumerate` or `evolve`, and print what the run holds."""
     out = arguments.pop("out")
     form = output.chosen(arguments.pop("form"), arguments.pop("as_json"))
+    arguments["task_timeout"] = arguments["task_timeout"] or None
     address = arguments.pop("ray")
     if address is not None:
         arguments["executor"] = "ray" if address == "auto" else f"ray:{address}"

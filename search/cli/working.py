@@ -36,9 +36,8 @@ def exit_when_interrupted(folder: Path) -> Iterator[None]:
     try:
         yield
     except Interrupted as stopped:
-        typer.echo(
+        console.say(
             f"stopped; what was finished is in {folder}. To go on, give the same command: "
-            f"{shlex.join(['vkdnw', *sys.argv[1:]])}",
-            err=True,
+            f"{shlex.join(['vkdnw', *sys.argv[1:]])}"
         )
         raise typer.Exit(128 + (stopped.signal or signal.SIGINT)) from stopped

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from vkdnw.search import limits
 from vkdnw.search.export.formats import ExportError
 from vkdnw.search.spaces.search_space import SearchSpace
 
@@ -18,7 +19,8 @@ def network(
 ) -> "nn.Module":
     """The network to train: with the target's number of classes, or with another.
 
-    Raises ArchitectureError, and ExportError for squeeze-and-excitation in a space without.
+    Raises ArchitectureError, LimitExceeded for one that is too large, and ExportError for
+    squeeze-and-excitation in a space without.
     """
     changes: dict[str, Any] = {}
     wanted = classes if classes is not None else getattr(space, "target_classes", None)
@@ -29,4 +31,5 @@ def network(
             raise ExportError(f"networks of {space.name} have no squeeze-and-excitation to add")
         changes["squeeze_excitation"] = squeeze_excitation
     sized: SearchSpace = replace(space, **changes)  # type: ignore[type-var]
+    limits.check_network(sized.cost(architecture), architecture)
     return sized.build(architecture)

@@ -5,10 +5,14 @@ for. Nothing is unpickled.
 """
 
 import hashlib
+import math
 import pickle
+import stat
+import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,9 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
+
+from vkdnw.search import limits
+from vkdnw.search.files import kind_of
 
 CHANNELS = 3
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -54,6 +61,7 @@ def open_source(path: Path) -> ImageSource:
         return _open_folder(path)
     if not path.is_file():
         raise DataError(f"no file or folder of images at {path}")
+    _check_size(path.stat().st_size, f"{path} is too large")
     openers = {".npz": _open_npz, ".pt": _open_pt, ".bin": _open_cifar}
     opener = openers.get(path.suffix.lower())
     if opener is None:
@@ -67,10 +75,14 @@ def open_source(path: Path) -> ImageSource:
 def _open_npz(path: Path) -> ImageSource:
     try:
         # np.load would take a single array for an archive; a zip file is what an archive is.
-        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as archive:
+        with zipfile.ZipFile(path) as file:
+            _check_size(_claimed_by_npz(file), f"{path}: its arrays are too large")
+        with np.load(path, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in ("images", "labels") if key in archive}
             keys = archive.files
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except DataError:
+        raise
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} cannot be read as a NumPy archive: {error}") from error
     if "images" not in arrays:
         raise DataError(f"{path} has no array 'images'; it has {', '.join(keys) or 'none'}")
@@ -78,11 +90,29 @@ def _open_npz(path: Path) -> ImageSource:
 
 
 def _open_pt(path: Path) -> ImageSource:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    if not zipfile.is_zipfile(path):
         raise DataError(
-            f"{path} cannot be read as tensors alone (weights_only=True): {error}"
+            f"{path} cannot be read as tensors: it is damaged, or of a torch before 1.6; load it "
+            "and save it again"
+        )
+    try:
+        with zipfile.ZipFile(path) as file:
+            claimed = sum(entry.file_size for entry in file.infolist())
+        _check_size(claimed, f"{path}: its tensors are too large")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except DataError:
+        raise
+    except (
+        zipfile.BadZipFile,
+        KeyError,
+        OSError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        pickle.UnpicklingError,
+    ) as error:
+        raise DataError(
+            f"{path} cannot be read as tensors alone (weights_only=True): {_first_line(error)}"
         ) from error
     match content:
         case Tensor():
@@ -96,9 +126,15 @@ def _open_pt(path: Path) -> ImageSource:
                 f"{path} holds a {type(content).__name__}; expected a tensor of images, a pair "
                 "(images, labels), or a dict with 'images' and perhaps 'labels'"
             )
+    # A few numbers may be repeated along an axis, and claim to be as many as one likes.
+    _check_size(images.numel() * images.element_size(), f"{path}: its images are too large")
     if images.dtype == torch.bfloat16:
         images = images.float()
-    return _from_arrays(path, _to_numpy(images), None if labels is None else _to_numpy(labels))
+    try:
+        arrays = _to_numpy(images), None if labels is None else _to_numpy(labels)
+    except (TypeError, ValueError, RuntimeError) as error:  # sparse, or without values
+        raise DataError(f"{path} holds tensors of no use here: {_first_line(error)}") from error
+    return _from_arrays(path, *arrays)
 
 
 def _to_numpy(value: Any) -> np.ndarray[Any, Any]:
@@ -164,7 +200,38 @@ def _checked_labels(path: Path, labels: np.ndarray[Any, Any], count: int) -> Ten
             f"{path}: labels must be {count} integers, one for each image; got {labels.dtype} "
             f"{list(labels.shape)}"
         )
+    if count and labels.min() < 0:
+        raise DataError(f"{path}: labels are numbers from 0 on; one is {labels.min()}")
     return torch.from_numpy(labels.astype(np.int64))
+
+
+def _claimed_by_npz(file: zipfile.ZipFile) -> int:
+    """Bytes of the arrays that are read, by their own headers."""
+    claimed = 0
+    for name in ("images.npy", "labels.npy"):
+        if name not in file.namelist():
+            continue
+        with file.open(name) as member:
+            major, _ = np.lib.format.read_magic(member)
+            read = (
+                np.lib.format.read_array_header_1_0
+                if major == 1
+                else np.lib.format.read_array_header_2_0
+            )
+            shape, _, dtype = read(member)
+        claimed += max(math.prod(shape) * dtype.itemsize, file.getinfo(name).file_size)
+    return claimed
+
+
+def _check_size(claimed: int, what: str) -> None:
+    try:
+        limits.check("array-bytes", claimed, what)
+    except limits.LimitExceeded as error:
+        raise DataError(str(error)) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _open_folder(path: Path) -> ImageSource:
@@ -180,9 +247,15 @@ def _open_folder(path: Path) -> ImageSource:
         )
     names = [file.relative_to(path) for file in files]
     try:
-        sizes = [f"{file.relative_to(path).as_posix()} {file.stat().st_size}\n" for file in files]
+        told = [file.stat() for file in files]
     except OSError as error:
         raise DataError(f"an image below {path} cannot be opened: {error}") from error
+    for file, status in zip(files, told, strict=True):
+        if not stat.S_ISREG(status.st_mode):  # opening a FIFO would wait for ever
+            raise DataError(f"{file} is {kind_of(status.st_mode)}, not an image; move it away")
+    sizes = [
+        f"{name.as_posix()} {status.st_size}\n" for name, status in zip(names, told, strict=True)
+    ]
     return ImageSource(
         count=len(files),
         read=lambda index: _read_image(files[index]),
@@ -204,8 +277,11 @@ def _folder_labels(names: Iterable[Path]) -> Tensor | None:
 
 def _read_image(file: Path) -> Tensor:
     try:
-        with Image.open(file) as image:
+        with _pixels_limited(), Image.open(file) as image:
+            limits.check("image-pixels", image.width * image.height, f"{file} is too large")
             pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
+    except limits.LimitExceeded as error:
+        raise DataError(str(error)) from error
     except (
         OSError,
         SyntaxError,
@@ -215,6 +291,18 @@ def _read_image(file: Path) -> Tensor:
     ) as error:
         raise DataError(f"{file} cannot be read as an image: {error}") from error
     return torch.from_numpy(pixels).permute(2, 0, 1)  # [3, H, W]
+
+
+@contextmanager
+def _pixels_limited() -> Iterator[None]:
+    """Let Pillow's own limit be ours while an image is read."""
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, limits.limit("image-pixels")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # we refuse instead
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def _file_digest(path: Path) -> str:

@@ -66,11 +66,23 @@ def proxy_inputs(configuration: Configuration, resolution: int, seed: int) -> In
     )
 
 
-def input_digests(configuration: Configuration, resolution: int, seed: int) -> dict[str, str]:
-    """The SHA-256 of everything that networks see under a seed: shapes, dtypes and values."""
+def input_digests(
+    configuration: Configuration, resolution: int, seed: int, classes: int | None = None
+) -> dict[str, str]:
+    """The SHA-256 of everything that networks see under a seed: shapes, dtypes and values.
+
+    Raises DataError for files that cannot be read, and for a label that no network of so many
+    classes has a logit for.
+    """
     digests = {"batch": _digest(batch(configuration, resolution, seed))}
     found = labelled(configuration, resolution, seed)
     if found is not None:
+        if classes is not None and int(found[1].max()) >= classes:
+            raise DataError(
+                f"{configuration.images} has the label {int(found[1].max())}, and networks of "
+                f"{classes} classes know 0 to {classes - 1}: give the number of classes of the "
+                "images (--classes)"
+            )
         digests["labelled images"] = _digest(*found)
     return digests
 

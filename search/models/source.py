@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vkdnw.search.models import transformers_models
+from vkdnw.search.models.weights import load_weights
 from vkdnw.search.suggestions import meant
 
 FORMS = "timm:NAME, torchvision:NAME, hf:MODEL or package.module:factory"
@@ -58,7 +59,7 @@ class Source:
                 case _:
                     model = self._factory()
         if weights is not None:
-            model.load_state_dict(_read(weights))
+            load_weights(model, weights)
         return model.eval()
 
     def _factory(self) -> nn.Module:
@@ -128,15 +129,3 @@ def noise(
     if transformers_models.reads_tokens(model):
         return transformers_models.tokens(model, batch_size, generator)
     return torch.randn(batch_size, *input_shape(model, resolution), generator=generator)
-
-
-def _read(path: Path) -> dict[str, torch.Tensor]:
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        state: dict[str, torch.Tensor] = load_file(path)
-        return state
-    loaded = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(loaded, dict):
-        raise ValueError(f"{path} holds a {type(loaded).__name__}, not a state dict")
-    return dict(loaded)
