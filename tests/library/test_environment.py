@@ -18,6 +18,7 @@ from tests.library.cases.case import images
 from tests.library.cases.networks import residual_network
 from tests.reference import reference_jacobian_by_loop
 from vkdnw.runtime.one_call import from_within, one_call
+from vkdnw.runtime.precision import float32_on
 from vkdnw.weights import select
 
 
@@ -123,6 +124,62 @@ def test_settings_stay_also_where_a_call_fails(precision: str) -> None:
     finally:
         torch.set_float32_matmul_precision("highest")
         torch.backends.cudnn.benchmark = False
+
+
+def flags() -> dict[str, Any]:
+    """The precision of float32 under all of torch's names; None where torch refuses to say."""
+
+    def read(setting: Callable[[], Any]) -> Any:
+        try:
+            return setting()
+        except RuntimeError:
+            return None
+
+    return {
+        "cudnn": read(lambda: torch.backends.cudnn.allow_tf32),
+        "matmul": read(lambda: torch.backends.cuda.matmul.allow_tf32),
+        "named": read(torch.get_float32_matmul_precision),
+        "conv": torch.backends.cudnn.conv.fp32_precision,
+        "rnn": torch.backends.cudnn.rnn.fp32_precision,
+        "product": torch.backends.cuda.matmul.fp32_precision,
+        "all": torch.backends.fp32_precision,
+        "deterministic": torch.backends.cudnn.deterministic,
+    }
+
+
+SETTINGS: dict[str, Callable[[], None]] = {
+    "as torch comes": lambda: None,
+    "old names": lambda: setattr(torch.backends.cudnn, "allow_tf32", False),
+    "a precision by name": lambda: torch.set_float32_matmul_precision("high"),
+    "new names": lambda: setattr(torch.backends.cudnn.conv, "fp32_precision", "tf32"),
+    "names that disagree": lambda: setattr(torch.backends.cudnn.conv, "fp32_precision", "ieee"),
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("tf32", [True, False])
+def test_precision_on_a_gpu_can_be_read_under_all_names_and_is_put_back(
+    setting: str, tf32: bool
+) -> None:
+    gpu = torch.device("cuda")
+    SETTINGS[setting]()
+    before = flags()
+    try:
+        with float32_on(gpu, tf32=tf32):
+            inside = flags()
+            with float32_on(gpu, tf32=tf32):
+                assert flags() == inside
+            assert flags() == inside
+        assert flags() == before
+    finally:
+        torch.backends.cudnn.allow_tf32 = True
+        torch.set_float32_matmul_precision("highest")
+        for each in (torch.backends.cudnn.conv, torch.backends.cudnn.rnn):
+            each.fp32_precision = "none"
+    wanted = "tf32" if tf32 else "ieee"
+    assert inside["cudnn"] is inside["matmul"] is tf32
+    assert inside["named"] == ("high" if tf32 else "highest")
+    assert inside["conv"] == inside["rnn"] == inside["product"] == wanted
 
 
 def test_a_model_may_read_and_enter_torchs_settings() -> None:
