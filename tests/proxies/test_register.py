@@ -45,17 +45,6 @@ class TestWidestFeature(ProxyTests):
     name = "own_proxy:widest_feature"
 
 
-class TestNaswot(ProxyTests):
-    """The tests hold for the package's own."""
-
-    name = "naswot"
-
-
-class TestZico(ProxyTests):
-    name = "zico"
-    rounding = 5e-2  # its ratios are heavy-tailed
-
-
 def model() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
 
