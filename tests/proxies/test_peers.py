@@ -139,6 +139,26 @@ def test_dss() -> None:
     assert "no module of the model is an attention" in (without.reason or "")
 
 
+def test_attention_over_channels_is_none_of_tokens() -> None:
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Conv2d(3, 3, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x * self.fc(x.mean((2, 3), keepdim=True)).sigmoid()
+
+    model = nn.Sequential(Attention(), nn.Flatten(), nn.Linear(192, CLASSES)).double()
+    assert math.isnan(proxies.dss(model, inputs().noise).value)
+
+
+def test_one_image_may_be_too_few_for_batch_norm() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 8), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 4))
+    found = proxies.meco(model.double(), inputs())
+    assert math.isnan(found.value)
+    assert "one pixel of the single image" in (found.reason or "")
+
+
 # ---- token mixing ------------------------------------------------------------------------------
 
 

@@ -20,7 +20,8 @@ def diversity_and_saliency(call: Call) -> Value:
     logits: the sum over attention's projections of nuc(dR/dW) nuc(W), nuc the nuclear norm, plus
     the sum over every other convolution and linear layer of sum abs(W dR/dW). Normalisation is kept
     as it is. All of it is float64. Projections of attention are the weights of
-    ``nn.MultiheadAttention`` and of layers inside a module whose class or name says attention.
+    ``nn.MultiheadAttention`` and of linear layers inside a module whose class or name says
+    attention.
     Source: Zhou et al., "Training-free Transformer Architecture Search" (TF-TAS), equations 4 to 7.
     """
     state = {
@@ -47,12 +48,18 @@ def diversity_and_saliency(call: Call) -> Value:
 
 
 def attention_weights(model: nn.Module) -> set[str]:
-    """Names of all parameters inside modules that are attentions."""
+    """Names of the parameters of projections inside modules that are attentions.
+
+    Convolutions there do not count: attention over channels, such as squeeze and excitation, mixes
+    no tokens and is often called attention, too.
+    """
     found: set[str] = set()
     for prefix, module in model.named_modules():
         words = f"{type(module).__name__} {prefix.rpartition('.')[2]}".lower()
         if "attn" in words or "attention" in words:
-            found |= {name for name, _ in module.named_parameters(prefix)}
+            for name, layer in module.named_modules(prefix=prefix):
+                if isinstance(layer, nn.Linear | nn.MultiheadAttention):
+                    found |= {each for each, _ in layer.named_parameters(name, recurse=False)}
     return found
 
 

@@ -36,8 +36,13 @@ def sum_of_smallest_eigenvalues(call: Call) -> Value:
             values.append(smallest_eigenvalue(output[0].detach().reshape(output.shape[1], -1)))
 
     noise = call.inputs.read("noise")[:1]
-    with torch.no_grad(), watched_outputs(call.model, chosen, see):
-        call.model(as_leaf(noise, channels_last=False).requires_grad_(False))
+    try:
+        with torch.no_grad(), watched_outputs(call.model, chosen, see):
+            call.model(as_leaf(noise, channels_last=False).requires_grad_(False))
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        return undefined("BatchNorm reads one pixel of the single image; take larger images")
     if not values:
         return undefined("no layer returns more than one channel")
     return checked(sum(values))
@@ -64,7 +69,7 @@ meco = Proxy(
     mode="train",
     init="kaiming_normal",
     cost="forward",
-    undefined="NaN where no layer returns more than one channel",
+    undefined="NaN where no layer has two channels, or a BatchNorm reads a single pixel",
     released="every module counts, containers once more",
     compute=sum_of_smallest_eigenvalues,
 )
