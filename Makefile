@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: setup search test unit-test bench lint style typecheck cuda-compile-check gpu-check clean
+.PHONY: setup search test unit-test sanitize bench lint style typecheck cuda-compile-check gpu-check clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -49,6 +49,15 @@ unit-test: $(INSTALLED)
 	$(CMAKE) -B build/tests -DVKDNW_BUILD_EXTENSION=OFF -DVKDNW_BUILD_TESTS=ON
 	$(BIN)/cmake --build build/tests
 	$(BIN)/ctest --test-dir build/tests --output-on-failure
+
+# The C++ tests under the address and undefined-behaviour sanitizers, and the CUDA kernels as threads
+# under the thread sanitizer.
+sanitize: $(INSTALLED)
+	for kind in address thread; do \
+		$(CMAKE) -B build/$$kind -DVKDNW_BUILD_EXTENSION=OFF -DVKDNW_BUILD_TESTS=ON -DVKDNW_SANITIZE=$$kind; \
+		$(BIN)/cmake --build build/$$kind; \
+		$(BIN)/ctest --test-dir build/$$kind --output-on-failure; \
+	done
 
 bench: $(INSTALLED)
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done

@@ -73,6 +73,7 @@ __global__ __launch_bounds__(kSpectrumThreads) void meet_columns(SpectrumBatch<T
     sum += second * second;
   }
   sum = warp_sum(sum);
+  __syncwarp();  // all lanes have read the norms: a shuffle orders no memory
   if (lane_index() == 0) {
     const T small = rotation.swapped ? norm_p : norm_q;
     norms[meeting.first] = (rotation.swapped ? norm_q : norm_p) - rotation.transfer;

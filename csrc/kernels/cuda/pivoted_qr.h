@@ -41,7 +41,7 @@ __device__ Pivot<T> find_pivot(const T* norms, int vectors) {
 // Returns the squared norm below row k.
 template <typename T>
 __device__ T reflect(const T* pivot, T inverse, T scale, int64_t k, int64_t length, T* vector) {
-  const T head = vector[k];  // before the lanes meet: lane 0 changes it after
+  const T head = vector[k];
   T dot = T(0);
   for (int64_t i = k + 1 + lane_index(); i < length; i += kWarp) {
     dot += inverse * pivot[i] * vector[i];
@@ -53,6 +53,7 @@ __device__ T reflect(const T* pivot, T inverse, T scale, int64_t k, int64_t leng
     vector[i] = reflected;
     norm += reflected * reflected;
   }
+  __syncwarp();  // all lanes have read the head: a shuffle orders no memory
   if (lane_index() == 0) {
     vector[k] = head - weight;
   }

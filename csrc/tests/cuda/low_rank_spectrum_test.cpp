@@ -193,6 +193,15 @@ TEST_CASE_TEMPLATE("columns in global memory, a launch a round", T, double, floa
   }
 }
 
+TEST_CASE("a small factor by either path") {
+  const auto factor = random_factor<double>(6, 5);
+  const auto blocks = spectra_of<double>(factor, 1, 6, 5);
+  const auto pairs = spectra_of<double>(factor, 1, 6, 5, cuda::JacobiPath::kPairs);
+  for (size_t i = 0; i < blocks.eigenvalues.size(); ++i) {
+    CHECK(pairs.eigenvalues[i] == doctest::Approx(blocks.eigenvalues[i]).epsilon(1e-9));
+  }
+}
+
 TEST_CASE_TEMPLATE("rank-deficient factors", T, double, float) {
   std::vector<T> ones(9 * 4, T(1));
   const auto spectra = spectra_of<T>(ones, 1, 9, 4);

@@ -23,12 +23,16 @@ __global__ void sum_threads(double* sums) {
 
 __global__ void read_unwritten(float* number) {
   extern __shared__ __align__(16) unsigned char shared_bytes[];
-  *number = reinterpret_cast<float*>(shared_bytes)[threadIdx.x];
+  if (threadIdx.x == 0) {
+    *number = reinterpret_cast<float*>(shared_bytes)[0];
+  }
 }
 
 __global__ void write_behind_the_end() {
   extern __shared__ __align__(16) unsigned char shared_bytes[];
-  shared_bytes[64] = 0;
+  if (threadIdx.x == 0) {
+    shared_bytes[64] = 0;
+  }
 }
 
 __global__ void half_a_shuffle(int* number) {

@@ -1,11 +1,13 @@
-// The part of CUDA that the kernels use, on one CPU thread: kernels include <cuda_runtime.h>, and
-// their tests are compiled with this one in its place.
+// The part of CUDA that the kernels use, on a CPU: kernels include <cuda_runtime.h>, and their
+// tests are compiled with this one in its place.
 //
-// Threads of a block are fibres that run until they meet a barrier. Shared memory is filled with
-// NaN before each block and watched behind its end. What this finds: reads of shared memory that
-// nobody wrote, barriers that not all threads reach, shared memory beyond what was asked for, and,
-// by running warps and blocks in two orders, results that depend on the order. Races between
-// barriers it cannot find.
+// Threads of a block are fibres that run until they meet a barrier (fibres.cpp). Shared memory is
+// filled with NaN before each block and watched behind its end. What this finds: reads of shared
+// memory that nobody wrote, barriers that not all threads reach, shared memory beyond what was
+// asked for, and, by running warps and blocks in two orders, results that depend on the order.
+//
+// With VKDNW_SHIM_THREADS they are threads (threads.cpp), for the thread sanitizer: it finds reads
+// and writes that no barrier orders. As on a GPU, a shuffle passes numbers and orders nothing else.
 #pragma once
 
 #include <cstddef>
@@ -50,11 +52,16 @@ struct cudaLaunchConfig_t {
   unsigned numAttrs;
 };
 
-// Of the fibre that runs.
-inline dim3 threadIdx;
-inline dim3 blockIdx;
-inline dim3 blockDim;
-inline dim3 gridDim;
+// Of the fibre, or the thread, that runs.
+#ifdef VKDNW_SHIM_THREADS
+#define VKDNW_SHIM_OWN thread_local
+#else
+#define VKDNW_SHIM_OWN
+#endif
+inline VKDNW_SHIM_OWN dim3 threadIdx;
+inline VKDNW_SHIM_OWN dim3 blockIdx;
+inline VKDNW_SHIM_OWN dim3 blockDim;
+inline VKDNW_SHIM_OWN dim3 gridDim;
 
 namespace cuda_shim {
 
@@ -73,8 +80,10 @@ inline constexpr int kSharedWithoutAsking = 48 * 1024;
 void meet_warp();
 void meet_block();
 
-// This thread's exchange slots: `lane`'s number of the exchange that is going on.
-uint64_t& slot(unsigned lane);
+// An exchange between the lanes of a warp: each puts a number, waits for the others, takes one.
+void put(uint64_t number);
+void meet_lanes();
+uint64_t take(unsigned lane);
 void next_exchange();
 
 void allow_shared(const void* kernel, int bytes);
@@ -87,12 +96,14 @@ cudaError_t run(const cudaLaunchConfig_t& config, const void* kernel, Thread thr
 template <typename T>
 T exchange(T value, unsigned source_lane_mask) {
   static_assert(sizeof(T) <= sizeof(uint64_t));
-  const unsigned lane = threadIdx.x % kWarp;
-  std::memcpy(&slot(lane), &value, sizeof(T));
-  meet_warp();
-  T result;
-  std::memcpy(&result, &slot(lane ^ source_lane_mask), sizeof(T));
+  uint64_t number = 0;
+  std::memcpy(&number, &value, sizeof(T));
+  put(number);
+  meet_lanes();
+  number = take(threadIdx.x % kWarp ^ source_lane_mask);
   next_exchange();
+  T result;
+  std::memcpy(&result, &number, sizeof(T));
   return result;
 }
 

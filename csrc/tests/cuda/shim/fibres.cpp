@@ -197,9 +197,15 @@ void meet_block() {
   back_to_scheduler();
 }
 
-uint64_t& slot(unsigned lane) {
+static uint64_t& slot(unsigned lane) {
   return block->warps[running->thread / kWarp].slots[running->exchanges % 2][lane];
 }
+
+void put(uint64_t number) { slot(running->thread % kWarp) = number; }
+
+void meet_lanes() { meet_warp(); }
+
+uint64_t take(unsigned lane) { return slot(lane); }
 
 void next_exchange() { ++running->exchanges; }
 
