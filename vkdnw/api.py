@@ -26,7 +26,11 @@ from vkdnw.weights import DEFAULT, Weights
 
 
 class FallbackWarning(UserWarning):
-    """Some parameters had no layer rule and were differentiated sample by sample: exact, slower."""
+    """Something was differentiated in a slower way, for a reason that is given: exact all the same.
+
+    A parameter without a layer rule; or all of them, where what is fast did not tell what autograd
+    does.
+    """
 
 
 def score(
@@ -68,6 +72,8 @@ def score(
         on_device, differentiation = differentiated(
             problem, mode, lambda one: eigenvalues(problem, one, smoothing, convention)
         )
+    if differentiation.fallback_reason:
+        _announce_fallback(differentiation)
     ascending = on_device.cpu()
     quantiles = spectrum.deciles(ascending)
     return Score(
@@ -79,6 +85,7 @@ def score(
         unreached=differentiation.trace.unreached,
         mode=differentiation.decision.mode,
         mode_reason=differentiation.decision.reason,
+        fallback_reason=differentiation.fallback_reason,
     )
 
 
@@ -206,12 +213,21 @@ def _collected(problem: Problem, differentiation: Differentiation) -> Tensor:
 
 
 def _announce_fallback(differentiation: Differentiation) -> None:
-    """Warns, once a call, of parameters that went through the fallback."""
-    trace = differentiation.trace
-    if trace.fallback and differentiation.decision.mode == "reverse":
-        warnings.warn(
-            f"{len(trace.fallback)} parameters have no layer rule here and were differentiated "
-            f"sample by sample (exact, slower): {', '.join(trace.fallback)}",
-            FallbackWarning,
-            stacklevel=3,
+    """Warns, once a call, of what was computed in a slower way, and why."""
+    fallback = differentiation.trace.fallback
+    reason = differentiation.fallback_reason
+    if reason and not fallback:
+        said = f"layers were computed one by one by torch alone (exact, slower), because {reason}"
+    elif reason:
+        said = (
+            f"{len(fallback)} parameters were differentiated sample by sample (exact, slower), "
+            f"because {reason}: {', '.join(fallback)}"
         )
+    elif fallback and differentiation.decision.mode == "reverse":
+        said = (
+            f"{len(fallback)} parameters have no layer rule here and were differentiated "
+            f"sample by sample (exact, slower): {', '.join(fallback)}"
+        )
+    else:
+        return
+    warnings.warn(said, FallbackWarning, stacklevel=3)

@@ -25,22 +25,25 @@ class Batch:
     kwargs: dict[str, Any]
     size: int
 
-    def chunk(self, index: slice | Tensor, layout: torch.memory_format) -> Batch:
+    def chunk(self, index: slice | Tensor, layout: torch.memory_format | None) -> Batch:
         """A copy of some samples; the model may write into it without touching the caller's data.
 
-        ``layout`` is the memory format of four-dimensional tensors (images).
+        ``layout`` is the memory format of four-dimensional tensors (images); None leaves the
+        strides of all tensors in the order in which the caller has them.
         """
 
         def take(value: Any) -> Any:
             if not _has_samples(value):
                 return value
             piece = value[index if isinstance(index, slice) else index.to(value.device)]
+            if layout is None:
+                return _in_order_of(value, piece)
             memory_format = layout if piece.dim() == 4 else torch.contiguous_format
             return piece.clone(memory_format=memory_format)
 
         return self._map(take, size=_length(index, self.size))
 
-    def samples(self, chosen: range, layout: torch.memory_format, fewest: int) -> Batch:
+    def samples(self, chosen: range, layout: torch.memory_format | None, fewest: int) -> Batch:
         """A copy of consecutive samples; the first is repeated at the end up to ``fewest``."""
         if len(chosen) >= fewest:
             return self.chunk(slice(chosen.start, chosen.stop), layout)
@@ -187,6 +190,13 @@ def _is_array(value: Any) -> bool:
 
 def _has_samples(value: Any) -> bool:
     return isinstance(value, Tensor) and value.dim() > 0
+
+
+def _in_order_of(whole: Tensor, piece: Tensor) -> Tensor:
+    """A copy of some of a tensor's rows, its strides in the order of the whole tensor's."""
+    if len(piece) > len(whole):
+        return piece.clone(memory_format=torch.contiguous_format)
+    return torch.empty_like(whole[: len(piece)]).copy_(piece.detach())
 
 
 def _holds_tensors(value: Any) -> bool:

@@ -27,6 +27,7 @@ class Score:
     unreached: tuple[str, ...]  # chosen parameters that the logits do not depend on
     mode: Literal["reverse", "forward"]  # in which the derivatives were taken
     mode_reason: str  # why in this one
+    fallback_reason: str = ""  # why what is fast was left; empty where it was not
 
     @property
     def single(self) -> float:

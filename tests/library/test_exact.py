@@ -9,14 +9,13 @@ from torch import nn
 import vkdnw
 from tests.library.cases import CASES
 from tests.library.cases.case import EVERY, Case, images
-from tests.library.cases.networks import pre_activation_network, residual_network
+from tests.library.cases.networks import residual_network
 from tests.library.comparison import (
     assert_close,
     columns_of,
     expected_jacobian,
     jacobian_and_fallback,
 )
-from vkdnw.per_sample.reverse_mode import chunk as reverse
 from vkdnw.weights import select
 
 pytestmark = [
@@ -62,11 +61,3 @@ def test_a_compiled_model_is_taken_as_what_it_wraps() -> None:
     model, x = residual_network().eval(), images()
     compiled = torch.compile(model, backend=lambda graph, inputs: pytest.fail("was compiled"))
     assert torch.equal(vkdnw.jacobian(compiled, x), vkdnw.jacobian(model, x))
-
-
-def test_convolutional_networks_are_not_checked_for_owners(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Their operations keep rows in place, and the check would cost them two backward passes.
-    monkeypatch.setattr(reverse, "check_owners", lambda *_: pytest.fail("was checked"))
-    for model in (residual_network(16), pre_activation_network(16), pre_activation_network(4)):
-        for dtype in (torch.float32, torch.float64):
-            vkdnw.jacobian(model.eval(), images(), dtype=dtype)

@@ -28,14 +28,12 @@ from vkdnw.search.cli.frame import run
 from vkdnw.search.spaces import nb201
 from vkdnw.weights import select
 
-ANOTHER_PATH = (
-    "operation differs|layers called differ|rows a sample|used otherwise|order of samples"
-)
+ANOTHER_PATH = "forward and reverse mode disagree: .* for "
 
 # What has no forward derivative in torch, and what depends on the samples, is refused by name.
 REFUSED = {
     "embedding with max_norm": "embedding_renorm_",
-    "embedding with scale_grad_by_freq": "disagree on layer.weight",
+    "embedding with scale_grad_by_freq": "disagree: .* for layer.weight",
     "embedding bag, sum": "_embedding_bag",
     "embedding bag, mean": "_embedding_bag",
     "embedding bag, max": "_embedding_bag",
@@ -43,14 +41,10 @@ REFUSED = {
     "weight norm": "_weight_norm_interface",
     "weight norm by hook": "_weight_norm_interface",
     "a mixture of experts": ANOTHER_PATH,
-    "a mixture that calls every expert": ANOTHER_PATH,
     "a mixture of many samples": ANOTHER_PATH,
     "a path that few samples take": ANOTHER_PATH,
     "a second use that few samples make": ANOTHER_PATH,
     "a call that few samples drop": ANOTHER_PATH,
-    "a dilation that few samples take": ANOTHER_PATH,
-    "samples sorted by length": ANOTHER_PATH,
-    "samples sorted by a feature": ANOTHER_PATH,
     "buffers that change": "in-place operation",
     "micro-batches": ANOTHER_PATH,
     "a scripted model": "Jitted",
@@ -180,7 +174,7 @@ class Stopped(nn.Module):
     ("build", "batch", "reason"),
     [
         (Bag, lambda: torch.arange(6).view(2, 3), "_embedding_bag"),
-        (Stopped, lambda: torch.randn(2, 5), "disagree on inner.weight"),
+        (Stopped, lambda: torch.randn(2, 5), "disagree: .* for inner.weight"),
     ],
 )
 def test_auto_falls_back_to_reverse_and_says_why(

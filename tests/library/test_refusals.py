@@ -76,6 +76,10 @@ def centred_out_of_sight(m: Any, x: Tensor) -> Tensor:
     return m.fc(torch.tanh(m.first(x)) - x.detach().mean(0))
 
 
+def steeper_for_some(m: Any, x: Tensor) -> Tensor:
+    return m.fc(torch.tanh(m.first(x) * (2 if x.max() > 6.0 else 1)))
+
+
 def tokens_averaged(m: Any, tokens: Tensor) -> Tensor:
     return m.fc(m.embedding(tokens).mean((0, 1)).expand(len(tokens), -1) * tokens[:, :1])
 
@@ -130,7 +134,7 @@ MODELS = {
         lambda: nn.LSTM(4, 4, 2, dropout=0.2).train(), vectors(), ("LSTM", "dropout 0.2")
     ),
     "dropout as a function": Refusal(
-        model(functional_dropout), vectors(), ("change by", "random operations")
+        model(functional_dropout), vectors(), ("draws random numbers", "random operations")
     ),
     "attention across the batch": Refusal(
         model(across_the_batch), vectors(), ("samples mix", "attention across the batch")
@@ -144,6 +148,9 @@ MODELS = {
     ),
     "detached batch statistics": Refusal(
         model(centred_out_of_sight), vectors(), ("other samples", "batch statistics")
+    ),
+    "a path that one sample decides for all": Refusal(
+        model(steeper_for_some), seven(), ("samples mix", "other samples", "batch statistics")
     ),
     "tokens of other samples": Refusal(
         model(tokens_averaged, embedding=nn.Embedding(9, 4)),

@@ -71,6 +71,9 @@ class Recorder:
 
     def __init__(self, layers: dict[str, nn.Module]) -> None:
         self._layers = layers
+        self._own = {name: _weights(layer) for name, layer in layers.items()}
+        self.lent: set[tuple[str, str]] = set()
+        """Layers, and leaves of them, that were called with other weights than their own."""
         self._current = threading.local()
 
     @contextmanager
@@ -121,6 +124,12 @@ class Recorder:
         if name in sinks:
             sinks[name](gradient)
 
+    def _note_lent(self, name: str, layer: nn.Module) -> None:
+        """A model may lend a layer other weights (``torch.func.functional_call``)."""
+        for leaf, own in self._own[name].items():
+            if layer._parameters.get(leaf) is not own:
+                self.lent.add((name, leaf))
+
     def _hook(self, name: str) -> Any:
         def record(layer: nn.Module, args: Any, kwargs: Any, output: Tensor) -> None:
             records = getattr(self._current, "records", None)
@@ -129,6 +138,9 @@ class Recorder:
             given = self._current.substitutes.pop(name, None)
             if given is None:
                 given = args[0] if args else next(iter(kwargs.values()))
+            if _is_wrapped(given) or _is_wrapped(output):
+                return
+            self._note_lent(name, layer)
             ordinal = self._current.calls.get(name, 0)
             self._current.calls[name] = ordinal + 1
             edge = _entry(output) if output.requires_grad else None
@@ -137,6 +149,15 @@ class Recorder:
             )
 
         return record
+
+
+def _is_wrapped(value: Any) -> bool:
+    """Whether a value is no tensor, or one of the wrappers that ``torch.func`` works with."""
+    return not isinstance(value, Tensor) or torch._C._functorch.is_functorch_wrapped_tensor(value)
+
+
+def _weights(layer: nn.Module) -> dict[str, Tensor | None]:
+    return dict(layer._parameters.items())
 
 
 def _of_size(tensor: Tensor) -> Tensor:

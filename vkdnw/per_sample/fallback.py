@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vkdnw.checks import check_logits, pick_logits
+from vkdnw.checks import check_logits
 from vkdnw.per_sample.cotangents import Cotangents
 from vkdnw.per_sample.plan import Plan
 from vkdnw.per_sample.probing.trace import Trace
@@ -55,8 +55,8 @@ def add_fallback_columns(
 
 def _forward_alone(problem: Problem, trace: Trace, sample: int) -> Tensor:
     """Logits of one sample; ``[2, C]``, twice the same, for a model that needs a batch."""
-    piece = problem.batch.samples(range(sample, sample + 1), trace.layout, trace.fewest)
-    logits = pick_logits(piece.forward(problem.model), problem.output)
+    piece = problem.batch.samples(range(sample, sample + 1), None, trace.fewest)
+    logits = problem.logits(piece)
     check_logits(logits, piece.size)
     if logits.shape[1] != trace.classes:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The per-sample Jacobian of a batch, chunk by chunk, in the mode that was decided on."""
+"""The per-sample Jacobian of a batch, chunk by chunk, verified, in the way that was decided on."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from vkdnw.per_sample.capture import PathChanged
 from vkdnw.per_sample.cotangents import Cotangents
 from vkdnw.per_sample.forward_mode.chunks import forward_chunks
 from vkdnw.per_sample.mode import Decision, ForwardRefused, Mode, check_mode, decide, in_reverse
-from vkdnw.per_sample.probing.trace import Trace, trace_model, without_rules
+from vkdnw.per_sample.probing.trace import Trace, plainly, trace_model, without_rules
 from vkdnw.per_sample.problem import Problem
 from vkdnw.per_sample.reverse_mode.chunks import Chunk, reverse_chunks
+from vkdnw.per_sample.verification import NotAsAutograd, Verification
 from vkdnw.weights import Selection
 
 T = TypeVar("T")
@@ -20,10 +21,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Differentiation:
-    """How a problem is differentiated: what is known of the model, and the mode."""
+    """How a problem is differentiated: what is known of the model, the mode, and the check."""
 
     trace: Trace
     decision: Decision
+    verification: Verification
+    fallback_reason: str = ""  # why a faster way was left; empty where none was
 
 
 def jacobian_chunks(
@@ -31,12 +34,17 @@ def jacobian_chunks(
 ) -> Iterator[Chunk]:
     """Derivatives of ``cotangents [K, C] @ logits`` for every sample, chunk by chunk, in order.
 
+    They are verified when all have been taken; nothing may be made of them before.
+
     Raises:
-        PathChanged, ForwardRefused: go on another way; :func:`differentiated` does.
+        PathChanged, ForwardRefused, NotAsAutograd: go on another way; :func:`differentiated` does.
         MemoryError: not even one sample fits the budget.
+        ValueError: samples mix, or the model changes from call to call.
     """
     in_mode = forward_chunks if differentiation.decision.mode == "forward" else reverse_chunks
-    return in_mode(problem, differentiation.trace, selection, cotangents)
+    expected = differentiation.verification.expected(cotangents)  # before any hook is placed
+    chunks = in_mode(problem, differentiation.trace, selection, cotangents)
+    return differentiation.verification.verified(chunks, selection, expected)
 
 
 def differentiated(
@@ -44,29 +52,55 @@ def differentiated(
 ) -> tuple[T, Differentiation]:
     """Runs with the rules, in forward mode if it is cheaper, and with what is left otherwise.
 
-    Where forward mode is refused, reverse mode is taken; where the model's path depends on the
-    samples, the fallback for every parameter.
+    Where forward mode is refused, reverse mode is taken. Where that does not tell what autograd
+    does, layers are computed plainly, one by one; and where that does not either, or the model's
+    path depends on the samples, every parameter goes through the fallback.
 
     Raises:
-        ValueError: ``mode`` is unknown, or ``"forward"`` and refused; says why.
+        ValueError: ``mode`` is unknown, or ``"forward"`` and refused; says why. Or the model is
+            refused.
     """
     check_mode(mode)
     trace = trace_model(problem)
-    differentiation = Differentiation(trace, decide(mode, problem, trace))
-    if differentiation.decision.mode == "forward":
+    decision = decide(mode, problem, trace)
+    way = Differentiation(trace, decision, Verification(problem, trace))
+    if decision.mode == "forward":
         try:
-            return run(differentiation), differentiation
-        except (ForwardRefused, PathChanged) as refusal:
+            return run(way), way
+        except (ForwardRefused, PathChanged, NotAsAutograd) as refusal:
             if mode == "forward":
                 raise ValueError(
-                    f"mode='forward': {refusal}; mode='reverse' differentiates this model, and "
-                    "mode='auto' chooses it where it has to"
+                    f"mode='forward': {_said(refusal)}; mode='reverse' differentiates this model, "
+                    "and mode='auto' chooses it where it has to"
                 ) from refusal
-            differentiation = replace(
-                differentiation, decision=in_reverse(differentiation.decision, refusal)
-            )
+            way = replace(way, decision=in_reverse(decision, _said(refusal)))
+    for slower in (plainly, without_rules):
+        try:
+            return run(way), way
+        except PathChanged as change:
+            way = replace(way, trace=without_rules(trace), fallback_reason=str(change))
+            break
+        except NotAsAutograd as difference:
+            reason = str(difference)
+        except _FAULTS as fault:
+            reason = f"{type(fault).__name__}: {str(fault).splitlines()[0]}"
+        way = replace(way, trace=slower(trace), fallback_reason=way.fallback_reason or reason)
+    way = replace(way, verification=way.verification.alone())
     try:
-        return run(differentiation), differentiation
-    except PathChanged:
-        differentiation = replace(differentiation, trace=without_rules(trace))
-        return run(differentiation), differentiation
+        return run(way), way
+    except NotAsAutograd as difference:
+        raise ValueError(
+            f"the model cannot be verified: {difference}, also where each sample is differentiated "
+            "alone by autograd itself, so the model is not the same from call to call; replace "
+            "what is random or remembered"
+        ) from difference
+
+
+def _said(refusal: Exception) -> str:
+    if isinstance(refusal, NotAsAutograd):
+        return f"forward and reverse mode disagree: {refusal}"
+    return str(refusal)
+
+
+_FAULTS = (RuntimeError, IndexError, KeyError, TypeError, AttributeError, AssertionError)
+"""What a rule that does not fit a layer may run into; the caller's own come again."""

@@ -27,8 +27,9 @@ carries tangents, and native kernels gradients (docs/mobilenetv2.md has the time
 TANGENT_COST = 1.5
 """The same where torch carries both: a tangent passes every layer twice, with its value."""
 
-CHECK_COST = 4.0
-"""Of the passes that check a forward chunk against reverse mode, in backward passes."""
+START_COST = 4.0
+"""Of what comes before the tangents (a pass that records what layers read, and where tangents
+begin), in backward passes."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def decide(mode: Mode, problem: Problem, trace: Trace) -> Decision:
         return Decision(mode, "asked for")
     passes = (trace.classes - 1) * (1 + bool(trace.fallback))
     cost = NATIVE_TANGENT_COST if _carries_natively(trace) else TANGENT_COST
-    tangents = cost * tangent_passes(problem.selection, trace) + CHECK_COST
+    tangents = cost * tangent_passes(problem.selection, trace) + START_COST
     forward = tangents < passes
     counts = f"tangents cost {tangents:.0f} backward passes, and reverse mode takes {passes}"
     return Decision("forward" if forward else "reverse", counts)
@@ -97,6 +98,6 @@ def places(selection: Selection, trace: Trace) -> list[int]:
     return found_places
 
 
-def in_reverse(decision: Decision, refusal: Exception) -> Decision:
+def in_reverse(decision: Decision, refusal: str) -> Decision:
     """What is left where forward mode cannot be had."""
     return replace(decision, mode="reverse", reason=f"forward mode is not to be had: {refusal}")

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vkdnw.batch import Batch, BatchLike, as_batch
-from vkdnw.checks import Output, check_batch, check_device, check_model
+from vkdnw.checks import Output, check_batch, check_device, check_model, pick_logits
 from vkdnw.runtime import memory
 from vkdnw.runtime.host_copies import constants_copied
 from vkdnw.runtime.model_state import State, preserved
@@ -47,6 +47,22 @@ class Problem:
     def parameters(self) -> dict[str, nn.Parameter]:
         """The model's parameters by name, each once."""
         return dict(self.model.named_parameters())
+
+    def logits(self, piece: Batch, *, rewind: bool = True) -> Tensor:
+        """What the model gives for some samples, ``[b, C]`` if it is what it should be.
+
+        Args:
+            rewind: whether the model is made what it was when it was given, so that nothing of an
+                earlier pass is left in it; not while another thread runs it.
+        """
+        if rewind:
+            self.state.rewind()
+        return pick_logits(piece.forward(self.model), self.output)
+
+    @property
+    def keeps_graphs(self) -> bool:
+        """Whether the model holds a graph of the caller's, which no backward pass may free."""
+        return bool(self.state.kept_graphs)
 
     @property
     def names(self) -> dict[int, str]:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tests.library.cases.case import EVERY, Case, forward, images, layer_case, normal
+from tests.library.cases.case import Case, forward, images, layer_case, normal
 from tests.library.cases.networks import residual_network
 
 
@@ -121,20 +121,6 @@ def mixing_parts() -> dict[str, Any]:
     }
 
 
-def wider_for_some(m: Any, x: Tensor) -> Tensor:
-    """A convolution whose dilation depends on the samples that come together."""
-    reach = 2 if x.abs().max() > LARGE else 1
-    return m.fc(torch.tanh(F.conv2d(x, m.kernel, padding=reach, dilation=reach)).mean((2, 3)))
-
-
-def large_at_the_end() -> Tensor:
-    x = torch.rand(5, 3, 6, 6)
-    x[-1] *= LARGE + 1
-    return x
-
-
-LARGE = 3
-
 OPERATIONS = [
     layer_case("batch norm with activation", lambda: BatchNormAct(3), (3, 6, 6)),
     layer_case(
@@ -189,14 +175,6 @@ OPERATIONS = [
         normal(5, 3, 6, 6),
         square_parts,
         fallback=("kernel",),
-    ),
-    forward(
-        "a dilation that few samples take",
-        wider_for_some,
-        large_at_the_end,
-        square_parts,
-        fallback=EVERY,
-        reference="alone",
     ),
     forward(
         "batch norm by a sample's own statistics",

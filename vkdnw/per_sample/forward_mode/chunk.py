@@ -3,8 +3,7 @@
 The logits' derivatives with respect to a scalar are what a tangent has become at the logits that
 began at the output of the scalar's layer (:mod:`vkdnw.per_sample.forward_mode.tangents`) or at the
 parameter itself. Torch carries the tangents (``torch.func.jacfwd``), a group of them through one
-forward pass. Every chunk is checked against one backward pass: autograd's two modes must tell the
-same.
+forward pass.
 """
 
 from __future__ import annotations
@@ -30,6 +29,7 @@ from vkdnw.per_sample.fusion.find import Fusion
 from vkdnw.per_sample.mode import ForwardRefused
 from vkdnw.per_sample.probing.trace import Trace
 from vkdnw.per_sample.problem import Problem
+from vkdnw.per_sample.tolerance import Precision, differing_logits
 from vkdnw.weights import Selection
 
 _one_call = threading.Lock()  # levels of forward differentiation are global to the process
@@ -54,7 +54,8 @@ def logit_derivatives(
         ``[b, C, P]`` and the logits ``[b, C]`` that the tangents came with.
 
     Raises:
-        ForwardRefused: an operation of the model has no forward derivative; says which.
+        ForwardRefused: an operation of the model has no forward derivative; says which. Or the
+            logits are others with tangents, or with BatchNorms folded, than without.
         torch.OutOfMemoryError: they do not fit the device.
     """
     recorder = Recorder(
@@ -63,21 +64,25 @@ def logit_derivatives(
     scales = {fold.conv: fold.norm.scale for fold in folds if fold.norm is not None}
     with torch.no_grad(), _differentiable_attention():
         with recorder.attached(), recorder.recording() as records:
-            logits = _forward(problem, trace, piece)
+            problem.state.rewind()
+            plain = _forward(problem, trace, piece)
         covered = {site for terms in trace.terms.values() for site, _ in terms}
         called = {site for site in covered if site.layer not in trace.operations}
         if not called <= records.keys():
             raise ForwardRefused("the model calls other layers where no gradients are recorded")
         inputs = {site: _input_alone(records[site]) for site in called}
         records.clear()
-        shape = (*logits.shape, len(selection))
-        derivatives = torch.zeros(shape, dtype=trace.dtype, device=logits.device)
+        logits = plain
+        shape = (*plain.shape, len(selection))
+        derivatives = torch.zeros(shape, dtype=trace.dtype, device=plain.device)
         with fused(replace(trace, pools={}), folds, recorder):  # which no tangent passes
             for group in groups(problem, trace, selection, lanes):
                 tangents = _tangents_by_call(trace, group, inputs, scales)
                 columns, logits = _carried(problem, trace, group, tangents, piece)
                 derivatives[:, :, group.columns.to(columns.device)] = columns.to(trace.dtype)
-    return derivatives, logits
+    if differing_logits(logits, plain, Precision(logits.dtype, len(trace.records))).any():
+        raise ForwardRefused("the logits are others where tangents are carried along")
+    return derivatives, plain
 
 
 def _forward(
@@ -130,6 +135,7 @@ def _carried(
             logits = _forward(problem, trace, piece, moved)
         return logits, logits
 
+    problem.state.rewind()
     start = torch.zeros(len(group.columns), dtype=trace.dtype, device=problem.device)
     try:
         with _one_call, warnings.catch_warnings():
@@ -198,39 +204,3 @@ def _said(error: Exception, trace: Trace) -> str:
     functions = {node.name() for node in trace.users if hasattr(node, "_forward_cls")}
     named = f" ({', '.join(sorted(functions))})" if "autograd.Function" in lines[0] else ""
     return lines[0].rstrip(".") + named
-
-
-# Rounding is far below, and what a stopped gradient takes from a column is of the column's size.
-_AGREEMENT = {torch.float64: 1e-6, torch.float32: 1e-2}
-_HALF_AGREEMENT = 0.3
-_NOISE = 1e3  # roundings of the largest column: what a column that cancels to zero may hold
-
-
-def check_agreement(
-    selection: Selection, derivatives: Tensor, logits: Tensor, cotangent: Tensor, expected: Tensor
-) -> None:
-    """Holds every column against a backward pass.
-
-    Args:
-        derivatives: ``[b, C, P]``.
-        logits: of the same samples; their dtype tells what rounding is.
-        cotangent: ``[C]``.
-        expected: ``[b, P]``, the derivatives of ``cotangent @ logits`` by reverse mode.
-
-    Raises:
-        ForwardRefused: they differ: a gradient is stopped or changed in one of the two modes only
-            (``torch.no_grad``, hooks, a function with a derivative of its own).
-    """
-    cotangent = cotangent.to(derivatives)
-    projected = torch.einsum("c,bcp->bp", cotangent, derivatives)
-    sizes = torch.einsum("c,bcp->bp", cotangent.abs(), derivatives.abs()) + expected.abs()
-    noise = _NOISE * torch.finfo(logits.dtype).eps * sizes.max()
-    allowed = _AGREEMENT.get(logits.dtype, _HALF_AGREEMENT) * sizes.amax(0) + noise
-    differs = ((projected - expected).abs() > allowed).any(dim=0)
-    if differs.any():
-        column = int(torch.nonzero(differs)[0])
-        owner = max(i for i, start in enumerate(selection.offsets) if start <= column)
-        raise ForwardRefused(
-            f"forward and reverse mode disagree on {selection.names[owner]}: the model stops or "
-            "changes gradients in one of them (torch.no_grad, hooks, functions of its own)"
-        )

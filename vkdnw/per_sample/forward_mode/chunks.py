@@ -9,19 +9,16 @@ from collections.abc import Iterator
 
 import torch
 
-from vkdnw.per_sample.capture import Recorder
 from vkdnw.per_sample.cotangents import Cotangents, applied
-from vkdnw.per_sample.forward_mode.chunk import check_agreement, logit_derivatives
+from vkdnw.per_sample.forward_mode.chunk import logit_derivatives
 from vkdnw.per_sample.forward_mode.lanes import LANES
 from vkdnw.per_sample.fusion.find import Fusion, find_folds
 from vkdnw.per_sample.mode import ForwardRefused
-from vkdnw.per_sample.plan import Plan, make_plan
 from vkdnw.per_sample.probing.trace import Trace
 from vkdnw.per_sample.problem import Problem
 from vkdnw.per_sample.reverse_mode.chunks import (
     Chunk,
     bytes_of_sample,
-    chunk_in_reverse,
     chunk_size,
     even_ranges,
 )
@@ -37,19 +34,14 @@ def forward_chunks(
     """Derivatives of ``cotangents [K, C] @ logits`` for every sample, chunk by chunk, in order.
 
     Raises:
-        PathChanged: the model takes other paths than in the probe.
-        ForwardRefused: the model has no forward derivative, or not the one of reverse mode.
+        ForwardRefused: the model has no forward derivative.
         MemoryError: not even one sample fits the budget.
     """
     size, lanes = sizes(problem, trace, len(selection))
-    plan = make_plan(selection, trace)
-    recorder = Recorder(
-        {name: layer.module for name, layer in trace.layers.items() if layer.leaves}
-    )
     folds = find_folds(trace)
 
     def one(samples: range, folds: tuple[Fusion, ...]) -> Chunk:
-        return _chunk(problem, trace, selection, plan, recorder, samples, cotangents, folds, lanes)
+        return _chunk(problem, trace, selection, samples, cotangents, folds, lanes)
 
     def compute(samples: range) -> Chunk:
         nonlocal folds
@@ -93,21 +85,12 @@ def _chunk(
     problem: Problem,
     trace: Trace,
     selection: Selection,
-    plan: Plan,
-    recorder: Recorder,
     samples: range,
     cotangents: Cotangents,
     folds: tuple[Fusion, ...],
     lanes: int,
 ) -> Chunk:
-    """One chunk, with one backward pass for a cotangent drawn at random to hold it against."""
-    generator = torch.Generator(device="cpu").manual_seed(0)
-    drawn = torch.randn(trace.classes, generator=generator, dtype=torch.float64, device="cpu")
-    drawn = drawn.to(cotangents.device)
-    with recorder.attached(), torch.enable_grad():
-        reverse = chunk_in_reverse(problem, trace, plan, recorder, samples, drawn[None])
     piece = problem.batch.samples(samples, trace.layout, trace.fewest)
     derivatives, logits = logit_derivatives(problem, trace, selection, folds, piece, lanes)
     derivatives, logits = derivatives[: len(samples)], logits[: len(samples)]  # less repeated ones
-    check_agreement(selection, derivatives, logits, drawn, reverse.jacobian[:, 0])
-    return Chunk(samples, applied(cotangents, derivatives), reverse.logits)
+    return Chunk(samples, applied(cotangents, derivatives), logits)

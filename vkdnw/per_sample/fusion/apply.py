@@ -114,6 +114,7 @@ def _scaled_weights(trace: Trace, fusion: Fusion) -> _Weights:
         factor = scale.to(weight.device, finer, non_blocking=True).view(-1, 1, 1, 1)
         bias = shift.to(weight, non_blocking=True)
         weight = (weight * factor).to(weight.dtype)
+    assert trace.layout is not None  # nothing is fused where images stay as they were passed
     weight = weight.contiguous(memory_format=trace.layout)
     layer = None if fusion.gradient is None else LAYERS[fusion.gradient]
     return _Weights(

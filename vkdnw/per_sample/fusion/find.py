@@ -31,6 +31,8 @@ from vkdnw.runtime.host_copies import on_host
 
 Gradient = Literal["winograd", "pointwise", "strided"]
 
+Layout = torch.memory_format | None
+
 LAYERS: dict[Gradient, Layer] = {
     "winograd": Layer.CONV3X3,
     "pointwise": Layer.CONV1X1,
@@ -63,6 +65,8 @@ class Fusion:
 
 def find_fusions(trace: Trace) -> tuple[Fusion, ...]:
     """Every convolution of the probe that gains from being fused."""
+    if trace.plain:
+        return ()
     single = _single_calls(trace)
     makers = _makers(trace, single)
     fusions = []
@@ -96,7 +100,7 @@ def find_folds(trace: Trace) -> tuple[Fusion, ...]:
     return tuple(folds)
 
 
-def native_gradient(conv: nn.Module, x: Tensor, layout: torch.memory_format) -> Gradient | None:
+def native_gradient(conv: nn.Module, x: Tensor, layout: Layout) -> Gradient | None:
     """The native op that computes this convolution's data gradient at stride 1, if one does."""
     shape = _native_shape(conv, x, layout)
     if shape == (3, 1, 1):
@@ -104,14 +108,12 @@ def native_gradient(conv: nn.Module, x: Tensor, layout: torch.memory_format) -> 
     return "pointwise" if shape == (1, 1, 0) and _is_narrow(conv) else None
 
 
-def strided_gradient(conv: nn.Module, x: Tensor, layout: torch.memory_format) -> Gradient | None:
+def strided_gradient(conv: nn.Module, x: Tensor, layout: Layout) -> Gradient | None:
     shape = _native_shape(conv, x, layout)
     return "strided" if shape is not None and shape[1] > 1 and _is_narrow(conv) else None
 
 
-def _native_shape(
-    conv: nn.Module, x: Tensor, layout: torch.memory_format
-) -> tuple[int, int, int] | None:
+def _native_shape(conv: nn.Module, x: Tensor, layout: Layout) -> tuple[int, int, int] | None:
     """Kernel size, stride and padding of a convolution that the native ops may cover."""
     if (
         not isinstance(conv, nn.Conv2d)

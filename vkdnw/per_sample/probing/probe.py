@@ -6,20 +6,29 @@ that belongs to the other sample.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from vkdnw.backward.graph import Node
-from vkdnw.checks import check_logits, pick_logits
+from vkdnw.checks import check_logits
 from vkdnw.explained import explained
 from vkdnw.per_sample.capture import CallSite, Record, Recorder, Records
-from vkdnw.per_sample.probing.batch_axis import entries
+from vkdnw.per_sample.probing.forward_log import ForwardLog
+from vkdnw.per_sample.probing.randomness import check_draws, check_own_generators, generators
+from vkdnw.per_sample.probing.row_wise import address
 from vkdnw.per_sample.problem import Problem
 
-LAYOUTS = (torch.channels_last, torch.contiguous_format)
+Attempt = tuple[torch.memory_format, bool]  # of images, and whether the pass is looked into
+
+ATTEMPTS: tuple[Attempt, ...] = (
+    (torch.channels_last, True),
+    (torch.contiguous_format, True),
+    (torch.contiguous_format, False),
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,7 @@ class Probe:
     logits: Tensor
     records: Records
     activations: int  # bytes of one sample that are kept between forward and backward
+    log: ForwardLog | None  # None where the pass could not be looked into
     kept: list[Tensor]  # the activations themselves
 
     def released(self) -> Probe:
@@ -43,75 +53,86 @@ class Probe:
         records = {site: record.without_values() for site, record in self.records.items()}
         return replace(self, inputs=(), records=records)
 
+    @property
+    def mixing(self) -> str | None:
+        """An operation that may carry numbers between samples; None if all keep them apart."""
+        return "operations out of sight" if self.log is None else self.log.mixing
+
 
 def run_probe(problem: Problem, recorder: Recorder) -> Probe:
-    """Runs two samples, in channels-last if the model can take it."""
+    """Runs two samples, in channels-last if the model can take it.
+
+    Raises:
+        ValueError: the logits are unfit, or the model draws at random.
+    """
     has_images = any(tensor.dim() == 4 for _, tensor in problem.batch.tensors())
-    for layout in LAYOUTS if has_images else LAYOUTS[1:]:
+    for attempt in ATTEMPTS if has_images else ATTEMPTS[1:]:
+        before = generators()
         try:
-            return _probe_in(layout, problem, recorder)
+            probe = _run(attempt, problem, recorder)
         except Exception:
-            # A model may call .view() on what it takes for contiguous images, or check that they
-            # are; another error will come again in the plain layout, and be the caller's.
-            if layout == LAYOUTS[-1]:
+            # A model may call .view() on what it takes for contiguous images, or differentiate
+            # within, where tensors that are saved cannot be looked at; another error will come
+            # again in the last attempt, and be the caller's.
+            if attempt == ATTEMPTS[-1]:
                 raise
-    raise AssertionError("unreachable: the last layout returns or raises")
+            continue
+        again = partial(_run, attempt, problem, recorder)
+        check_draws(problem.model, probe.log, before, again)
+        check_own_generators(problem.model, probe.log, again)
+        return probe
+    raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _probe_in(layout: torch.memory_format, problem: Problem, recorder: Recorder) -> Probe:
+def _run(attempt: Attempt, problem: Problem, recorder: Recorder) -> Probe:
+    layout, looked_into = attempt
     samples = min(2, problem.batch.size)
     piece = problem.batch.chunk(slice(0, samples), layout)
     leaves: list[Tensor] = []
     piece = piece.with_leaves(leaves)
     kept: list[Tensor] = []
+    log = None
 
     def keep(tensor: Tensor) -> int:
         kept.append(tensor.detach())  # an output kept by its own node would never be freed
         return len(kept) - 1
 
-    with (
-        explained(problem.model, piece),
-        recorder.recording() as records,
-        torch.autograd.graph.saved_tensors_hooks(keep, lambda place: kept[place]),
-    ):
-        logits = pick_logits(piece.forward(problem.model), problem.output)
+    problem.state.rewind()
+    with explained(problem.model, piece), ExitStack() as looking, recorder.recording() as records:
+        if looked_into:
+            given = [tensor for _, tensor in piece.tensors()]
+            log = looking.enter_context(ForwardLog(problem.model, given, samples))
+            hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda place: kept[place])
+            looking.enter_context(hooks)
+        logits = problem.logits(piece, rewind=False)
     check_logits(logits, samples)
-    weights = {p.untyped_storage().data_ptr() for p in problem.parameters.values()}
-    storages = {s.data_ptr(): s.nbytes() for s in (tensor.untyped_storage() for tensor in kept)}
-    activations = sum(size for pointer, size in storages.items() if pointer not in weights)
+    if log is not None:
+        log.returned(logits)
+    activations = _activations(problem, kept) if looked_into else _of_records(records)
     return Probe(
         samples,
         layout,
         tuple(leaves),
         logits,
         records,
-        activations=activations // samples + 1,
-        kept=kept,
+        activations // samples + 1,
+        log,
+        kept,
     )
 
 
-# Two forwards of the same shapes run the same kernels: what differs is more than rounding.
-_REPEATABLE = {torch.float64: 1e-9, torch.float32: 1e-4}
+def _activations(problem: Problem, kept: list[Tensor]) -> int:
+    """Bytes that the graph keeps, weights left out."""
+    weights = {address(parameter) for parameter in problem.parameters.values()}
+    sizes = {at: tensor.untyped_storage().nbytes() for tensor in kept if (at := address(tensor))}
+    return sum(size for at, size in sizes.items() if at not in weights)
 
 
-def check_repeatable(problem: Problem, probe: Probe) -> None:
-    """Runs the first sample again beside another companion; its logits must stay."""
-    companion = 2 if problem.batch.size > 2 else 0
-    piece = problem.batch.chunk(
-        torch.tensor([0, companion][: probe.samples], device="cpu"), probe.layout
-    )
-    # With gradients, as before: without them torch's attention computes padding otherwise.
-    again = pick_logits(piece.forward(problem.model), problem.output)[0].detach()
-    before = probe.logits.detach()[0]
-    difference = float((again - before).abs().max())
-    scale = float(before.abs().max())
-    if difference > _REPEATABLE.get(before.dtype, 1e-2) * scale:
-        raise ValueError(
-            f"the logits of one sample change by {difference:.3g} (of {scale:.3g}) with the other "
-            "samples of the batch or from call to call; per-sample derivatives need a model that "
-            "treats samples apart: call model.eval(), and replace batch statistics and random "
-            "operations"
-        )
+_UNSEEN = 4  # tensors that a layer's neighbours keep for each that it reads, where none is seen
+
+
+def _of_records(records: Records) -> int:
+    return _UNSEEN * sum(record.input.nbytes for record in records.values())
 
 
 def fewest_samples(problem: Problem, probe: Probe) -> int:
@@ -121,20 +142,17 @@ def fewest_samples(problem: Problem, probe: Probe) -> int:
     alone = problem.batch.chunk(slice(0, 1), probe.layout)
     try:
         with torch.no_grad():
-            logits = pick_logits(alone.forward(problem.model), problem.output)
+            logits = problem.logits(alone)
     except Exception:
         return 2  # it took two samples, so their number is what it cannot take
     return 1 if logits.shape == (1, probe.logits.shape[1]) else 2
 
 
-def sample_rows(probe: Probe, ruled: Records, users: dict[Node, list[Node]]) -> dict[CallSite, int]:
+def sample_rows(probe: Probe, ruled: Records) -> dict[CallSite, int]:
     """Rows of each call that belong to one sample; calls not laid out by sample are left out.
 
-    The gradient of one sample's logits must vanish exactly on the rows of the other sample. Where
-    nodes of the graph keep rows apart by their kind, it is enough to look at what enters there.
-
-    Args:
-        users: the probe's graph.
+    Where all operations keep samples apart, that is so wherever a sample is read at all. Else the
+    gradient of one sample's logits must vanish exactly on the rows of the other sample.
 
     Raises:
         ValueError: it does not vanish on the other sample's input, so samples mix.
@@ -146,12 +164,10 @@ def sample_rows(probe: Probe, ruled: Records, users: dict[Node, list[Node]]) -> 
     }
     if probe.samples == 1 or not probe.logits.requires_grad:
         return rows
+    if probe.log is not None and probe.mixing is None:
+        return {site: n for site, n in rows.items() if not probe.log.is_constant(ruled[site].input)}
     edges = [edge for site in rows if (edge := ruled[site].edge) is not None]
-    inputs = [get_gradient_edge(leaf) for leaf in probe.inputs]
-    above = entries([e for e in (*edges, *inputs) if e.node in users], users, probe.samples)
-    if not any(_reached(probe, above)):
-        return rows
-    reached = _reached(probe, [*edges, *inputs])
+    reached = _reached(probe, [*edges, *map(get_gradient_edge, probe.inputs)])
     if any(reached[len(edges) :]):
         raise ValueError(
             "samples mix: the logits of one sample depend on another sample's input; "

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from vkdnw.backward.graph import Node, consumers, uses
 from vkdnw.per_sample.capture import CallSite, Recorder, Records
+from vkdnw.per_sample.probing.functions import check_functions
 from vkdnw.per_sample.probing.operations import Operation, operations, records_of
-from vkdnw.per_sample.probing.probe import check_repeatable, fewest_samples, run_probe, sample_rows
-from vkdnw.per_sample.probing.watch import watched
+from vkdnw.per_sample.probing.probe import fewest_samples, run_probe, sample_rows
+from vkdnw.per_sample.probing.train_mode import check_train_mode
 from vkdnw.per_sample.problem import Problem
 from vkdnw.rules import Rule, rule_for
 from vkdnw.runtime.garbage_collection import gc_disabled
@@ -45,7 +46,7 @@ class Trace:
     chosen: tuple[str, ...]  # parameters with chosen scalars, in the selection's order
     classes: int
     dtype: torch.dtype  # of the Jacobian: float64 for float64 logits, else float32
-    layout: torch.memory_format  # of images
+    layout: torch.memory_format | None  # of images; None leaves them as they were passed
     find_fewest: Callable[[], int]  # runs the model when it is first called
     layers: dict[str, Layer]
     relus: dict[str, nn.ReLU]  # by module name; they may be fused with the layer behind them
@@ -55,6 +56,8 @@ class Trace:
     rows: dict[CallSite, int]  # rows of the layer's leading axis that belong to one sample
     terms: dict[str, tuple[tuple[CallSite, str], ...]]  # parameter name -> (call, leaf)
     concurrent: bool  # whether several threads may run the model at once
+    mixing: str | None  # an operation that may carry numbers between samples
+    plain: bool  # whether layers are computed by torch alone, one by one, and on one thread
     fallback: tuple[str, ...]  # parameters differentiated sample by sample
     unreached: tuple[str, ...]  # parameters the logits do not depend on
     largest_map: int  # bytes of one sample's largest layer output
@@ -130,29 +133,35 @@ def trace_model(problem: Problem) -> Trace:
         if type(module) is nn.ReLU and "forward" not in vars(module)
     }
     recorder = Recorder({name: layer.module for name, layer in layers.items()} | relus)
+    hooked = any(m._forward_hooks or m._forward_pre_hooks for m in problem.modules.values())
     with recorder.attached():
         probe = run_probe(problem, recorder)
+    left_something = problem.state.rewind()
+    check_train_mode(problem, probe.samples)
+    users = consumers(probe.logits)
+    check_functions(problem, users, probe.samples)
     ruled = {site: probe.records[site] for site in probe.records if site.layer in layers}
     batched = {
         site: record
         for site, record in ruled.items()
         if layers[site.layer].rule.batched(layers[site.layer].module, record.input)
     }
-    users = consumers(probe.logits)
     inlined = operations(users, problem.names, _uncalled(layers, ruled, problem))
     layers |= {found.name: _layer(found, problem) for found in inlined}
     constants = {found.name: found.constants for found in inlined}
     read = records_of(inlined)
-    rows = sample_rows(probe, batched | read, users)
+    rows = sample_rows(probe, batched | read)
     del batched
     probe = replace(probe, records=probe.records | read).released()
     ruled = {site: probe.records[site] for site in (*ruled, *read)}
     del read
-    with watched(problem.model) as seen:
-        check_repeatable(problem, probe)
     calls = parameter_calls(layers, ruled, users)
     unfit = _unfit(layers, rows, calls)
-    unfit |= {name for name, p in problem.parameters.items() if id(p) in seen.replaced}
+    unfit |= {
+        layers[layer].leaves[leaf]
+        for layer, leaf in recorder.lent
+        if layer in layers and leaf in layers[layer].leaves
+    }
     terms, fallback, unreached = _coverage(problem, calls, unfit, uses(users))
     in_double = probe.logits.dtype == torch.float64
     sizes = {site: record.output.nbytes // probe.samples for site, record in probe.records.items()}
@@ -172,7 +181,9 @@ def trace_model(problem: Problem) -> Trace:
         operations=constants,
         rows=rows,
         terms=terms,
-        concurrent=seen.concurrent,
+        concurrent=not (left_something or hooked),  # hooks may keep values anywhere
+        mixing=probe.mixing,
+        plain=False,
         fallback=fallback,
         unreached=unreached,
         largest_map=largest_map,
@@ -199,9 +210,14 @@ def _pools(modules: dict[str, nn.Module]) -> dict[str, nn.AvgPool2d]:
     }
 
 
-def without_rules(found: Trace) -> Trace:
+def plainly(trace: Trace) -> Trace:
+    """The same rules, on layers that torch computes one by one, on one thread, images as passed."""
+    return replace(trace, plain=True, layout=None, concurrent=False, pools={})
+
+
+def without_rules(trace: Trace) -> Trace:
     """The same trace with every parameter left to the fallback."""
-    return replace(found, terms={}, fallback=found.chosen, unreached=())
+    return replace(plainly(trace), terms={}, fallback=trace.chosen, unreached=())
 
 
 def require_gradients(problem: Problem) -> None:

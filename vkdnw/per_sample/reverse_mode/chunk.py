@@ -14,7 +14,7 @@ from torch.autograd.graph import GradientEdge
 
 from vkdnw.backward.graph import Node, consumers, uses
 from vkdnw.batch import Batch
-from vkdnw.checks import check_logits, pick_logits
+from vkdnw.checks import check_logits
 from vkdnw.ops.jacobian_columns import jacobian_columns_
 from vkdnw.per_sample.capture import (
     CallSite,
@@ -27,7 +27,6 @@ from vkdnw.per_sample.capture import (
 from vkdnw.per_sample.cotangents import Cotangents
 from vkdnw.per_sample.plan import DenseTerm, Entry, Plan
 from vkdnw.per_sample.probing.operations import operations, records_of
-from vkdnw.per_sample.probing.owners import check_owners, rows_may_move
 from vkdnw.per_sample.probing.trace import Trace, parameter_calls
 from vkdnw.per_sample.problem import Problem
 from vkdnw.per_sample.reverse_mode.batched_vjp import CannotBatch, batched_vjp
@@ -67,19 +66,28 @@ def chunk_jacobian(
     """
     tracked = piece.with_leaves([])  # so that whatever is done to the inputs enters the graph
     with recorder.recording() as records:
-        logits = pick_logits(tracked.forward(problem.model), problem.output)
+        logits = problem.logits(tracked, rewind=not trace.concurrent)
     check_logits(logits, piece.size)
     users = consumers(logits)
     records |= _operations(problem, trace, users)
     _check_path(trace, logits, records)
     _check_uses(problem, trace, plan, records, users)
-    if rows_may_move(piece, users):
-        check_owners(logits, {site: edge_of(records, site) for site in _sites(plan)})
     jacobian = torch.zeros(
         piece.size, len(cotangents), plan.columns, dtype=trace.dtype, device=logits.device
     )
     if plan.entries or plan.dense:
-        _accumulate(jacobian, trace, plan, recorder, records, users, logits, cotangents, together)
+        _accumulate(
+            jacobian,
+            trace,
+            plan,
+            recorder,
+            records,
+            users,
+            logits,
+            cotangents,
+            together,
+            keep_graph=problem.keeps_graphs,
+        )
     return jacobian, logits.detach()
 
 
@@ -144,6 +152,8 @@ def _accumulate(
     logits: Tensor,
     cotangents: Cotangents,
     together: int,
+    *,
+    keep_graph: bool,
 ) -> None:
     """Adds the terms of the plan's picks and dense rows, for some cotangents at a time."""
     with torch.no_grad():
@@ -155,7 +165,7 @@ def _accumulate(
         dtype = _computing_dtype(trace, plan, records, [*inputs, *dense_inputs])
         inputs = [x.to(dtype) for x in inputs]
         dense_inputs = [x.to(dtype) for x in dense_inputs]
-    sources = find_sources(plan, _sites(plan), records, users, dtype)
+    sources = find_sources(plan, _sites(plan), records, users, dtype, native=not trace.plain)
     tapped = _sink_gradients(trace, plan, sources)
     if sources.sinks:
         together = 1  # they hold one cotangent's gradients
@@ -163,7 +173,9 @@ def _accumulate(
         together = _replayed_together(sources.replay, records, len(logits))
     if together < len(cotangents):  # they are read again, so let what is read be close together
         inputs = [x.contiguous() for x in inputs]
-    for first, flowing in _flowing_gradients(recorder, sources, logits, cotangents, together):
+    for first, flowing in _flowing_gradients(
+        recorder, sources, logits, cotangents, together, keep_graph=keep_graph
+    ):
         captured = dict(zip(sources.edges, flowing, strict=True))
         count = min(together, len(cotangents) - first)
         rows = jacobian[:, first : first + count]  # [b, count, P]
@@ -182,7 +194,13 @@ def _accumulate(
 
 
 def _flowing_gradients(
-    recorder: Recorder, sources: Sources, logits: Tensor, cotangents: Cotangents, together: int
+    recorder: Recorder,
+    sources: Sources,
+    logits: Tensor,
+    cotangents: Cotangents,
+    together: int,
+    *,
+    keep_graph: bool,
 ) -> Iterator[tuple[int, list[Tensor | None]]]:
     """The first cotangent of each pass and the gradients ``[count, ...]`` at the sources' edges.
 
@@ -200,7 +218,7 @@ def _flowing_gradients(
         one_by_one = []
         for k, cotangent in enumerate(some, start=first):
             with recorder.sinking(sources.sinks):
-                keep = k < len(cotangents) - 1
+                keep = keep_graph or k < len(cotangents) - 1
                 one_by_one.append(output_gradients(logits, edges, cotangent, keep_graph=keep))
             for sink in sources.sinks.values():
                 sink.finish()

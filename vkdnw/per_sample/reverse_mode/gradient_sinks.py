@@ -69,9 +69,15 @@ def find_sources(
     records: Records,
     users: dict[Node, list[Node]],
     dtype: torch.dtype,
+    *,
+    native: bool,
 ) -> Sources:
-    """Splits calls into those to replay, to ask for and to sink, into buffers of ``dtype``."""
-    replay = _find_replay(plan, records, users, dtype)
+    """Splits calls into those to replay, to ask for and to sink, into buffers of ``dtype``.
+
+    Args:
+        native: whether a tape may be made.
+    """
+    replay = _find_replay(plan, records, users, dtype) if native else None
     if replay is None:
         return _edges_and_taps(plan, sites, records, users, dtype)
     replayed = {plan.entries[number].site for number in replay.of_entry}

@@ -1,0 +1,130 @@
+"""Plain autograd: the model as the caller gave it, on a few samples, and one backward pass.
+
+Nothing of this package takes part: no hooks, no layer computed with another, no change of layout,
+no native kernel. What a call returns is compared with this (:mod:`vkdnw.per_sample.verification`).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vkdnw.batch import Batch
+from vkdnw.checks import check_logits, pick_logits
+from vkdnw.per_sample.problem import Problem
+
+
+@dataclass(frozen=True)
+class PlainPass:
+    """Logits of some samples, and the derivatives of one combination of all of them."""
+
+    logits: Tensor  # [n, C]
+    gradients: dict[str, Tensor]  # of chosen parameters, flat; those not reached are left out
+
+    def columns(self, names: Sequence[str], indices: Sequence[Tensor]) -> Tensor:
+        """The derivatives with respect to chosen scalars, ``[P]`` float64."""
+        parts = [
+            torch.zeros(len(index), dtype=torch.float64, device=self.logits.device)
+            if (gradient := self.gradients.get(name)) is None
+            else gradient[index.to(gradient.device)].double()
+            for name, index in zip(names, indices, strict=True)
+        ]
+        return torch.cat(parts)
+
+
+def plain_pass(problem: Problem, samples: Sequence[int], cotangents: Tensor) -> PlainPass:
+    """One pass of the model over samples of the batch, in the order given.
+
+    Args:
+        cotangents: ``[n, C]``; the derivatives are those of the sum over samples of
+            ``cotangents[n] @ logits[n]``.
+    """
+    piece = problem.batch.chunk(torch.tensor(samples, device="cpu"), None)
+    chosen = {name: problem.parameters[name] for name in problem.selection.names}
+    return _pass(
+        lambda: problem.logits(piece),
+        chosen,
+        len(samples),
+        cotangents,
+        keep_graph=problem.keeps_graphs,
+    )
+
+
+class Copy:
+    """A copy of the model in another dtype, or with other weights.
+
+    Raises:
+        Exception: the model cannot be copied or converted.
+    """
+
+    def __init__(self, problem: Problem, dtype: torch.dtype) -> None:
+        self._problem = problem
+        self._dtype = dtype
+        problem.state.rewind()
+        self._model: nn.Module = copy.deepcopy(problem.model).to(dtype)
+        self._parameters = dict(self._model.named_parameters())
+
+    def fill_zeros(self) -> None:
+        """Puts small numbers where parameters are zero, so that nothing hides behind them."""
+        generator = torch.Generator(device="cpu").manual_seed(0)
+        with torch.no_grad():
+            for parameter in self._parameters.values():
+                small = (
+                    torch.randn(parameter.shape, generator=generator, device="cpu")
+                    .mul_(0.1)
+                    .to(parameter)
+                )
+                parameter.copy_(torch.where(parameter == 0, small, parameter))
+
+    def set_weights(self, weights: dict[str, Tensor]) -> None:
+        """Writes other numbers into the copy's parameters."""
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                if name in weights:
+                    parameter.copy_(weights[name])
+
+    def run(self, samples: Sequence[int], cotangents: Tensor) -> PlainPass:
+        """The pass of :func:`plain_pass`, of the copy."""
+        piece = self._problem.batch.chunk(torch.tensor(samples, device="cpu"), None).to(self._dtype)
+        chosen = {name: self._parameters[name] for name in self._problem.selection.names}
+        return _pass(lambda: self._logits(piece), chosen, len(samples), cotangents)
+
+    def _logits(self, piece: Batch) -> Tensor:
+        return pick_logits(piece.forward(self._model), self._problem.output)
+
+
+def _pass(
+    run: Callable[[], Tensor],
+    chosen: dict[str, nn.Parameter],
+    samples: int,
+    cotangents: Tensor,
+    *,
+    keep_graph: bool = False,
+) -> PlainPass:
+    with torch.enable_grad():
+        logits = run()
+    check_logits(logits, samples)
+    if logits.shape[1] != cotangents.shape[1]:
+        raise ValueError(
+            f"the model returns {cotangents.shape[1]} logits for some samples and "
+            f"{logits.shape[1]} for others; the number of classes must not depend on the data"
+        )
+    gradients: tuple[Tensor | None, ...] = (None,) * len(chosen)
+    if logits.requires_grad:
+        gradients = torch.autograd.grad(
+            logits,
+            list(chosen.values()),
+            cotangents.to(logits),
+            retain_graph=keep_graph,
+            allow_unused=True,
+        )
+    found = {
+        name: (gradient.to_dense() if gradient.is_sparse else gradient).flatten()
+        for name, gradient in zip(chosen, gradients, strict=True)
+        if gradient is not None
+    }
+    return PlainPass(logits.detach(), found)

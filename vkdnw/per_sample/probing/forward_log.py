@@ -1,0 +1,106 @@
+"""Watches the operators that a forward pass calls: which mix samples, and which draw numbers.
+
+The autograd graph says much, and not all: what is detached, indexed or drawn never enters it. A
+dispatch mode sees every operator of torch, whatever calls it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from vkdnw.per_sample.probing.row_wise import Call, address, keeps_rows, tensors_in
+
+
+class ForwardLog(TorchDispatchMode):
+    """What one forward pass did, as far as it went through torch's operators."""
+
+    def __init__(self, model: nn.Module, inputs: list[Tensor], samples: int) -> None:
+        """``inputs`` are the tensors that the model is given, of so many samples."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.mixing: str | None = None
+        """The first operation that may carry numbers from one sample to another."""
+        self.draws: list[str] = []
+        """Operations that moved torch's own generator."""
+        self.reading: str | None = None
+        """The first of them whose numbers something reads."""
+        self.own_generators: list[bytes] = []
+        """States of generators of the model's own, before each draw from them."""
+        self._samples = samples
+        weights = (*model.parameters(), *model.buffers())
+        self._constants = {address(tensor) for tensor in weights} - {0}
+        self._known = self._constants | {address(tensor) for tensor in inputs}
+        self._drawn: dict[int, str] = {}  # by address
+        self._held: list[Tensor] = []  # so that no address is used again
+
+    def is_constant(self, tensor: Tensor) -> bool:
+        """Whether a tensor was made of parameters, buffers and numbers alone."""
+        return address(tensor) in self._constants
+
+    def returned(self, logits: Tensor) -> None:
+        """Tells the log what the pass returned, which is read as well."""
+        self._read([logits])
+        self._held.clear()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        given = tensors_in((*args, *kwargs.values()))
+        self._read(given)
+        random = torch.Tag.nondeterministic_seeded in func.tags
+        output = self._draw(func, args, kwargs) if random else func(*args, **kwargs)
+        made = tensors_in((output, *_items(output)))
+        if self.mixing is None:
+            constant = all(address(tensor) in self._constants for tensor in given)
+            if constant:
+                self._hold(made, self._constants)
+            else:
+                self._constants.difference_update(map(address, made))  # written to in place
+                if not self._keeps_rows(func, args, kwargs, output, given):
+                    self.mixing = str(func)
+            self._known.update(map(address, made))
+        return output
+
+    def _hold(self, tensors: list[Tensor], addresses: set[int]) -> None:
+        self._held += tensors
+        addresses.update(at for tensor in tensors if (at := address(tensor)))
+
+    def _read(self, tensors: list[Tensor]) -> None:
+        if self._drawn and self.reading is None:
+            drawn = [self._drawn[at] for t in tensors if (at := address(t)) in self._drawn]
+            self.reading = next(iter(drawn), None)
+
+    def _draw(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        generator = kwargs.get("generator")
+        if isinstance(generator, torch.Generator):
+            self.own_generators.append(generator.get_state().numpy().tobytes())
+            return func(*args, **kwargs)
+        before = states()
+        output = func(*args, **kwargs)
+        if before != states():
+            self.draws.append(str(func))
+            made = tensors_in((output, *_items(output)))
+            self._held += made
+            self._drawn.update({address(tensor): str(func) for tensor in made})
+        return output
+
+    def _keeps_rows(self, func: Any, args: Any, kwargs: Any, output: Any, given: Any) -> bool:
+        if any(address(tensor) not in self._known for tensor in given):
+            return False  # made out of sight, by numpy for instance
+        return keeps_rows(Call(func, args, kwargs, output, self._constants, self._samples))
+
+
+def _items(output: Any) -> tuple[Any, ...]:
+    return tuple(output) if isinstance(output, tuple | list) else ()
+
+
+def states() -> list[bytes]:
+    """The states of torch's own generators, of the CPU and of every GPU in use."""
+    found = [torch.get_rng_state().numpy().tobytes()]
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        found += [state.cpu().numpy().tobytes() for state in torch.cuda.get_rng_state_all()]
+    return found

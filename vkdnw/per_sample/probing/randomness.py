@@ -1,0 +1,116 @@
+"""Refuses models that draw at random, by the name of the module that does.
+
+A call that draws numbers has another result each time, and chance decides whether two calls show
+it. So it is the generators that are looked at: torch's, numpy's and Python's must stand after a
+forward pass where they stood before it. Numbers that are drawn and never read do no harm.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from vkdnw.per_sample.probing.forward_log import ForwardLog, states
+
+REMEDY = "call model.eval(), and replace random operations"
+
+_KINDS = ("torch's generator", "numpy's generator", "Python's random")
+
+
+def generators() -> tuple[Any, ...]:
+    """The states of all global generators: torch's, numpy's, Python's."""
+    numpy = sys.modules.get("numpy")
+    of_numpy = None if numpy is None else _plain(numpy.random.get_state())
+    return states(), of_numpy, random.getstate()
+
+
+def _plain(state: Any) -> tuple[Any, ...]:
+    name, keys, *rest = state
+    return name, keys.tobytes(), *rest
+
+
+def check_draws(
+    model: nn.Module, log: ForwardLog | None, before: tuple[Any, ...], again: Callable[[], object]
+) -> None:
+    """Refuses a forward pass that has moved a generator.
+
+    Args:
+        log: of the pass; None where it could not be kept.
+        before: the :func:`generators` before it.
+        again: runs the same pass once more, to find the module.
+
+    Raises:
+        ValueError: it names the module and the generator.
+    """
+    moved = [kind for kind, a, b in zip(_KINDS, before, generators(), strict=True) if a != b]
+    if not moved:
+        return
+    if moved == [_KINDS[0]] and log is not None and log.draws and log.reading is None:
+        return
+    said = f" ({log.reading})" if log is not None and log.reading else ""
+    raise ValueError(
+        f"{_drawing_module(model, again)} draws random numbers in its forward pass{said}: "
+        f"{' and '.join(moved)} moved, so the logits, or their derivatives, would change by "
+        f"chance from call to call; {REMEDY}"
+    )
+
+
+class Logged(Protocol):
+    """A pass that was looked into, or not."""
+
+    @property
+    def log(self) -> ForwardLog | None: ...
+
+
+def check_own_generators(
+    model: nn.Module, first: ForwardLog | None, again: Callable[[], Logged]
+) -> None:
+    """Refuses draws from a generator of the model's own that goes on from call to call.
+
+    Raises:
+        ValueError: a second pass draws from other states than the first.
+    """
+    if first is None or not first.own_generators:
+        return
+    second = again().log
+    if second is None or second.own_generators != first.own_generators:
+        raise ValueError(
+            f"{type(model).__name__} draws random numbers from a torch.Generator of its own, which "
+            f"moves from call to call; {REMEDY}, or seed it in every forward pass"
+        )
+
+
+def _drawing_module(model: nn.Module, again: Callable[[], object]) -> str:
+    """The innermost module during which a generator moves."""
+    names = {id(module): name for name, module in model.named_modules()}
+    found: list[nn.Module] = []
+    before: dict[int, list[Any]] = {}
+
+    def enter(module: nn.Module, args: Any) -> None:
+        before.setdefault(id(module), []).append(generators())
+
+    def leave(module: nn.Module, args: Any, output: Any) -> None:
+        stood = before[id(module)].pop()
+        if not found and stood != generators():
+            found.append(module)  # those inside have left before
+
+    handles: list[Any] = []
+    try:
+        for module in model.modules():
+            if not isinstance(module, torch.jit.ScriptModule):
+                handles.append(module.register_forward_pre_hook(enter))
+                handles.append(module.register_forward_hook(leave))
+        again()
+    except Exception:  # what it raises is not what is asked here
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+    culprit = found[0] if found else model
+    name, kind = names[id(culprit)], type(culprit).__name__
+    return f"{name} ({kind})" if name else kind
