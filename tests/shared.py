@@ -1,6 +1,7 @@
-"""The folder of golden values and released accuracies that lies beside a checkout, not in it.
+"""Golden values, and accuracies of other people's data sets.
 
-`VKDNW_SHARED` names it where it is elsewhere; tests that need it are skipped where there is none.
+The small golden values are in `tests/golden`. The large ones, and the data, lie in a folder beside
+the checkout, or where `VKDNW_SHARED` says; tests that need them are skipped where there is none.
 """
 
 import os
@@ -10,7 +11,7 @@ import pytest
 
 SHARED = Path(os.environ.get("VKDNW_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
-GOLDEN = SHARED / "golden"
+COMMITTED = Path(__file__).resolve().parent / "golden"
 DATA = SHARED / "data"
 
 GOLDEN_CASES = (
@@ -21,10 +22,26 @@ GOLDEN_CASES = (
     "s5_all_none",
     "s6_deep_vkdnw_only",
 )
+"""The networks of golden/README.md; three of them are in this repository."""
 
-needs_golden = pytest.mark.skipif(
-    not GOLDEN.is_dir(), reason=f"no golden values at {GOLDEN}; set VKDNW_SHARED"
-)
+
+def golden_path(name: str) -> Path:
+    """A file or folder of golden values: in this repository, or else in the folder beside it."""
+    here = COMMITTED / name
+    return here if here.exists() else SHARED / "golden" / name
+
+
+def needs_golden(name: str) -> pytest.MarkDecorator:
+    """Skips a test where neither place has the file or folder."""
+    missing = not golden_path(name).exists()
+    return pytest.mark.skipif(missing, reason=f"no {golden_path(name)}; set VKDNW_SHARED")
+
+
+def golden_cases(*names: str) -> list[object]:
+    """Parameters for a test of several golden networks, each skipped where it is missing."""
+    return [pytest.param(name, marks=needs_golden(name)) for name in names]
+
+
 needs_data = pytest.mark.skipif(
     not DATA.is_dir(), reason=f"no accuracies and images at {DATA}; set VKDNW_SHARED"
 )

@@ -21,7 +21,7 @@ from tests.library.comparison import (
     smallest_budget,
 )
 from tests.library.test_golden import GOLDEN_CASES, OPTIONS, golden, relative
-from tests.shared import needs_golden
+from tests.shared import golden_cases
 from vkdnw.per_sample.forward_mode import chunk as forward
 from vkdnw.search.cli import app
 from vkdnw.search.cli.frame import run
@@ -80,8 +80,7 @@ def test_what_cannot_be_had_is_refused_by_name(case: Case) -> None:
 # ---- golden values ------------------------------------------------------------------------------
 
 
-@needs_golden
-@pytest.mark.parametrize("name", GOLDEN_CASES)
+@pytest.mark.parametrize("name", golden_cases(*GOLDEN_CASES))
 def test_golden_jacobian(name: str) -> None:
     case = golden(name, "bn_override")
     jacobian = vkdnw.jacobian(case.model, case.images, mode="forward")
@@ -90,7 +89,6 @@ def test_golden_jacobian(name: str) -> None:
     assert (difference <= 1e-9 * scale).all(), (difference / scale).max()
 
 
-@needs_golden
 @pytest.mark.parametrize("kind", OPTIONS)
 def test_golden_fisher_matrix(kind: str) -> None:
     case = golden("s4_one_conv", "bn_override")

@@ -14,10 +14,8 @@ from torch import Tensor, nn
 
 import vkdnw
 from tests import reference
-from tests.shared import GOLDEN, GOLDEN_CASES, needs_golden
+from tests.shared import GOLDEN_CASES, golden_path, needs_golden
 from vkdnw.search.spaces import nb201
-
-pytestmark = needs_golden
 
 EPSILON = torch.finfo(torch.float64).eps
 STATISTICS = ("fresh_bn", "bn_override")
@@ -47,7 +45,7 @@ class Golden:
 
 @functools.cache
 def golden(name: str, statistics: str) -> Golden:
-    folder = GOLDEN / name
+    folder = golden_path(name)
     case = json.loads((folder / "case.json").read_text(encoding="utf-8"))
     state = dict(np.load(folder / "weights.npz"))
     prefix = ""
@@ -71,7 +69,11 @@ def golden(name: str, statistics: str) -> Golden:
 
 each_network = pytest.mark.parametrize(
     ("name", "statistics"),
-    [(name, statistics) for name in GOLDEN_CASES for statistics in STATISTICS],
+    [
+        pytest.param(name, statistics, marks=needs_golden(name))
+        for name in GOLDEN_CASES
+        for statistics in STATISTICS
+    ],
 )
 each_convention = pytest.mark.parametrize("kind", OPTIONS)
 

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tests.shared import GOLDEN
+from tests.shared import golden_cases, golden_path
 from vkdnw.proxies import Inputs
 from vkdnw.search.spaces import nb201
 
-CASES = ("s1_all_conv3x3", "s2_skips", "s3_pools", "s4_one_conv", "s5_all_none")
+CASES = golden_cases("s1_all_conv3x3", "s2_skips", "s3_pools", "s4_one_conv", "s5_all_none")
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Golden:
 @functools.cache
 def golden(name: str, dtype: torch.dtype, weights: str = "weights.npz") -> Golden:
     """A golden case; ``weights`` replace some of those of weights.npz."""
-    folder = GOLDEN / name
+    folder = golden_path(name)
     case = json.loads((folder / "case.json").read_text(encoding="utf-8"))
     model = nb201.build(case["arch"], case["C"], case["N"], case["num_classes"])
     state = dict(np.load(folder / "weights.npz")) | dict(np.load(folder / weights))

@@ -15,8 +15,6 @@ from tests.proxies.golden import CASES, golden
 from tests.shared import needs_golden
 from vkdnw import proxies
 
-pytestmark = needs_golden
-
 NAMES = {  # ours -> the golden file's
     "grad_norm": "grad_norm",
     "grasp": "grasp",
@@ -99,6 +97,7 @@ def test_linear_region(case: str) -> None:
     assert found.value == network.scores["linear_region"]
 
 
+@needs_golden("s3_pools")
 def test_parts_of_the_published_values() -> None:
     # Scores are sums over layers: parts that cancel would not show in them.
     network = golden("s3_pools", torch.float64)
@@ -129,9 +128,9 @@ def test_a_disconnected_network_says_why_it_has_no_value() -> None:
         assert value.reason
 
 
-def test_blocks_found_by_rule_are_the_cells() -> None:
-    for case in CASES:
-        network = golden(case, torch.float64)
-        by_rule = proxies.expressivity(network.model, network.inputs)
-        named = proxies.expressivity(network.model, network.inputs, features=network.features)
-        assert str(by_rule.value) == str(named.value), case
+@pytest.mark.parametrize("case", CASES)
+def test_blocks_found_by_rule_are_the_cells(case: str) -> None:
+    network = golden(case, torch.float64)
+    by_rule = proxies.expressivity(network.model, network.inputs)
+    named = proxies.expressivity(network.model, network.inputs, features=network.features)
+    assert str(by_rule.value) == str(named.value)

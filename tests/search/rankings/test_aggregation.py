@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.shared import GOLDEN, needs_golden
+from tests.shared import golden_path
 from vkdnw import proxies
 from vkdnw.search.rankings.aggregation import (
     NAMED,
@@ -34,7 +34,7 @@ VALUES = st.sampled_from([0.0, 1.0, 2.5, -3.0, math.nan, math.inf, -math.inf])
 
 
 def golden():
-    found = json.loads((GOLDEN / "aggregation.json").read_text())
+    found = json.loads(golden_path("aggregation.json").read_text())
     table = pd.DataFrame(found["input"]).astype(np.float64)
     return table.rename(columns=GOLDEN_NAMES), found["expected"]
 
@@ -42,7 +42,6 @@ def golden():
 # Golden values: ties, NaN, -inf and an exact duplicate among 20 networks
 
 
-@needs_golden
 @pytest.mark.parametrize("name", ["az_nas", "te_nas", "vkdnw_agg"])
 def test_named_aggregates_are_the_golden_ones(name):
     table, expected = golden()
@@ -50,7 +49,6 @@ def test_named_aggregates_are_the_golden_ones(name):
     assert found.to_numpy() == pytest.approx(np.array(expected[name]), rel=1e-13)
 
 
-@needs_golden
 def test_vkdnw_single_is_the_golden_dense_rank():
     table, expected = golden()
     assert term_ranks(table, VKDNW_SINGLE).tolist() == expected["vkdnw_single_dense_rank"]

@@ -8,18 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tests.shared import GOLDEN
+from tests.shared import golden_path
 
 
 @cache
 def structures() -> list[dict[str, Any]]:
-    if not GOLDEN.is_dir():
-        return []
-    return json.loads((GOLDEN / "mbv2_structures.json").read_text())["structures"]
+    return json.loads(golden_path("mbv2_structures.json").read_text())["structures"]
 
 
 def space() -> dict[str, Any]:
-    return json.loads((GOLDEN / "mbv2_space.json").read_text())
+    return json.loads(golden_path("mbv2_space.json").read_text())
 
 
 @torch.no_grad()

@@ -8,7 +8,6 @@ import pytest
 from scipy.stats import chisquare
 
 from tests.search.spaces.mobilenetv2 import golden
-from tests.shared import needs_golden
 from vkdnw.search.spaces import mobilenetv2
 from vkdnw.search.spaces.mobilenetv2 import INITIAL, TYPES, MobileNetV2, mutate, parse
 from vkdnw.search.spaces.mobilenetv2.menus import RELEASED_WEIGHTS
@@ -17,7 +16,6 @@ ALMOST_NEVER = 1e-4
 """Chance that a correct draw is refused, were its seed not fixed."""
 
 
-@needs_golden
 def test_menus_are_the_published_ones():
     published = golden.space()
     for channels, choices in published["channel_choices"].items():
@@ -28,7 +26,6 @@ def test_menus_are_the_published_ones():
     assert {f"E{e}K{k}": w for (e, k), w in zip(TYPES, RELEASED_WEIGHTS, strict=True)} == weights
 
 
-@needs_golden
 def test_replacements_are_the_published_candidates():
     for structure, blocks in golden.space()["candidates"].items():
         for block, published in zip(parse(structure), blocks, strict=True):
@@ -38,7 +35,6 @@ def test_replacements_are_the_published_candidates():
             assert digest == published["sha256_unique_sorted_newline"]
 
 
-@needs_golden
 def test_long_blocks_are_split_as_published():
     for structure, published in golden.space()["split6"].items():
         assert mobilenetv2.format(mobilenetv2.split(parse(structure))) == published

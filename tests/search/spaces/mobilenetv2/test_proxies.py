@@ -4,13 +4,11 @@ import pytest
 import torch
 
 from tests.search.spaces.mobilenetv2 import golden
-from tests.shared import needs_golden
 from vkdnw import proxies
 from vkdnw.proxies.inputs import Inputs
 from vkdnw.search.spaces import mobilenetv2
 
 
-@needs_golden
 def test_expressivity_progressivity_and_trainability_are_the_published_ones():
     # The initial structure, the shallowest: deeper ones amplify the last bit of their input in
     # train mode (see test_network), and with it whatever is computed from their features.

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.shared import GOLDEN, GOLDEN_CASES, needs_golden
+from tests.shared import GOLDEN_CASES, golden_cases, golden_path
 from vkdnw.search.spaces import nb201
 
 LAYERS = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.AvgPool2d, nn.Identity, nn.Linear)
@@ -15,34 +15,32 @@ MIXED = "|nor_conv_3x3~0|+|nor_conv_1x1~0|avg_pool_3x3~1|+|skip_connect~0|none~1
 
 
 def golden_case(name):
-    case = json.loads((GOLDEN / name / "case.json").read_text())
+    case = json.loads((golden_path(name) / "case.json").read_text())
     return case, nb201.build(case["arch"], case["C"], case["N"], case["num_classes"])
 
 
-@needs_golden
-@pytest.mark.parametrize("name", GOLDEN_CASES)
+@pytest.mark.parametrize("name", golden_cases(*GOLDEN_CASES))
 def test_parameters_have_the_published_order_and_shapes(name):
     case, network = golden_case(name)
     named = [(name, list(tensor.shape)) for name, tensor in network.named_parameters()]
     assert named == [(canonical, shape) for canonical, _, shape in case["parameter_order"]]
 
 
-@needs_golden
-@pytest.mark.parametrize("name", GOLDEN_CASES)
+@pytest.mark.parametrize("name", golden_cases(*GOLDEN_CASES))
 @pytest.mark.parametrize("statistics", ["fresh", "override"])
 def test_logits_are_the_published_ones(name, statistics):
     _, network = golden_case(name)
-    state = dict(np.load(GOLDEN / name / "weights.npz"))
+    state = dict(np.load(golden_path(name) / "weights.npz"))
     logits = "logits"
     if statistics == "override":
-        state |= dict(np.load(GOLDEN / name / "weights_bn_override.npz"))
+        state |= dict(np.load(golden_path(name) / "weights_bn_override.npz"))
         logits = "bnover_logits"
     network.load_state_dict({key: torch.from_numpy(value) for key, value in state.items()})
-    images = torch.from_numpy(np.load(GOLDEN / name / "inputs.npz")["x1"]).double()
+    images = torch.from_numpy(np.load(golden_path(name) / "inputs.npz")["x1"]).double()
     with torch.no_grad():
         ours = network.double().eval()(images).numpy()
     np.testing.assert_allclose(
-        ours, np.load(GOLDEN / name / "vkdnw.npz")[logits], rtol=1e-9, atol=1e-9
+        ours, np.load(golden_path(name) / "vkdnw.npz")[logits], rtol=1e-9, atol=1e-9
     )
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 import vkdnw
 from tests.search.spaces import golden
-from tests.shared import DATA, GOLDEN, needs_data, needs_golden
+from tests.shared import DATA, golden_path, needs_data, needs_golden
 from vkdnw.search.export.source import source
 from vkdnw.search.spaces import transnas
 from vkdnw.search.spaces.search_space import ArchitectureError
@@ -115,9 +115,9 @@ def test_there_are_3256_structures_and_4096_cells():
     assert (micro[0], micro[-1]) == ("64-41414-0_00_000", "64-41414-3_33_333")
 
 
-@needs_golden
+@needs_golden("spaces/transnas_official_order.txt")
 def test_the_order_is_the_official_one():
-    official = (GOLDEN / "spaces" / "transnas_official_order.txt").read_text().split()
+    official = golden_path("spaces/transnas_official_order.txt").read_text().split()
     assert [*MACRO.architectures(), *MICRO.architectures()] == official
 
 
