@@ -182,7 +182,7 @@ def test_auto_falls_back_to_reverse_and_says_why(
     model, batched = build().eval(), batch()
     score = vkdnw.score(model, batched)
     assert score.mode == "reverse"
-    assert re.search(f"forward mode is not to be had: .*{reason}", score.mode_reason)
+    assert re.search(f"forward mode is not available: .*{reason}", score.mode_reason)
     assert score.vkdnw == vkdnw.score(model, batched, mode="reverse").vkdnw
 
 

@@ -19,7 +19,7 @@ FOLDERS = {"vkdnw": ROOT / "vkdnw", "vkdnw.search": ROOT / "search"}
 LAYERS = (
     {"ops"},
     {"runtime"},
-    {"batch", "checks", "initialisation", "result", "spectrum", "weights"},
+    {"batch", "checks", "explained", "initialisation", "result", "spectrum", "weights"},
     {"backward", "rules"},
     {"per_sample"},
     {"fisher_information", "result"},

@@ -99,5 +99,5 @@ def places(selection: Selection, trace: Trace) -> list[int]:
 
 
 def in_reverse(decision: Decision, refusal: str) -> Decision:
-    """What is left where forward mode cannot be had."""
-    return replace(decision, mode="reverse", reason=f"forward mode is not to be had: {refusal}")
+    """Reverse mode, where forward mode is not available."""
+    return replace(decision, mode="reverse", reason=f"forward mode is not available: {refusal}")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from vkdnw.batch import Batch, BatchLike, as_batch
 from vkdnw.checks import Output, check_batch, check_device, check_model, pick_logits
 from vkdnw.runtime import memory
+from vkdnw.runtime.bfloat16 import warn_of_slow_bfloat16
 from vkdnw.runtime.host_copies import constants_copied
 from vkdnw.runtime.model_state import State, preserved
 from vkdnw.runtime.one_call import one_call
@@ -111,6 +112,7 @@ def prepared(
         ):
             model = _converted(model, dtype)
         check_batch(model, samples)
+        warn_of_slow_bfloat16(model.parameters())
         device = next(model.parameters()).device
         budget = memory.available(device) if asked is None else asked
         # Autocast would change dtypes behind the caller's back; dtype= asks for one openly.

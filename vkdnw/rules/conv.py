@@ -74,10 +74,10 @@ def _picks(layer: nn.Module, leaf: str, indices: Tensor) -> Picks:
     window = kernel[0] * kernel[1] * kernel[2]
     group_inputs = layer.in_channels // layer.groups
     group_outputs = layer.out_channels // layer.groups
-    sink, within = indices % window, indices // window
+    tap, within = indices % window, indices // window
     out_channel = within // group_inputs
     offset = torch.stack(
-        [sink // (kernel[1] * kernel[2]), sink // kernel[2] % kernel[1], sink % kernel[2]], dim=1
+        [tap // (kernel[1] * kernel[2]), tap // kernel[2] % kernel[1], tap % kernel[2]], dim=1
     )
     dilation = torch.tensor(_three(layer.dilation, 1), device="cpu")
     count = len(indices)
@@ -107,16 +107,16 @@ def _dense(layer: nn.Module, leaf: str, x: Tensor, g: Tensor, rows: range) -> Te
     grouped_g = g.unflatten(2, (layer.groups, group_outputs))[:, :, first:last].flatten(-3)
     x = _padded(layer, x).unflatten(1, (layer.groups, -1))[:, first:last]  # [b, groups, I, X...]
     stride, dilation = _three(layer.stride, 1), _three(layer.dilation, 1)
-    sinks = []
-    for sink in itertools.product(*(range(size) for size in _three(layer.kernel_size, 1))):
-        seen = x  # the input position under this sink, for every output position
+    taps = []
+    for tap in itertools.product(*(range(size) for size in _three(layer.kernel_size, 1))):
+        seen = x  # the input position under this tap, for every output position
         for axis in range(3):
-            start = sink[axis] * dilation[axis]
+            start = tap[axis] * dilation[axis]
             stop = start + stride[axis] * (g.shape[3 + axis] - 1) + 1
             seen = seen.narrow(3 + axis, start, stop - start)
         seen = seen[..., :: stride[0], :: stride[1], :: stride[2]].flatten(-3)
-        sinks.append(torch.einsum("kbgop,bgip->kbgoi", grouped_g, seen))
-    every = torch.stack(sinks, dim=-1).flatten(-2).flatten(2, 3)  # [K, b, outputs, I * window]
+        taps.append(torch.einsum("kbgop,bgip->kbgoi", grouped_g, seen))
+    every = torch.stack(taps, dim=-1).flatten(-2).flatten(2, 3)  # [K, b, outputs, I * window]
     skipped = rows.start - first * group_outputs
     return every[:, :, skipped : skipped + len(rows)]
 
