@@ -36,8 +36,8 @@ class Search:
     """The driver that breeds.
 
     Every child is a network that the search has not had before, within the budget as far as its
-    string tells. A failed child has its number, counts as an evaluation, and never becomes a parent;
-    unless the machine was at fault, which leaves it undecided.
+    string tells. A failed child has its number, counts as an evaluation, and never becomes a
+    parent; unless the machine was at fault, which leaves it undecided.
     """
 
     def __init__(

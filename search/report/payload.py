@@ -3,6 +3,8 @@
 Columns instead of rows, and numbers of six digits: 15,625 architectures take a few megabytes.
 """
 
+from __future__ import annotations
+
 import math
 import shlex
 from collections.abc import Mapping, Sequence
@@ -10,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from vkdnw.search.api.run import Run
-from vkdnw.search.api.setup import PathLike
 from vkdnw.search.errors import RunError
 from vkdnw.search.evaluation import Evaluation
 from vkdnw.search.plots.correlation import correlations
@@ -22,6 +22,9 @@ from vkdnw.search.spaces.search_space import SearchSpace
 from vkdnw.search.state.results import open_results
 
 if TYPE_CHECKING:
+    from vkdnw.search.api.run import Run
+    from vkdnw.search.api.setup import PathLike
+
     Truth = PathLike | pd.DataFrame | pd.Series[float] | Mapping[str, float]
 
 SPECTRA = 200
@@ -29,7 +32,7 @@ SPECTRA = 200
 DIGITS = 6
 
 
-def payload(run: Run, by: str | None = None, truth: "Truth | None" = None) -> dict[str, Any]:
+def payload(run: Run, by: str | None = None, truth: Truth | None = None) -> dict[str, Any]:
     """The page's content.
 
     Args:
@@ -87,7 +90,7 @@ def _space_of(run: Run) -> SearchSpace | None:
         return None
 
 
-def _numbers(column: "pd.Series[Any]") -> list[float | None]:
+def _numbers(column: pd.Series[Any]) -> list[float | None]:
     return [_number(value) for value in column]
 
 

@@ -92,6 +92,14 @@ def test_python_objects_that_a_page_names_exist(path: Path) -> None:
     assert sorted(name for name in names if not resolves(name)) == []
 
 
+@pytest.mark.parametrize("folder", ["vkdnw", "search", "csrc/kernels"])
+def test_the_architecture_draws_every_folder(folder: str) -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    folders = {path.parent.name for path in (ROOT / folder).glob("*/[a-z_]*.*")}
+    missing = {name for name in folders - {"__pycache__"} if f" {name}/" not in page}
+    assert missing == set()
+
+
 def test_files_that_docstrings_and_comments_name_exist() -> None:
     missing = {
         str(path.relative_to(ROOT)): names
