@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pandas as pd
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vkdnw.search.api.run import Run
     from vkdnw.search.api.setup import PathLike
 
-    Truth = PathLike | pd.DataFrame | pd.Series[float] | Mapping[str, float]
+    Truth: TypeAlias = PathLike | pd.DataFrame | pd.Series[float] | Mapping[str, float]
 
 SPECTRA = 200
 """So many of the best networks keep their whole spectra; all others have their deciles."""
