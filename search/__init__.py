@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vkdnw.search.api.comparing import compare
     from vkdnw.search.api.enumerating import enumerate  # noqa: A004 - what it does
     from vkdnw.search.api.evolving import evolve
     from vkdnw.search.api.going import Result
@@ -35,6 +36,7 @@ _MODULES = {
     "RunError": "vkdnw.search.errors",
     "RunLocked": "vkdnw.search.errors",
     "StoreError": "vkdnw.search.errors",
+    "compare": "vkdnw.search.api.comparing",
     "enumerate": "vkdnw.search.api.enumerating",
     "evolve": "vkdnw.search.api.evolving",
     "open": "vkdnw.search.api.run",
@@ -51,6 +53,7 @@ __all__ = [
     "RunError",
     "RunLocked",
     "StoreError",
+    "compare",
     "enumerate",
     "evolve",
     "open",

@@ -1,6 +1,5 @@
 """Which values a command asks for: proxies by name, all of them, or the parts of an aggregate."""
 
-from vkdnw.proxies import PROXIES
 from vkdnw.search.rankings.aggregation import NAMED
 from vkdnw.search.suggestions import meant
 
@@ -29,6 +28,8 @@ def resolve(text: str) -> tuple[str, ...]:
 
 def check_inputs(names: tuple[str, ...], images: bool) -> None:
     """Refuse proxies that are defined on labels where there are no images. Raises ValueError."""
+    from vkdnw.proxies import PROXIES
+
     wanting = [name for name in names if PROXIES[name].labels == "real"]
     if wanting and not images:
         raise ValueError(
@@ -37,11 +38,14 @@ def check_inputs(names: tuple[str, ...], images: bool) -> None:
         )
 
 
-def ranked_by(text: str, names: tuple[str, ...]) -> str:
-    """What a run is ranked by when it was asked for `text`, which resolved to these names."""
+def ranked_by(text: str) -> str:
+    """What a run is ranked by when it was asked for these values: an aggregate that was named
+    alone, VKDNW_single where VKDNW is among them, else the first."""
     if text.strip() in NAMED:
         return text.strip()
-    return "single" if "vkdnw" in names else names[0]
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    parts = {part for name in names for part in (NAMED[name].parts if name in NAMED else (name,))}
+    return "single" if parts & {"vkdnw", "vkdnw_single", ALL} else names[0]
 
 
 def ranked_parts(text: str) -> tuple[str, ...]:
@@ -63,6 +67,8 @@ def ranked_parts(text: str) -> tuple[str, ...]:
 
 
 def _parts(name: str) -> tuple[str, ...]:
+    from vkdnw.proxies import PROXIES  # loads torch, which nothing else here needs
+
     if name == ALL:
         return tuple(PROXIES)
     if name in PROXIES:

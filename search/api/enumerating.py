@@ -2,10 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from vkdnw.search.api.finished import is_finished
 from vkdnw.search.api.going import OnResult, Telling, go
 from vkdnw.search.api.run import Run
 from vkdnw.search.api.setup import (
@@ -19,14 +20,11 @@ from vkdnw.search.api.setup import (
     split_subset,
     text_of,
 )
-from vkdnw.search.configuration import Convention, Dtype, Init, Mode
+from vkdnw.search.configuration import Convention, Dtype, Init, Mode, Settings
 from vkdnw.search.devices import spread
 from vkdnw.search.enumeration import Request, score_all
 from vkdnw.search.evaluation import Asked
-from vkdnw.search.inputs.seeded import input_digests
 from vkdnw.search.progress import Progress
-from vkdnw.search.rankings.truth import known_architectures
-from vkdnw.search.scoring import Scorer
 from vkdnw.search.spaces.selection import Selection, describe
 from vkdnw.search.values import check_inputs, resolve
 
@@ -129,41 +127,62 @@ def enumerate(  # noqa: A001 - what it does
             init=init,
             mode=mode,
         )
-        names = resolve(text)
-        check_inputs(names, images is not None)
         selection = Selection(sample, sample_seed, all, tuple(architectures), subset)
         if within is not None:
+            from vkdnw.search.rankings.truth import known_architectures
+
             selection = selection.within(known_architectures(within, setup.space), setup.space)
-        asked = describe(selection.architectures(setup.space), setup.space)
         if seeds < 1:
             raise ValueError(f"seeds must be at least 1, got {seeds}")
         check_timeout(task_timeout)
-        inputs = {
-            seed: input_digests(
-                setup.configuration, setup.space.resolution, seed, setup.space.classes
-            )
-            for seed in range(seeds)
-        }
-    request = Request(
-        out,
-        settings={
+        settings = {
             **setup.settings(),
             "architectures": str(selection),
             "seeds": seeds,
             "proxies": text,
-        },
+        }
+        if is_finished(out, settings):
+            return Run(out, setup.space)
+        request = _request(out, setup, settings, selection, text, seeds, mixed, task_timeout)
+    if on_result is not None:
+        request = replace(request, on_result=_telling(on_result, setup, request.asked))
+    go(out, lambda shown, interruption: score_all(request, shown, interruption), progress)
+    return Run(out, setup.space)
+
+
+def _request(
+    out: Path,
+    setup: Setup,
+    settings: Settings,
+    selection: Selection,
+    proxies: str,
+    seeds: int,
+    mixed: bool,
+    task_timeout: float | None,
+) -> Request:
+    """What is to be scored, and by what. Raises ValueError for what is wrong with it."""
+    from vkdnw.search.inputs.seeded import input_digests  # these load torch
+    from vkdnw.search.scoring import Scorer
+
+    names = resolve(proxies)
+    check_inputs(names, setup.configuration.images is not None)
+    asked = describe(selection.architectures(setup.space), setup.space)
+    resolution, classes = setup.space.resolution, setup.space.classes
+    inputs = {
+        seed: input_digests(setup.configuration, resolution, seed, classes) for seed in range(seeds)
+    }
+    return Request(
+        out,
+        settings=settings,
         asked=asked,
         inputs=inputs,
         scorers=spread(Scorer(setup.space, setup.configuration), setup.devices, setup.workers),
         names=names,
         in_this_process=setup.workers == 0 and setup.address is None,
-        on_result=None if on_result is None else _telling(on_result, setup, asked),
         note=setup.note,
         task_timeout=task_timeout,
         cluster=setup.cluster(inputs, mixed, task_timeout),
     )
-    go(out, lambda shown, interruption: score_all(request, shown, interruption), progress)
-    return Run(out, setup.space)
 
 
 def _telling(callback: OnResult, setup: Setup, asked: Sequence[Asked]) -> Telling:

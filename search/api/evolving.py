@@ -1,12 +1,12 @@
 """`search.evolve`: breed architectures of a space under budgets, and keep what was found."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vkdnw.proxies.registry import proxy
+from vkdnw.search.api.finished import is_finished
 from vkdnw.search.api.going import OnResult, Telling, go
 from vkdnw.search.api.run import Run
 from vkdnw.search.api.setup import (
@@ -20,7 +20,7 @@ from vkdnw.search.api.setup import (
     set_up,
     text_of,
 )
-from vkdnw.search.configuration import Convention, Dtype, Init, Mode
+from vkdnw.search.configuration import Convention, Dtype, Init, Mode, Settings
 from vkdnw.search.devices import spread
 from vkdnw.search.evaluation import Scored, Task
 from vkdnw.search.evolution import latency_table as latency_tables
@@ -29,10 +29,11 @@ from vkdnw.search.evolution.latency import LATENCY, TimedScorer
 from vkdnw.search.evolution.latency_table import LatencyTable
 from vkdnw.search.evolution.plan import PAPER_KEYS, Opposed, Plan, StrategyName
 from vkdnw.search.evolution.run import SearchRequest, search
-from vkdnw.search.inputs.seeded import input_digests
 from vkdnw.search.progress import Progress
-from vkdnw.search.scoring import Scorer
-from vkdnw.search.values import ranked_parts
+from vkdnw.search.values import check_inputs, ranked_parts
+
+if TYPE_CHECKING:
+    from vkdnw.search.scoring import Scorer
 
 
 def evolve(
@@ -56,6 +57,7 @@ def evolve(
     in_flight: int = Plan.in_flight,
     seed: int = Plan.seed,
     score_seed: int = Plan.score_seed,
+    seeds: int = Plan.seeds,
     batch_size: int | None = None,
     data: PathLike | None = None,
     images: PathLike | None = None,
@@ -103,6 +105,7 @@ def evolve(
             once. The result depends on it.
         seed: of the breeding.
         score_seed: of weights and inputs.
+        seeds: score every network under so many seeds, from `score_seed` on; means are ranked.
         batch_size, data, images, scalars, convention, smoothing, dtype, init, mode, max_memory,
             device, workers, task_timeout, executor, mixed, progress, on_result: as in
             :func:`vkdnw.search.enumerate`.
@@ -154,40 +157,65 @@ def evolve(
             seed=seed,
             score_seed=score_seed,
             latency_told=table is not None,
+            seeds=seeds,
         )
         if setup.address is not None and LATENCY in plan.names:
             raise ValueError(
                 "latency: a worker measures it on its machine, so that times of several machines "
                 "would be compared; leave out executor='ray'"
             )
-        for name in plan.names:
-            if name != LATENCY:
-                proxy(name)
         check_timeout(task_timeout)
-        inputs = input_digests(
-            setup.configuration, setup.space.resolution, score_seed, setup.space.classes
-        )
-    request = SearchRequest(
-        folder=out,
-        space=setup.space,
-        plan=plan,
-        settings={
+        settings = {
             **setup.settings(),
             **plan.settings(),
             **({} if table is None else table.settings()),
-        },
-        inputs={score_seed: inputs},
+        }
+        if is_finished(out, settings, evaluations * seeds):
+            return Run(out, setup.space)
+        request = _request(out, setup, plan, settings, images is not None, mixed, task_timeout)
+    if table is not None:
+        request = replace(request, cost=table.teller(setup.space), note=_note(setup, table))
+    if on_result is not None:
+        request = replace(request, on_result=_telling(on_result, setup))
+    go(out, lambda shown, interruption: search(request, shown, interruption), progress)
+    return Run(out, setup.space)
+
+
+def _request(
+    out: Path,
+    setup: Setup,
+    plan: Plan,
+    settings: Settings,
+    images: bool,
+    mixed: bool,
+    task_timeout: float | None,
+) -> SearchRequest:
+    """What is to be searched, and by what scored. Raises ValueError for what is wrong with it."""
+    from vkdnw.proxies.registry import proxy  # these load torch
+    from vkdnw.search.inputs.seeded import input_digests
+
+    for name in plan.names:
+        if name != LATENCY:
+            proxy(name)
+    check_inputs(tuple(name for name in plan.names if name != LATENCY), images)
+    resolution, classes = setup.space.resolution, setup.space.classes
+    inputs = {
+        seed: input_digests(setup.configuration, resolution, seed, classes)
+        for seed in plan.score_seeds
+    }
+    return SearchRequest(
+        folder=out,
+        space=setup.space,
+        plan=plan,
+        settings=settings,
+        inputs=inputs,
         scorers=_scorers(setup, plan),
         in_this_process=setup.workers == 0 and setup.address is None,
         founder=_founder(setup, plan),
-        cost=None if table is None else table.teller(setup.space),
-        on_result=None if on_result is None else _telling(on_result, setup),
-        note=_note(setup, table),
+        note=setup.note,
         task_timeout=task_timeout,
-        cluster=setup.cluster({score_seed: inputs}, mixed, task_timeout),
+        cluster=setup.cluster(inputs, mixed, task_timeout),
     )
-    go(out, lambda shown, interruption: search(request, shown, interruption), progress)
-    return Run(out, setup.space)
 
 
 def _latencies(
@@ -232,9 +260,11 @@ def _founder(setup: Setup, plan: Plan) -> Callable[[Any], str]:
 
 
 def _scorers(setup: Setup, plan: Plan) -> Sequence[Callable[[Task], Scored]]:
+    from vkdnw.search.scoring import Scorer
+
     side = getattr(setup.space, "target_resolution", setup.space.resolution)
 
-    def finish(scorer: Scorer) -> Callable[[Task], Scored]:
+    def finish(scorer: "Scorer") -> Callable[[Task], Scored]:
         if LATENCY not in plan.names:
             return scorer
         return TimedScorer(scorer, setup.space, side, plan.budget.latency)

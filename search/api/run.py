@@ -1,10 +1,10 @@
 """A run as an object: what was asked, what was found, and the networks themselves."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vkdnw.search.api.network import Network
 from vkdnw.search.api.setup import PathLike, refused_arguments
@@ -60,6 +60,29 @@ class Run:
     def ranked_by(self) -> str:
         """What its networks are ranked by unless asked otherwise."""
         return ranking_of(self.folder).by
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the call that made it: of `enumerate`, or of `evolve`."""
+        from vkdnw.search.api.recorded import recorded_arguments
+
+        return recorded_arguments(self.folder)
+
+    def resume(self, **changes: Any) -> "Run":
+        """Go on with it, as the same call would.
+
+        Args:
+            **changes: arguments that are to be other ones: `workers`, `progress`, `on_result`, more
+                `evaluations` or `seeds`.
+        """
+        from vkdnw.search.api.enumerating import enumerate as enumerate_space
+        from vkdnw.search.api.evolving import evolve
+
+        arguments = {**self.arguments(), **changes}
+        if self.known_space is not None:
+            sizes = [field.name for field in fields(type(self.known_space))]  # type: ignore[arg-type]
+            arguments = {key: value for key, value in arguments.items() if key not in sizes}
+            arguments["space"] = self.known_space
+        return (evolve if self.is_evolution else enumerate_space)(**arguments)
 
     def tally(self) -> Tally:
         """How far the run is, and what failed."""

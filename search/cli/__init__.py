@@ -11,6 +11,7 @@ import typer
 
 from vkdnw.search import limits
 from vkdnw.search.cli import (
+    compare,
     console,
     data,
     doctor,
@@ -21,6 +22,7 @@ from vkdnw.search.cli import (
     predict,
     proxies,
     report_page,
+    resume,
     score,
     search,
     top,
@@ -32,7 +34,6 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     name="vkdnw",
     help="Score untrained networks by their Fisher information, and rank search spaces with it.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -42,6 +43,9 @@ app.command("score")(score.score)
 app.command("top")(top.top)
 app.command("evaluate")(evaluate.evaluate)
 app.command("history")(history.history)
+app.command("resume")(resume.resume)
+app.command("config")(resume.config)
+app.command("compare")(compare.compare)
 app.command("export")(export.export)
 app.command("predict")(predict.predict)
 app.command("plot")(plot.plot)

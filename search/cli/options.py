@@ -71,12 +71,14 @@ Within = Annotated[
 ]
 SampleSeed = Annotated[int, typer.Option(help="Seed of --sample.", rich_help_panel=WHICH)]
 Seeds = Annotated[
-    int,
+    int | None,
     typer.Option(
         min=1,
-        help="Score under the seeds 0 to K-1: each has its own weights and its own input.",
+        help="Score under the seeds 0 to K-1: each has its own weights and its own input. Means "
+        "over seeds are ranked.",
         metavar="K",
         rich_help_panel=WHICH,
+        show_default="1",
     ),
 ]
 

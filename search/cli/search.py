@@ -5,6 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from vkdnw.search.cli.configurations import expanded
 from vkdnw.search.spaces import registry
 
 CUSTOM = "custom"
@@ -16,6 +17,10 @@ class Spaces(TyperGroup):
 
     A command is made when it is asked for, because its options are the sizes of its space.
     """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """`--config FILE` stands for the options in the file; those beside it take their place."""
+        return super().parse_args(ctx, expanded(args))
 
     def list_commands(self, ctx: Any) -> list[str]:
         return [*registry.names(), CUSTOM]
@@ -54,4 +59,8 @@ app = typer.Typer(name="search", cls=Spaces)
 
 @app.callback()
 def spaces() -> None:
-    """Score the architectures of a search space and rank them: all, a sample, or by evolution."""
+    """Score the architectures of a search space and rank them: all, a sample, or by evolution.
+
+    `--config FILE` takes options from a TOML file, as `vkdnw config RUN` writes one, with the space
+    as `space = ...`; options beside it take their place.
+    """

@@ -95,7 +95,7 @@ def _which() -> list[SpaceOption]:
         SpaceOption("arch", options.Arch, None),
         SpaceOption("within", options.Within, None),
         SpaceOption("sample_seed", options.SampleSeed, 0),
-        SpaceOption("seeds", options.Seeds, 1),
+        SpaceOption("seeds", options.Seeds, None),
     ]
 
 
@@ -181,6 +181,8 @@ def _search(name: str, space: SearchSpace, own: list[str], arguments: dict[str, 
         )
     with exit_when_interrupted(out), console.usage_errors():
         if evolves:
+            if seeds is not None:
+                plan["seeds"] = seeds
             _evolve(name, out, plan, proxies, arguments)
         else:
             from vkdnw.search.api.enumerating import enumerate as enumerate_space
@@ -193,12 +195,12 @@ def _search(name: str, space: SearchSpace, own: list[str], arguments: dict[str, 
                 architectures=which["arch"] or (),
                 within=within,
                 sample_seed=sample_seed,
-                seeds=seeds,
+                seeds=seeds or 1,
                 proxies=proxies or "vkdnw",
                 **subset,
                 **arguments,
             )
-    _show(Path(out), evolves, form)
+    show(Path(out), evolves, form)
 
 
 def _evolve(
@@ -214,7 +216,8 @@ def _evolve(
     evolve(name, out, **plan, **arguments)
 
 
-def _show(out: Path, evolved: bool, form: output.Form) -> None:
+def show(out: Path, evolved: bool, form: output.Form) -> None:
+    """Print what a run holds; exit with 1 where networks of a list failed."""
     from vkdnw.search.cli import history, top
     from vkdnw.search.state.results import open_results
 

@@ -1,5 +1,6 @@
 """What a search has found: its networks in the order of their numbers, and which are best."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pandas as pd
 
 from vkdnw.search.configuration import Json
 from vkdnw.search.errors import StoreError
+from vkdnw.search.evolution.over_seeds import means
 from vkdnw.search.evolution.pareto import front
 from vkdnw.search.rankings.aggregation import log_rank_sum
 from vkdnw.search.state.results import Tally, open_results
@@ -69,12 +71,17 @@ def load(folder: Path) -> History:
     """
     with open_results(folder) as results:
         settings, tally = results.configuration(), results.tally()
-        rows = [
-            {"architecture": found.architecture, **found.values}  # noqa: PD011 - no frame
-            for found in results.evaluations()
-        ]
+        found: dict[str, list[Mapping[str, float]]] = {}
+        for one in results.evaluations():
+            found.setdefault(one.architecture, []).append(one.values)
     if "strategy" not in settings:
         raise StoreError(f"{folder} holds scores of listed architectures, not a search")
+    seeds = settings.get("score_seeds", 1)
+    rows = [
+        {"architecture": architecture, **means(values)}
+        for architecture, values in found.items()
+        if len(values) == seeds
+    ]
     return History(settings, pd.DataFrame(rows), tally)
 
 

@@ -46,9 +46,11 @@ class Plan:
     """Whether latencies come with the costs, from a table, and are not measured."""
     score_seed: int = 0
     """Of weights and inputs: searches that share it have comparable scores."""
+    seeds: int = 1
+    """Every network is scored under `score_seed` and so many seeds in all; means are ranked."""
 
     def __post_init__(self) -> None:
-        for name, least in (("evaluations", 1), ("population", 2), ("tournament", 1)):
+        for name, least in (("evaluations", 1), ("population", 2), ("tournament", 1), ("seeds", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if self.in_flight < 1:
@@ -64,6 +66,11 @@ class Plan:
     def ranked(self) -> tuple[str, ...]:
         """The keys of the aggregate."""
         return tuple(key for key in self.keys if key != self.pareto)
+
+    @property
+    def score_seeds(self) -> range:
+        """The seeds under which every network is scored."""
+        return range(self.score_seed, self.score_seed + self.seeds)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -86,6 +93,7 @@ class Plan:
             "search_seed": self.seed,
             "score_seed": self.score_seed,
             "evaluations": self.evaluations,
+            **({} if self.seeds == 1 else {"score_seeds": self.seeds}),
             **self.budget.settings(),
         }
 

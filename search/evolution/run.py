@@ -1,5 +1,6 @@
 """A search as one command's work on a run: what is on record is bred again, the rest is scored."""
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from vkdnw.search.configuration import Settings, versions
 from vkdnw.search.errors import RunError
 from vkdnw.search.evaluation import Failure, Scored, Task
 from vkdnw.search.evolution.driver import Founder, Search, Values
+from vkdnw.search.evolution.over_seeds import Known, OverSeeds, over_seeds
 from vkdnw.search.evolution.plan import Plan
 from vkdnw.search.executors import Executor, start
 from vkdnw.search.interruption import Interruption
@@ -65,16 +67,18 @@ def search(request: SearchRequest, progress: Progress, interruption: Interruptio
             progress.note(f"note: {note}")
         for change in store.begin(request.settings, versions(), request.inputs):
             progress.note(f"note: since the last session, {change}; scores may round differently")
-        known = on_record(request.folder, plan)
+        known, begun = on_record(request.folder, plan)
         driver = Search(
             space,
             plan,
             founder,
-            ask=lambda asked: store.ask(asked, [plan.score_seed], plan.names),
+            ask=lambda asked: store.ask(asked, plan.score_seeds, plan.names),
             known=known,
             cost=request.cost,
         )
-        progress.start(total=plan.evaluations, done=min(len(known), plan.evaluations))
+        proposing = OverSeeds(driver, plan.score_seeds, begun) if plan.seeds > 1 else driver
+        done = min(len(known), plan.evaluations) * plan.seeds
+        progress.start(total=plan.evaluations * plan.seeds, done=done)
         if request.note:
             progress.note(request.note)
         if request.cluster is not None:
@@ -88,7 +92,7 @@ def search(request: SearchRequest, progress: Progress, interruption: Interruptio
             )
         with closing(carrying_out) as executor:
             runner = Runner(executor, store, progress, interruption)
-            summary = runner.run(watched(driver, request.on_result))
+            summary = runner.run(watched(proposing, request.on_result))
         if driver.undecided and not interruption.requested:
             network, failure = next(iter(driver.undecided.items()))
             raise RunError(
@@ -104,19 +108,24 @@ def search(request: SearchRequest, progress: Progress, interruption: Interruptio
         return summary
 
 
-def on_record(folder: Path, plan: Plan) -> Mapping[str, Values | Failure]:
-    """The results that a search has already, by network.
+def on_record(folder: Path, plan: Plan) -> tuple[Mapping[str, Values | Failure], Known]:
+    """The results that a search has already, by network; and those of networks that lack a seed.
 
     A failure of a network stands: it is not tried again, because the children after it were bred
     without it. One that was the machine's is tried again: no child was bred without it.
     """
+    found: defaultdict[str, dict[int, Values | Failure]] = defaultdict(dict)
     with open_results(folder) as results:
-        known: dict[str, Values | Failure] = {
-            evaluation.network: evaluation.values
-            for evaluation in results.evaluations()
-            if evaluation.seed == plan.score_seed and set(plan.names) <= evaluation.values.keys()
-        }
+        for evaluation in results.evaluations():
+            values = evaluation.values
+            if evaluation.seed in plan.score_seeds and set(plan.names) <= values.keys():
+                found[evaluation.network][evaluation.seed] = values
         for failure in results.tally().failures:
-            if failure.seed == plan.score_seed and failure.blame == "network":
-                known[failure.network] = Failure(failure.reason)
-    return known
+            if failure.seed in plan.score_seeds and failure.blame == "network":
+                found[failure.network][failure.seed] = Failure(failure.reason)
+    known = {
+        network: over_seeds([of_seeds[seed] for seed in plan.score_seeds])
+        for network, of_seeds in found.items()
+        if len(of_seeds) == plan.seeds
+    }
+    return known, {network: found[network] for network in found if network not in known}

@@ -10,15 +10,19 @@ Undefined values are ranked, not dropped: NaN as the least value of its column. 
 values like others here, below and above all finite ones.
 """
 
+from __future__ import annotations
+
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import rankdata
+
+if TYPE_CHECKING:  # a command that ranks by a value need not wait for it
+    import pandas as pd
 
 Vector = NDArray[np.float64]
 
@@ -115,6 +119,8 @@ def aggregate_scores(table: pd.DataFrame, aggregate: Aggregate) -> pd.Series:
             )
     if table.empty:
         raise AggregationError(f"{aggregate.name} ranks the rows of a table, and this has none")
+    import pandas as pd
+
     total = np.zeros(len(table))
     for term in aggregate.terms:
         ranks = term_ranks(table, term) / (len(table) if aggregate.share else 1)
@@ -133,6 +139,8 @@ def scores_of_complete(
     complete = [
         place for place, network in enumerate(networks) if network.keys() >= set(aggregate.parts)
     ]
+    import pandas as pd
+
     table = pd.DataFrame([networks[place] for place in complete], complete, columns=list(known))
     return dict(zip(complete, map(float, aggregate_scores(table, aggregate)), strict=True))
 
@@ -150,6 +158,8 @@ def log_rank_sum(table: pd.DataFrame, weights: Mapping[str, float]) -> pd.Series
 
 def term_ranks(table: pd.DataFrame, term: Term) -> Vector:
     """Ranks of all rows under a term, 1 the worst; float64."""
+    from scipy.stats import rankdata
+
     filled = [_without_nan(table[column].to_numpy(np.float64)) for column in term.columns]
     # Rows of distinct values come out in lexicographic order, the first column the slowest.
     _, below = np.unique(np.stack(filled, axis=1), axis=0, return_inverse=True)

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from vkdnw.search.configuration import Json
 from vkdnw.search.evaluation import Evaluation
-from vkdnw.search.evolution import history
 from vkdnw.search.rankings.best import Ranked, rank
 from vkdnw.search.state.results import Tally, open_results
-from vkdnw.search.values import ranked_by, resolve
+from vkdnw.search.values import ranked_by
 
 AGGREGATE = "aggregate"
 """What an evolution ranks by: the sum of logarithms of ranks of its keys."""
@@ -61,7 +60,7 @@ def default_by(settings: Mapping[str, Json], evaluations: Sequence[Evaluation] =
         return AGGREGATE
     text = settings.get("proxies")
     if isinstance(text, str):
-        return ranked_by(text, resolve(text))
+        return ranked_by(text)
     return _first_known(evaluations)
 
 
@@ -74,6 +73,8 @@ def _first_known(evaluations: Sequence[Evaluation]) -> str:
 
 def _by_aggregate(folder: Path, evaluations: Sequence[Evaluation]) -> list[Ranked]:
     """As the search itself compares its networks; those over the latency come last."""
+    from vkdnw.search.evolution import history  # loads pandas, which values need not wait for
+
     found = history.load(folder)
     if found.table.empty:
         return []
@@ -81,6 +82,7 @@ def _by_aggregate(folder: Path, evaluations: Sequence[Evaluation]) -> list[Ranke
     rows = [
         replace(row, values={AGGREGATE: scores[row.architecture], **row.values})
         for row in rank(evaluations, "flops")
+        if row.architecture in scores
     ]
     age = {architecture: place for place, architecture in enumerate(scores)}
     rows.sort(key=lambda row: age[row.architecture])

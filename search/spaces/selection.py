@@ -73,7 +73,7 @@ class Selection:
 
 def parse(text: str) -> Selection | None:
     """The selection that `str` wrote, as a run has it on record; None for a list."""
-    if text.endswith(" listed"):
+    if text.endswith("listed"):
         return None
     match = re.fullmatch(r"sample of (\d+), (.+), seed (-?\d+)", text)
     whole = match[2] if match else text

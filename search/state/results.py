@@ -102,6 +102,10 @@ class Results:
             last = parse_json(versions, f"{self._path}, session {identity}", dict)
         return last
 
+    def architectures(self) -> list[str]:
+        """Every architecture asked for, in asking order."""
+        return [row[1] for row in self._rows(ARCHITECTURES)]
+
     def evaluations(self) -> list[Evaluation]:
         """Every architecture asked for and scored, under each of its seeds, in asking order."""
         with self._snapshot():

@@ -54,7 +54,7 @@ def test_by_another_value() -> None:
         Evaluation("b", "b", 0, {"single": 1.0, "naswot": 5.0}, (), 0.0),
     ]
     assert [row.architecture for row in rank(rows, by="naswot")] == ["b", "a"]
-    with pytest.raises(ValueError, match="'zen'; known are naswot, single"):
+    with pytest.raises(ValueError, match=r"'zen'\. Known are naswot, single"):
         rank(rows, by="zen")
 
 

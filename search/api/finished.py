@@ -1,0 +1,41 @@
+"""Whether a call asks for nothing that its run does not have already.
+
+Then the run is given back at once: nothing is opened for writing, and torch is not loaded.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from vkdnw.search.configuration import Json
+from vkdnw.search.state.database import STATE_NAME
+from vkdnw.search.state.results import open_results
+from vkdnw.search.values import ALL
+
+
+def is_finished(folder: Path, settings: Mapping[str, Json], evaluations: int | None = None) -> bool:
+    """Whether the last session asked for the same, and everything asked for is scored.
+
+    Args:
+        folder: of the run.
+        settings: what is asked for now.
+        evaluations: of an evolution: so many networks are scored or have failed for good.
+
+    False where that cannot be told from settings alone: images from files, which may have changed,
+    listed architectures, and `all` proxies, which may have become more.
+    """
+    if settings.get("data") or settings.get("images") or settings.get("proxies") == ALL:
+        return False
+    if str(settings.get("architectures", "")).endswith("listed"):
+        return False
+    if not (folder / STATE_NAME).is_file():
+        return False
+    with open_results(folder) as results:
+        last = results.settings()
+        asked = json.loads(json.dumps(dict(settings)))
+        if {**last, "workers": 0} != {**asked, "workers": 0}:  # no score depends on them
+            return False
+        tally = results.tally()
+    if evaluations is None:
+        return 0 < tally.tasks == tally.scored
+    return tally.tasks == evaluations and tally.scored + len(tally.failures) == evaluations

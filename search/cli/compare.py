@@ -1,0 +1,62 @@
+"""`vkdnw compare RUN RUN`: runs side by side, and how their rankings agree."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vkdnw.search.cli import console, output
+from vkdnw.search.cli.report import Column, Report, Section, number, text
+from vkdnw.search.cli.top import By
+
+
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN RUN...", help="Folders of runs.", show_default=False),
+    ],
+    by: By = None,
+    top: Annotated[int, typer.Option(min=1, help="So many best networks are compared.")] = 10,
+    form: output.Format = "table",
+    as_json: output.AsJson = False,
+) -> None:
+    """Compare runs: what they cost, what they found, and how their rankings agree.
+
+    Pairs are compared over the networks that both have scored. Evolutions are also ranked together:
+    an aggregate of ranks belongs to a set of networks.
+    """
+    from vkdnw.search.api.comparing import compare as compare_runs
+
+    with console.usage_errors():
+        found = compare_runs(runs, by, top)
+    rows = found.runs.to_dict("records")
+    pairs = found.pairs.to_dict("records")
+    columns: list[Column] = [
+        text("run"),
+        text("kind"),
+        text("by"),
+        number("networks", form="{:,.0f}"),
+        number("seconds", "s each", "{:.3f}"),
+        number("best"),
+    ]
+    if "best_together" in found.runs:
+        columns += [
+            number("best_together", "best of all"),
+            number("mean_together", f"mean of its {top} best"),
+        ]
+    columns.append(text("architecture"))
+    agreement = [
+        text("a", "run"),
+        text("b", "and run"),
+        number("shared", form="{:,.0f}"),
+        number("kendall", "Kendall tau-b", "{:.3f}"),
+        number("spearman", "Spearman rho", "{:.3f}"),
+        number("overlap", f"best {top} in common", "{:.0%}"),
+    ]
+    report = Report(
+        "compare",
+        Section([{str(k): v for k, v in row.items()} for row in rows], columns),
+        {"by": by, "top": top},
+        {"pairs": Section([{str(k): v for k, v in r.items()} for r in pairs], agreement, keys=2)},
+    )
+    output.print_report(report, output.chosen(form, as_json))

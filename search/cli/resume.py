@@ -1,0 +1,56 @@
+"""`vkdnw resume RUN` and `vkdnw config RUN`: the call that made a run, again or as a file."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vkdnw.search.cli import options, output
+from vkdnw.search.cli.working import exit_when_interrupted
+
+Folder = Annotated[Path, typer.Argument(help="The folder given as --out.", show_default=False)]
+
+
+def resume(
+    run: Folder,
+    workers: options.Workers = None,
+    evaluations: Annotated[
+        int | None,
+        typer.Option(min=1, help="Networks an evolution tries in all.", show_default="as before"),
+    ] = None,
+    form: output.Format = "table",
+    as_json: output.AsJson = False,
+) -> None:
+    """Go on with a run as it was begun, whatever stopped it; what is finished stays."""
+    from vkdnw.search.api.run import open as open_run
+    from vkdnw.search.cli.space_command import show
+
+    opened = open_run(run)
+    changes: dict[str, Any] = {"workers": workers}
+    if evaluations is not None:
+        if not opened.is_evolution:
+            raise typer.BadParameter(
+                "this run lists architectures; a larger sample is a search with another --sample",
+                param_hint="--evaluations",
+            )
+        changes["evaluations"] = evaluations
+    with exit_when_interrupted(run):
+        opened.resume(**changes)
+    show(run, opened.is_evolution, output.chosen(form, as_json))
+
+
+def config(
+    run: Folder,
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write.", show_default="standard output")
+    ] = None,
+) -> None:
+    """Write the options of a run as TOML, for `vkdnw search --config FILE --out ANOTHER`."""
+    from vkdnw.search.api.recorded import recorded_arguments
+    from vkdnw.search.cli.configurations import as_toml
+
+    written = as_toml(recorded_arguments(run))
+    if out is None:
+        typer.echo(written, nl=False)
+    else:
+        out.write_text(written, encoding="utf-8")
