@@ -48,7 +48,7 @@ CMAKE = $(BIN)/cmake -S . -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja)
 unit-test: $(INSTALLED)
 	$(CMAKE) -B build/tests -DVKDNW_BUILD_EXTENSION=OFF -DVKDNW_BUILD_TESTS=ON
 	$(BIN)/cmake --build build/tests
-	$(BIN)/ctest --test-dir build/tests --output-on-failure
+	$(BIN)/ctest --test-dir build/tests --output-on-failure --parallel $$(nproc)
 
 # The C++ tests under the address and undefined-behaviour sanitizers, and the CUDA kernels as threads
 # under the thread sanitizer.

@@ -7,10 +7,9 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-DISTRIBUTION_OF = {"PIL": "pillow", "sklearn": "scikit-learn"}
+DISTRIBUTION_OF = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 USED_THROUGH_OTHERS = {"pyarrow"}  # pandas reads parquet with it
 WHOEVER_TESTS_HAS = {"pytest"}  # vkdnw.search.testing is for users' test suites
-NOT_HERE = {"torchvision"}  # its wheels fit other builds of torch; see what imports it
 
 
 def imported(folder: str) -> set[str]:
@@ -29,7 +28,10 @@ def third_party(*folders: str) -> set[str]:
     """Distributions that the folders import from."""
     names = set().union(*(imported(folder) for folder in folders))
     modules = {name.partition(".")[0] for name in names} - sys.stdlib_module_names
-    return {DISTRIBUTION_OF.get(name, name) for name in modules - {"vkdnw", "tests"} - beside()}
+    return {
+        DISTRIBUTION_OF.get(name, name)
+        for name in modules - {"vkdnw", "tests", "benchmarks"} - beside()
+    }
 
 
 def beside() -> set[str]:
@@ -55,7 +57,7 @@ def test_dependencies_are_what_is_imported():
 
 
 def test_tests_and_benchmarks_import_nothing_undeclared():
-    assert third_party("tests", "benchmarks") - set().union(*declared()) == NOT_HERE
+    assert third_party("tests", "benchmarks") <= set().union(*declared())
 
 
 def test_the_library_knows_nothing_of_the_search():

@@ -202,14 +202,21 @@ def test_a_pareto_search_spreads_over_the_front():
         assert ours >= max(cost.parameters for cost in others if cost.flops <= bound)
 
 
-def test_a_rejected_candidate_costs_less_than_a_fifth_of_a_millisecond():
-    random, draws = Random(0), 1000
+def test_a_rejected_candidate_costs_a_small_part_of_building_its_network():
+    """CPU times of one run, the least of three: other programs on the machine slow both."""
+    random, draws = Random(0), 200
     parents = [child.architecture for child in bred(plan_of(evaluations=20))[0].children]
     budget = Budget(flops=1)
-    times = []
-    for _ in range(3):  # CPU time, the least of three: a loaded machine slows caches too
+
+    def cpu_seconds(work) -> float:
         begun = time.process_time()
+        work()
+        return time.process_time() - begun
+
+    def reject() -> None:
         for _ in range(draws):
             assert not budget.admits(SPACE.cost(SPACE.mutate(random.choice(parents), random)))
-        times.append((time.process_time() - begun) / draws)
-    assert min(times) < 0.2e-3
+
+    rejected = min(cpu_seconds(reject) for _ in range(3)) / draws
+    built = min(cpu_seconds(lambda: SPACE.build(parents[0])) for _ in range(3))
+    assert rejected < built / 10

@@ -1,0 +1,118 @@
+"""How many faults the tests notice: breaks lines one at a time and runs the tests of their area.
+
+A mutant is one changed line of the Python package. Each is put into a copy of the package made of
+links, and the tests named beside it run against that copy until the first one fails. A mutant that
+no test notices is printed; its line needs a test, or is not needed.
+
+    python tests/mutants.py [--only TEXT]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+EXACT = ("tests/library/test_exact.py", "tests/library/test_properties.py")
+TAPE = ("tests/library/test_tape.py", "tests/library/test_exact.py")
+SPECTRUM = ("tests/library/test_spectrum.py", "tests/library/test_golden.py")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A line that is changed, and the tests that should notice."""
+
+    path: str
+    line: str  # a part of one line, which occurs once in the file
+    broken: str
+    tests: tuple[str, ...]
+
+
+MUTANTS = (
+    Mutant("vkdnw/spectrum.py", "(len(ascending) - 1)\n", "len(ascending)\n", SPECTRUM),
+    Mutant("vkdnw/spectrum.py", "position - below)", "below - position)", SPECTRUM),
+    Mutant("vkdnw/spectrum.py", ".abs().sum() + EPSILON", ".abs().max() + EPSILON", SPECTRUM),
+    Mutant("vkdnw/fisher_information.py", "columns - len(nonzero)", "0 * columns", SPECTRUM),
+    Mutant("vkdnw/fisher_information.py", "scale=1.0 / problem", "scale=2.0 / problem", SPECTRUM),
+    Mutant("vkdnw/rules/conv.py", "offset * dilation -", "offset -", EXACT),
+    Mutant("vkdnw/rules/conv.py", "[0::2][::-1]", "[1::2][::-1]", EXACT),
+    Mutant("vkdnw/rules/conv.py", "out_channel // group_outputs *", "0 *", EXACT),
+    Mutant("vkdnw/rules/conv.py", "tap // kernel[2] % kernel[1]", "tap % kernel[1]", EXACT),
+    Mutant("vkdnw/rules/batch_norm.py", "variance + layer.eps", "variance", EXACT),
+    Mutant("vkdnw/rules/linear.py", "indices % layer.in_features)", "indices * 0)", EXACT),
+    Mutant("vkdnw/rules/layer_norm.py", "None, None, layer.eps", "None, None, 1e-5", EXACT),
+    Mutant("vkdnw/rules/embedding.py", "matches &= ", "matches |= ", EXACT),
+    Mutant("vkdnw/backward/node_kinds.py", "if node._saved_alpha == 1 else", "if True else", TAPE),
+    Mutant("vkdnw/backward/node_kinds.py", "+ node._saved_eps)", ")", TAPE),
+    Mutant("vkdnw/backward/node_kinds.py", "or sizes[2] != sizes[3]", "", TAPE),
+    Mutant("vkdnw/backward/node_kinds.py", "or any(node._saved_padding)", "", TAPE),
+    Mutant(
+        "vkdnw/backward/node_kinds.py",
+        "!= {1}\n        or len(stride)",
+        "!= {0}\n        or len(stride)",
+        TAPE,
+    ),
+    Mutant("vkdnw/backward/tape.py", "return same_shape", "return True", TAPE),
+    Mutant("vkdnw/backward/tape.py", "and sent.mask is None for", "for", TAPE),
+    Mutant("vkdnw/backward/tape.py", "any(len(kinds) > 1", "any(len(kinds) > 2", TAPE),
+    Mutant(
+        "vkdnw/ops/library.py", "if missing:", "if False:", ("tests/packaging/test_library.py",)
+    ),
+    Mutant(
+        "vkdnw/weights.py",
+        "range(count), min(choice",
+        "range(1, count), min(choice",
+        ("tests/library/test_weights.py",),
+    ),
+)
+
+
+def noticed(mutant: Mutant) -> str | None:
+    """The first test that fails with the mutant; None where all pass."""
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder) / "vkdnw"
+        for source, target in ((ROOT / "vkdnw", package), (ROOT / "search", package / "search")):
+            shutil.copytree(source, target, copy_function=os.symlink)
+        file = Path(folder) / mutant.path
+        text = file.read_text(encoding="utf-8")
+        assert text.count(mutant.line) == 1, f"{mutant.path}: {mutant.line!r} is not there once"
+        file.unlink()
+        file.write_text(text.replace(mutant.line, mutant.broken), encoding="utf-8")
+        ran = subprocess.run(
+            [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *mutant.tests],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": folder, "PYTHONSAFEPATH": "1"},
+            capture_output=True,
+            text=True,
+        )
+    if ran.returncode == 0:
+        return None
+    failed = [line for line in ran.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return failed[0] if failed else ran.stdout[-300:] + ran.stderr[-300:]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="mutants whose path or line holds this")
+    only = parser.parse_args().only
+    chosen = [mutant for mutant in MUTANTS if only in mutant.path + mutant.line]
+    survivors = 0
+    for mutant in chosen:
+        test = noticed(mutant)
+        survivors += test is None
+        change = f"{mutant.path}: {mutant.line.strip()} -> {mutant.broken.strip()}"
+        print(f"{'survived' if test is None else 'noticed '}  {change}", flush=True)
+        if test is not None:
+            print(f"          {test[:120]}", flush=True)
+    print(f"{len(chosen) - survivors} of {len(chosen)} noticed")
+    return int(survivors > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
