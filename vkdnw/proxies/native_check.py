@@ -14,6 +14,7 @@ hook, everything is torch's: a hook may act on some gradients only, and not on t
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 from torch.overrides import TorchFunctionMode
 
+from vkdnw.backward.layers import OverwrittenError
 from vkdnw.proxies.block_products import side_ratio
 from vkdnw.proxies.draws import derived_seed
 from vkdnw.proxies.train_pass import Observable, TrainPass, Watched, train_pass
@@ -79,12 +81,29 @@ def verified(
             return NOTHING
         state.rewind()
         torch.set_rng_state(rng)
-        return _verdict(_shown(model, state.parts, pair, both, True, draws), expected)
+        return _native_verdict(model, state, pair, both, draws, expected)
     except Exception:  # a model that is at fault, or does not take two images, says so itself
         return NOTHING
     finally:
         state.restore()
         torch.set_rng_state(rng)
+
+
+def _native_verdict(
+    model: nn.Module, state: State, pair: Tensor, watched: Watched, draws: _Draws, expected: _Shown
+) -> Verified:
+    try:
+        return _verdict(_shown(model, state.parts, pair, watched, True, draws), expected)
+    except OverwrittenError:  # the model overwrites what native layers need, and torch's do not
+        return NOTHING
+    except Exception as error:  # where torch's own layers raised none
+        warnings.warn(
+            f"native layers failed on {type(model).__name__}, and torch's own are used, which is "
+            f"slower; this is a fault of this package or of its library: {error!r}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return NOTHING
 
 
 DIFFERENTIATED: frozenset[Observable] = frozenset({"features", "weight gradients"})
