@@ -3,7 +3,7 @@
 Compare them with others on a model, from Python or by where they are:
 
     python examples/own_proxy.py
-    cd examples && vkdnw score timm:resnet18 --proxy own_proxy:confidence
+    cd examples && vkdnw score timm:resnet18 --proxies own_proxy:confidence
 
 A package of one's own makes them known by name with an entry point in its pyproject.toml:
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vkdnw.search.api.comparing import compare
     from vkdnw.search.api.enumerating import enumerate  # noqa: A004 - what it does
+    from vkdnw.search.api.estimating import Estimate, estimate
     from vkdnw.search.api.evolving import evolve
     from vkdnw.search.api.going import Result
     from vkdnw.search.api.network import Network
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 # Loaded on first use: the command line must answer `--help` without loading torch.
 _MODULES = {
     "ArgumentError": "vkdnw.search.errors",
+    "Estimate": "vkdnw.search.api.estimating",
     "ConfigurationDiffers": "vkdnw.search.errors",
     "Interrupted": "vkdnw.search.errors",
     "Network": "vkdnw.search.api.network",
@@ -38,6 +40,7 @@ _MODULES = {
     "StoreError": "vkdnw.search.errors",
     "compare": "vkdnw.search.api.comparing",
     "enumerate": "vkdnw.search.api.enumerating",
+    "estimate": "vkdnw.search.api.estimating",
     "evolve": "vkdnw.search.api.evolving",
     "open": "vkdnw.search.api.run",
     "space": "vkdnw.search.spaces.registry",
@@ -46,6 +49,7 @@ _MODULES = {
 __all__ = [
     "ArgumentError",
     "ConfigurationDiffers",
+    "Estimate",
     "Interrupted",
     "Network",
     "Result",
@@ -55,6 +59,7 @@ __all__ = [
     "StoreError",
     "compare",
     "enumerate",
+    "estimate",
     "evolve",
     "open",
     "space",

@@ -1,5 +1,6 @@
 """Scoring a list of architectures: one command's work on a run."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -10,10 +11,11 @@ from vkdnw.search.configuration import Settings, versions
 from vkdnw.search.evaluation import Asked, Failure, Scored, Task
 from vkdnw.search.executors import Executor, start
 from vkdnw.search.interruption import Interruption
-from vkdnw.search.progress import Progress
+from vkdnw.search.progress import Expecting, Progress
+from vkdnw.search.remaining import Remaining
 from vkdnw.search.runner import Runner, Summary
 from vkdnw.search.state.store import Inputs, Store, open_store
-from vkdnw.search.watching import OnOutcome, watched
+from vkdnw.search.watching import OnOutcome, kept, watched
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,9 @@ def score_all(request: Request, progress: Progress, interruption: Interruption) 
         progress.start(total=len(everything), done=len(everything) - len(tasks))
         if not tasks:
             return Summary()
+        remaining = Remaining(Counter(task.names for task in tasks))
+        if isinstance(progress, Expecting):
+            progress.expect(remaining)
         if request.note:
             progress.note(request.note)
         if request.cluster is not None:
@@ -84,7 +89,7 @@ def score_all(request: Request, progress: Progress, interruption: Interruption) 
                 progress.note,
             )
         with closing(carrying_out) as executor:
-            driver = watched(Enumeration(tasks), request.on_result)
+            driver = watched(Enumeration(tasks), kept(remaining, request.on_result))
             return Runner(executor, store, progress, interruption).run(driver)
 
 

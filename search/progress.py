@@ -6,13 +6,14 @@ from collections import deque
 from contextlib import suppress
 from html import escape
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichBar
 
 from vkdnw.search.printable import printable
+from vkdnw.search.remaining import Remaining
 
 WINDOW_SECONDS = 120.0
 """The rate is that of the recent past, so that it follows a change of the machine's load."""
@@ -58,10 +59,20 @@ def progress_on(console: Console) -> Progress:
     return Bar(console) if console.is_terminal else Lines(console)
 
 
+@runtime_checkable
+class Expecting(Protocol):
+    """A progress that shows how long the rest takes by what tasks of its kinds took."""
+
+    def expect(self, remaining: Remaining) -> None:
+        """Judge by this from now on; it is told of every task that comes in."""
+
+
 class Meter:
     """Counts, rate and remaining time."""
 
     def __init__(self, total: int, done: int) -> None:
+        self.remaining: Remaining | None = None
+        """Tells the time of the rest, where somebody keeps it; else the rate of all tasks does."""
         self.total = total
         self.done = done
         self.failed = 0
@@ -84,11 +95,16 @@ class Meter:
     @property
     def pace(self) -> str:
         """The rate and the remaining time, in words, and the failures if any."""
-        if not self.rate:
-            return "starting"
-        left = (self.total - self.done) / self.rate
         failed = f", {self.failed} failed" if self.failed else ""
-        return f"{_rate(self.rate)}, ETA {_duration(left)}{failed}"
+        if self.remaining is not None:
+            if not self.remaining.known:
+                return f"starting{failed}"
+            rate, left = self.remaining.rate, self.remaining.seconds
+        elif self.rate:
+            rate, left = self.rate, (self.total - self.done) / self.rate
+        else:
+            return "starting"
+        return f"{_rate(rate)}, ETA {_duration(left)}{failed}"
 
 
 class Bar:
@@ -121,6 +137,9 @@ class Bar:
     def start(self, total: int, done: int) -> None:
         self._meter = Meter(total, done)
         self._draw()
+
+    def expect(self, remaining: Remaining) -> None:
+        self._meter.remaining = remaining
 
     def advance(self, scored: int, failed: int) -> None:
         self._meter.advance(scored, failed)
@@ -178,6 +197,9 @@ class InNotebook(Silent):
         self._meter = Meter(total, done)
         self._draw()
 
+    def expect(self, remaining: Remaining) -> None:
+        self._meter.remaining = remaining
+
     def advance(self, scored: int, failed: int) -> None:
         self._meter.advance(scored, failed)
         self._draw()
@@ -223,6 +245,9 @@ class Lines:
     def start(self, total: int, done: int) -> None:
         self._meter = Meter(total, done)
         self._last_line = time.monotonic()
+
+    def expect(self, remaining: Remaining) -> None:
+        self._meter.remaining = remaining
 
     def advance(self, scored: int, failed: int) -> None:
         self._meter.advance(scored, failed)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from vkdnw.search.evaluation import Failure, Scored, Task
+from vkdnw.search.remaining import Remaining
 from vkdnw.search.runner import Driver
 
 OnOutcome = Callable[[Task, Scored | Failure], None]
@@ -30,3 +31,17 @@ class Watched:
 def watched(driver: Driver, tell: OnOutcome | None) -> Driver:
     """The driver, told of if somebody wants to hear."""
     return driver if tell is None else Watched(driver, tell)
+
+
+def kept(remaining: Remaining, tell: OnOutcome | None) -> OnOutcome:
+    """Tells what is left of every result, and then whoever else wants to hear."""
+
+    def told(task: Task, result: Scored | Failure) -> None:
+        if isinstance(result, Scored):
+            remaining.took(task.names, result.seconds)
+        else:
+            remaining.failed(task.names)
+        if tell is not None:
+            tell(task, result)
+
+    return told

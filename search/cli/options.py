@@ -242,7 +242,7 @@ Data = Annotated[
     Path | None,
     typer.Option(
         help="Real images instead of standard normal input: an .npz or .pt batch, a folder of "
-        "images, or the CIFAR binary files.",
+        "images, CIFAR as torchvision lays it out, or its binary files.",
         rich_help_panel=INPUT,
         show_default=False,
     ),
@@ -318,6 +318,14 @@ Device = Annotated[
     typer.Option(
         help="What computes vkdnw: cpu, cuda (every GPU of the machine) or cuda:N. Scores of the "
         "two kinds round differently, so a run keeps to one.",
+        rich_help_panel=WORK,
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Score two networks, say what all would take, in time and on disk, and keep nothing.",
         rich_help_panel=WORK,
     ),
 ]

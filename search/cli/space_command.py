@@ -17,10 +17,12 @@ from vkdnw.search.cli.space_options import (
     tells_depth,
 )
 from vkdnw.search.cli.working import exit_when_interrupted
+from vkdnw.search.evolution.plan import Plan
 from vkdnw.search.spaces import registry
 from vkdnw.search.spaces.search_space import SearchSpace
 from vkdnw.search.spaces.selection import is_enumerable, subsets
 
+PLAN = Plan()
 CUSTOM_HELP = "Score the architectures of a space of your own: --space my_module:MySpace."
 Place = Annotated[
     str, typer.Option("--space", help="Where the space is: module:class.", show_default=False)
@@ -146,6 +148,7 @@ def _scoring(defaults: Mapping[str, Any]) -> list[SpaceOption]:
         SpaceOption("task_timeout", options.TaskTimeout, options.TASK_TIMEOUT),
         SpaceOption("ray", options.Ray, None),
         SpaceOption("mixed", options.Mixed, False),
+        SpaceOption("dry_run", options.DryRun, False),
         SpaceOption("form", output.Format, "table"),
         SpaceOption("as_json", output.AsJson, False),
     ]
@@ -156,6 +159,7 @@ def _search(name: str, space: SearchSpace, own: list[str], arguments: dict[str, 
     out = arguments.pop("out")
     form = output.chosen(arguments.pop("form"), arguments.pop("as_json"))
     arguments["task_timeout"] = arguments["task_timeout"] or None
+    dry_run = arguments.pop("dry_run")
     address = arguments.pop("ray")
     if address is not None:
         arguments["executor"] = "ray" if address == "auto" else f"ray:{address}"
@@ -179,10 +183,24 @@ def _search(name: str, space: SearchSpace, own: list[str], arguments: dict[str, 
             f"--layers counts parameter tensors; for the depth of {space.name} give --depth",
             param_hint="--layers",
         )
+    if evolves and seeds is not None:
+        plan["seeds"] = seeds
+    if dry_run:
+        selection = {
+            **subset,
+            "sample": which["sample"],
+            "all": which["all"],
+            "architectures": which["arch"] or (),
+            "within": within,
+            "sample_seed": sample_seed,
+            "seeds": seeds or 1,
+            "proxies": proxies or "vkdnw",
+        }
+        told = {"evaluations": PLAN.evaluations, **plan} if evolves else selection
+        _dry_run(name, out, {**told, **arguments})
+        return
     with exit_when_interrupted(out), console.usage_errors():
         if evolves:
-            if seeds is not None:
-                plan["seeds"] = seeds
             _evolve(name, out, plan, proxies, arguments)
         else:
             from vkdnw.search.api.enumerating import enumerate as enumerate_space
@@ -201,6 +219,15 @@ def _search(name: str, space: SearchSpace, own: list[str], arguments: dict[str, 
                 **arguments,
             )
     show(Path(out), evolves, form)
+
+
+def _dry_run(name: str, out: Path, arguments: dict[str, Any]) -> None:
+    from vkdnw.search.api.estimating import estimate
+
+    with console.usage_errors():
+        told = estimate(name, out, **arguments)
+    for line in str(told).splitlines():
+        console.print_line(console.stdout(), line)
 
 
 def _evolve(

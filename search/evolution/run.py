@@ -15,12 +15,13 @@ from vkdnw.search.evolution.over_seeds import Known, OverSeeds, over_seeds
 from vkdnw.search.evolution.plan import Plan
 from vkdnw.search.executors import Executor, start
 from vkdnw.search.interruption import Interruption
-from vkdnw.search.progress import Progress
+from vkdnw.search.progress import Expecting, Progress
+from vkdnw.search.remaining import Remaining
 from vkdnw.search.runner import Runner, Summary
 from vkdnw.search.spaces.search_space import Cost, SearchSpace
 from vkdnw.search.state.results import open_results
 from vkdnw.search.state.store import Inputs, Store, open_store
-from vkdnw.search.watching import OnOutcome, watched
+from vkdnw.search.watching import OnOutcome, kept, watched
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,9 @@ def search(request: SearchRequest, progress: Progress, interruption: Interruptio
         proposing = OverSeeds(driver, plan.score_seeds, begun) if plan.seeds > 1 else driver
         done = min(len(known), plan.evaluations) * plan.seeds
         progress.start(total=plan.evaluations * plan.seeds, done=done)
+        remaining = Remaining({plan.names: plan.evaluations * plan.seeds - done})
+        if isinstance(progress, Expecting):
+            progress.expect(remaining)
         if request.note:
             progress.note(request.note)
         if request.cluster is not None:
@@ -92,7 +96,7 @@ def search(request: SearchRequest, progress: Progress, interruption: Interruptio
             )
         with closing(carrying_out) as executor:
             runner = Runner(executor, store, progress, interruption)
-            summary = runner.run(watched(proposing, request.on_result))
+            summary = runner.run(watched(proposing, kept(remaining, request.on_result)))
         if driver.undecided and not interruption.requested:
             network, failure = next(iter(driver.undecided.items()))
             raise RunError(

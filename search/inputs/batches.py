@@ -51,7 +51,9 @@ def load_batch(path: Path | str, batch_size: int, resolution: int, seed: int) ->
       has the 3. Neither format is unpickled;
     * a folder of images at any depth, in the order of their sorted paths, converted to RGB; the
       folders right below it number the labels, if every image is in one;
-    * `.bin`: CIFAR-10's or CIFAR-100's binary version (fine labels).
+    * `.bin`: CIFAR-10's or CIFAR-100's binary version (fine labels);
+    * the folder that torchvision's CIFAR10 or CIFAR100 is given as its root, or the one in it: the
+      training set.
 
     The middle square of each image is resized to ``resolution`` x ``resolution`` (bilinear with
     antialiasing) where it has another size. Then every channel is shifted and scaled to mean 0 and

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from vkdnw.search import limits
 from vkdnw.search.files import kind_of
+from vkdnw.search.inputs import cifar_pickles
 
 CHANNELS = 3
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -52,13 +53,15 @@ class ImageSource:
 
 
 def open_source(path: Path) -> ImageSource:
-    """Open the images at ``path``, by what it is: a folder, `.npz`, `.pt` or `.bin`.
+    """Open the images at ``path``, by what it is: a folder of images, CIFAR as torchvision lays it
+    out, `.npz`, `.pt` or `.bin`.
 
     Raises:
         DataError: there is nothing there, or it is damaged, or not of a known form.
     """
     if path.is_dir():
-        return _open_folder(path)
+        found = cifar_pickles.find(path)
+        return _open_folder(path) if found is None else _open_cifar_folder(*found)
     if not path.is_file():
         raise DataError(f"no file or folder of images at {path}")
     _check_size(path.stat().st_size, f"{path} is too large")
@@ -157,11 +160,23 @@ def _open_cifar(path: Path) -> ImageSource:
     )
 
 
+def _open_cifar_folder(layout: cifar_pickles.Layout, folder: Path) -> ImageSource:
+    """The training set as torchvision lays it out."""
+    try:
+        images, labels = cifar_pickles.read(layout, folder)
+    except cifar_pickles.CifarError as error:
+        raise DataError(str(error)) from error
+    digests = "".join(_file_digest(folder / name) for name in layout.training)
+    digest = hashlib.sha256(digests.encode()).hexdigest()
+    return _from_arrays(folder, images, labels, form=f"{layout.title}, ", digest=digest)
+
+
 def _from_arrays(
     path: Path,
     images: np.ndarray[Any, Any],
     labels: np.ndarray[Any, Any] | None,
     form: str = "",
+    digest: str | None = None,
 ) -> ImageSource:
     layout = _layout(path, images)
     if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
@@ -176,7 +191,7 @@ def _from_arrays(
         read=read,
         labels=None if labels is None else _checked_labels(path, labels, len(images)),
         description=f"{path.name} ({form}{len(images)} images, {layout}, {images.dtype})",
-        sha256=_file_digest(path),
+        sha256=digest or _file_digest(path),
     )
 
 

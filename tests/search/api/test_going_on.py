@@ -111,3 +111,19 @@ def test_evolutions_are_compared_among_all_their_networks(tmp_path: Path) -> Non
     found = search.compare(runs, top=3)
     assert (found.runs["best_together"] >= found.runs["mean_together"]).all()
     assert found.runs["best_together"].max() <= 0
+
+
+def test_an_estimate_counts_measures_and_keeps_nothing(tmp_path: Path, capsys) -> None:
+    sizes = {**TINY, "batch_size": 4}
+    found = search.estimate("nb201", tmp_path / "a", sample=6, live=True, seeds=2, **sizes)
+    assert (found.architectures, found.tasks, found.done) == (6, found.networks * 2, 0)
+    assert found.seconds_each > 0
+    assert not (tmp_path / "a").exists()
+    plan = {"evaluations": 9, "rank_by": "flops,synflow", "flops": "0.2M"}
+    bred = search.estimate("nb201", tmp_path / "a", **plan, **sizes)
+    assert (bred.tasks, bred.values) == (9, ("synflow",))
+    options = ["--sample", "6", "--live", "--batch-size", "4", "--dry-run"]
+    options += [word for name, size in TINY.items() for word in (f"--{name}", str(size))]
+    assert command(app, ["search", "nb201", "--out", str(tmp_path / "a"), *options]) == 0
+    assert "6 architectures" in capsys.readouterr().out
+    assert not (tmp_path / "a").exists()
