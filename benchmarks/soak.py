@@ -1,6 +1,6 @@
 """Kills, full disks and damage, round after round, in every kind of search: nothing may be lost.
 
-    python benchmarks/soak.py --rounds 1000            # hashed values: a round takes a second
+    python benchmarks/soak.py --rounds 1000            # hashed values: seconds a round
     python benchmarks/soak.py --rounds 50 --networks   # small networks, scored by the real scorer
 
 A round does something to a run, looks at what was on record before and after, and gives the same
@@ -26,9 +26,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
+from soaking.runs import KINDS, Record, SoakRun, record
 
-from benchmarks.soaking.runs import KINDS, Record, SoakRun, record
 from vkdnw.search.errors import RunError, StateWarning, StoreError
 
 STATE = "state.sqlite"
@@ -218,7 +217,7 @@ def begin(run: SoakRun) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         run.command,
         stderr=subprocess.DEVNULL,
-        cwd=Path(__file__).resolve().parents[1],
+        cwd=Path(__file__).resolve().parent,
         start_new_session=True,
     )
 

@@ -1,6 +1,6 @@
 """Runs to do things to: every kind of search, with values that need no network, or with networks.
 
-`python -m benchmarks.soaking.runs JSON` does one as a command of its own.
+`python -m soaking.runs JSON`, in this folder's parent, does one as a command of its own.
 """
 
 import hashlib
@@ -79,7 +79,7 @@ class SoakRun:
 
     @property
     def command(self) -> list[str]:
-        return [sys.executable, "-m", "benchmarks.soaking.runs", json.dumps(asdict(self))]
+        return [sys.executable, "-m", "soaking.runs", json.dumps(asdict(self))]
 
     def here(self) -> list[str]:
         """Do it in this process, without workers; what was noted. Raises RunError."""
@@ -204,6 +204,6 @@ def record(folder: str) -> Record:
 
 if __name__ == "__main__":
     # Workers find the scorer by the name of this module, which is not __main__ to them.
-    from benchmarks.soaking.runs import SoakRun as Imported
+    from soaking.runs import SoakRun as Imported
 
     sys.exit(Imported(**json.loads(sys.argv[1])).work())

@@ -11,7 +11,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, product
 from typing import Any
 
 from vkdnw.search.errors import StoreError
@@ -37,11 +37,13 @@ class Table:
     """Name -> type, with a question mark where it may be NULL."""
     key: int
     """So many columns, the first ones, name a row."""
-    types: tuple[tuple[type, ...], ...] = field(init=False)
+    shapes: frozenset[tuple[type, ...]] = field(init=False)
+    """The types that a row with its checksum may have."""
     start: int = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "types", tuple(_TYPES[kind] for kind in self.columns.values()))
+        kinds = [*(_TYPES[kind] for kind in self.columns.values()), (int,)]
+        object.__setattr__(self, "shapes", frozenset(product(*kinds)))
         object.__setattr__(self, "start", zlib.crc32(self.name.encode()))
 
     @property
@@ -65,9 +67,7 @@ class Table:
 
     def intact(self, row: Row) -> bool:
         """Whether a row that was read, with its checksum, is one that was written."""
-        if any(type(v) not in kinds for v, kinds in zip(row, self.types, strict=False)):
-            return False
-        return bool(self.checksum(row[:-1]) == row[-1])
+        return tuple(map(type, row)) in self.shapes and self.checksum(row[:-1]) == row[-1]
 
     def describe(self, row: Row) -> str:
         """Name the row in an error."""
