@@ -74,8 +74,9 @@ class Soak:
         """Give the same command again; a run that is refused as damaged is counted as such."""
         try:
             notes = replace(run, seconds=0.0).here()
-        except StoreError:
+        except StoreError as error:
             counted["refused"] += 1
+            print(f"{run.kind}: {error}", file=sys.stderr)
             return
         counted["mended"] += any("was damaged" in n or "is gone" in n for n in notes)
         counted["unlike"] += record(run.folder) != expected
@@ -128,7 +129,7 @@ def full(what: str) -> Callable[[Soak, SoakRun, Counter[str], Record], None]:
 
     def do(soak: Soak, run: SoakRun, counted: Counter[str], expected: Record) -> None:
         place = Path(run.folder)
-        mounted = mount(place, "size=1m" if what == "space" else "size=64m,nr_inodes=8")
+        mounted = mount(place, "size=8m" if what == "space" else "size=64m,nr_inodes=8")
         try:
             if mounted:
                 fill(place, what, soak.draws)
@@ -266,7 +267,7 @@ def mount(place: Path, options: str) -> bool:
 def fill(place: Path, what: str, draws: random.Random) -> None:
     """Leave room for a part of a run, or for none."""
     if what == "space":
-        (place / "ballast").write_bytes(bytes((1024 - draws.randrange(40, 400)) * 1024))
+        (place / "ballast").write_bytes(bytes((8192 - draws.randrange(40, 400)) * 1024))
     else:
         for number in range(draws.randrange(3, 8)):
             with suppress(OSError):

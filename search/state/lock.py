@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from vkdnw.search.files import kind_of
 
 LOCK_NAME = "runner.lock"
 _BYTES = 128
+DYING_SECONDS = 3.0
+"""How long a lock is waited for whose process is dead: one that it was just starting may hold it,
+until it has become a worker or is gone."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,25 @@ def _open(path: Path) -> int:
         ) from error
 
 
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _runs(pid: str) -> bool:
+    """Whether a process runs; one that cannot be told does."""
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, ValueError, OverflowError):
+        return True
+    return True
+
+
 def _irregular(path: Path, mode: int) -> StoreError:
     return StoreError(
         f"{path} is {kind_of(mode)}, not a regular file; remove it or choose another --out"
@@ -91,13 +114,14 @@ def _irregular(path: Path, mode: int) -> StoreError:
 
 
 def _lock(fd: int, folder: Path) -> None:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    deadline = time.monotonic() + DYING_SECONDS
+    while not _locked(fd):
         holder = os.pread(fd, 20, 0).decode(errors="replace").partition("\n")[0] or "unknown"
-        raise RunLocked(
-            f"{folder} is in use by another runner, pid {holder}; wait for it or stop it"
-        ) from None
+        if _runs(holder) or time.monotonic() > deadline:
+            raise RunLocked(
+                f"{folder} is in use by another runner, pid {holder}; wait for it or stop it"
+            )
+        time.sleep(0.05)
     last = os.pread(fd, _BYTES, 0).partition(b"\n")[2]
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"{os.getpid()}\n".encode() + last, 0)

@@ -248,12 +248,12 @@ class Results:
         """Tasks of which an evaluation lacks values or vectors that were written with it."""
         told = {row[0]: (row[1], row[2], row[7]) for row in self._rows(EVALUATIONS)}
         there: Counter[int] = Counter(row[5] for row in self._rows(SCORES))
-        # Spectra count without being read; the deciles, which are shown, only if they are sound. A
-        # vector of any other name is one whose name is damaged.
+        # Spectra count without being read; all else only if it is sound, whatever its name has
+        # become.
         query = "SELECT evaluation_id, count(*) FROM arrays WHERE name = 'eigenvalues' GROUP BY 1"
         with reported(self._path):
             there.update(dict(self._connection.execute(query).fetchall()))
-        there.update(row[1] for row in self._rows(ARRAYS, "WHERE name = 'deciles'"))
+        there.update(row[1] for row in self._rows(ARRAYS, "WHERE name != 'eigenvalues'"))
         return {
             (network, seed)
             for evaluation, (network, seed, parts) in told.items()

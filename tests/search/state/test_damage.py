@@ -90,6 +90,7 @@ def read_all(folder: Path) -> Rows:
         ("UPDATE scores SET value = value + 1e-15 WHERE network_id = 3", "scores"),
         ("UPDATE scores SET name = 'other' WHERE network_id = 3 AND seed = 1", "scores"),
         ("UPDATE arrays SET data = zeroblob(72) WHERE id = 5", "arrays"),
+        ("UPDATE arrays SET name = 'deciler' WHERE id = 5", "arrays"),
         ("UPDATE evaluations SET seconds = 99.0 WHERE id = 4", "evaluations"),
         ("UPDATE networks SET network = 'net 1x' WHERE id = 2", "networks"),
         ("UPDATE architectures SET counts = '{}' WHERE id = 2", "architectures"),
