@@ -22,7 +22,7 @@ from vkdnw.per_sample.mode import Mode
 from vkdnw.per_sample.problem import Problem, prepared
 from vkdnw.per_sample.reverse_mode.chunks import bytes_of_sample, chunk_size
 from vkdnw.result import Score
-from vkdnw.weights import DEFAULT, Weights
+from vkdnw.weights import DEFAULT, Weights, has_derivative
 
 
 class FallbackWarning(UserWarning):
@@ -78,7 +78,7 @@ def score(
     quantiles = spectrum.deciles(ascending)
     return Score(
         vkdnw=spectrum.entropy(quantiles),
-        layers=sum(1 for parameter in model.parameters() if parameter.is_floating_point()),
+        layers=sum(map(has_derivative, model.parameters())),
         eigenvalues=ascending,
         deciles=quantiles,
         fallback=differentiation.trace.fallback,

@@ -3,8 +3,8 @@
 A choice is data (:class:`WeightChoice`), made by :func:`first`, :func:`spaced`, :func:`sampled`,
 :func:`random`, :func:`every` or :func:`matrices`; :func:`select` applies it to a model and gives a
 :class:`Selection`, whose order is the order of the Jacobian's columns: parameter tensors as in
-``model.named_parameters()`` (tied tensors once, frozen ones included, integers left out), and flat
-indices ascending within each.
+``model.named_parameters()`` (tied tensors once, frozen ones included, those of integers or eight
+bits left out), and flat indices ascending within each.
 """
 
 from __future__ import annotations
@@ -132,6 +132,12 @@ class Selection:
 Weights = WeightChoice | Mapping[str, Sequence[int]]
 
 
+def has_derivative(parameter: Tensor) -> bool:
+    """Whether derivatives with respect to a parameter are numbers worth the name: torch rounds
+    them to its dtype, and integers and numbers of eight bits are for storage."""
+    return parameter.is_floating_point() and parameter.itemsize > 1
+
+
 def select(model: nn.Module, weights: Weights) -> Selection:
     """Applies a choice, or an explicit ``{parameter name: flat indices}``, to a model.
 
@@ -139,7 +145,7 @@ def select(model: nn.Module, weights: Weights) -> Selection:
         ValueError: the model has no parameters, or the choice does not fit it.
     """
     parameters = dict(model.named_parameters())
-    sizes = {name: p.numel() for name, p in parameters.items() if p.is_floating_point()}
+    sizes = {name: p.numel() for name, p in parameters.items() if has_derivative(p)}
     if not any(sizes.values()):
         raise ValueError(f"model={type(model).__name__} has no parameters to differentiate")
     if isinstance(weights, WeightChoice):
@@ -262,7 +268,8 @@ def _explicit(sizes: dict[str, int], weights: Mapping[str, Sequence[int]]) -> di
     unknown = [name for name in weights if name not in sizes]
     if unknown:
         raise ValueError(
-            f"weights names {unknown[0]!r}, which is no parameter of the model, or one of integers"
+            f"weights names {unknown[0]!r}, which is no parameter of the model, or one of integers "
+            "or of eight bits"
         )
     chosen = {}
     for name, size in sizes.items():

@@ -285,8 +285,9 @@ class Verification:
 
 
 def coarsest(trace: Trace) -> torch.dtype:
-    """The dtype of a model's layers and logits that rounds most."""
+    """The dtype that rounds most, of layers, logits, and what the graph holds besides: casts."""
     seen = {record.output.dtype for record in trace.records.values()} | {trace.logits.dtype}
+    seen |= {each.dtype for node in trace.users for each in node._input_metadata}
     return max((d for d in seen if d.is_floating_point), key=lambda dtype: torch.finfo(dtype).eps)
 
 

@@ -42,7 +42,7 @@ def sum_of_effective_ranks(call: Call) -> Value:
             return
         rows = pixels(output.detach(), channel_axis(output.shape, square))
         if len(rows) > rows.shape[1]:
-            drawn = torch.randperm(len(rows), generator=source)[: rows.shape[1]]
+            drawn = torch.randperm(len(rows), generator=source, device="cpu")[: rows.shape[1]]
             rows = rows[drawn.sort().values.to(rows.device)]
         ranks.append(effective_rank(rows))
 

@@ -43,10 +43,10 @@ def _one_token(feature: Feature, source: torch.Generator) -> Tensor:
     channels = feature.shape[feature.channels]
     images = feature.shape[0]
     tokens = feature.shape.numel() // (images * channels)
-    cotangent = torch.zeros(images, tokens, channels)
-    chosen = torch.randint(tokens, (images,), generator=source)
-    signs = torch.randint(2, (images, channels), generator=source) * 2 - 1
-    cotangent[torch.arange(images), chosen] = signs.float()
+    cotangent = torch.zeros(images, tokens, channels, device="cpu")
+    chosen = torch.randint(tokens, (images,), generator=source, device="cpu")
+    signs = torch.randint(2, (images, channels), generator=source, device="cpu") * 2 - 1
+    cotangent[torch.arange(images, device="cpu"), chosen] = signs.float()
     sides = [size for axis, size in enumerate(feature.shape) if axis not in (0, feature.channels)]
     return cotangent.view(images, *sides, channels).movedim(-1, feature.channels)
 
