@@ -48,6 +48,7 @@ class Survey:
     networks: dict[str, int] = field(default_factory=dict)
     architectures: dict[str, int] = field(default_factory=dict)
     asked: set[tuple[int, int, str]] = field(default_factory=set)
+    wanted: set[NetworkSeed] = field(default_factory=set)
     recorded: defaultdict[NetworkSeed, set[str]] = field(default_factory=lambda: defaultdict(set))
     failed: set[NetworkSeed] = field(default_factory=set)
     machines: list[tuple[str, str]] = field(default_factory=list)
@@ -111,17 +112,18 @@ def _survey_asked(connection: sqlite3.Connection, seen: Survey) -> Mapping[int, 
     """The names of networks by id."""
     names: dict[int, str] = dict(scan(connection, NETWORKS, seen.damage))
     seen.networks = {network: identity for identity, network in names.items()}
-    known = set()
+    known: dict[int, int] = {}
     for row in scan(connection, ARCHITECTURES, seen.damage):
         identity, architecture, network, _ = row
         if network not in names:
             seen.damage.append(f"{ARCHITECTURES.describe(row)}, whose network is not there")
             continue
-        known.add(identity)
+        known[identity] = network
         seen.architectures[architecture] = identity
     for row in scan(connection, ASKED, seen.damage):
         if row[0] in known:
             seen.asked.add(row)
+            seen.wanted.add((names[known[row[0]]], row[1]))
         else:
             seen.damage.append(f"{ASKED.describe(row)}, whose architecture is not there")
     return names
@@ -131,12 +133,18 @@ def _survey_results(connection: sqlite3.Connection, seen: Survey, names: Mapping
     tasks: dict[int, NetworkSeed] = {}
     parts: Counter[int] = Counter()
     told: dict[int, int] = {}
+    in_doubt = bool(seen.damage or seen.lost)
     for row in scan(connection, EVALUATIONS, seen.damage):
         identity, network, seed, session, *_, count = row
-        if network in names and session in seen.sessions:
+        # A result whose question was damaged is computed again with it: a search that breeds its
+        # networks anew knows results by what was asked.
+        orphaned = in_doubt and (names.get(network, ""), seed) not in seen.wanted
+        if network in names and session in seen.sessions and not orphaned:
             tasks[identity], told[identity] = (names[network], seed), count
         else:
-            seen.damage.append(f"{EVALUATIONS.describe(row)}, whose network or session is lost")
+            seen.damage.append(
+                f"{EVALUATIONS.describe(row)}, whose network, session or question is lost"
+            )
     values: defaultdict[int, list[str]] = defaultdict(list)
     for row in scan(connection, SCORES, seen.damage):
         network, seed, name, *_, evaluation = row

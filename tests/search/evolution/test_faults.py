@@ -8,6 +8,7 @@ to. One network in eight fails as if memory ran out, so failures are part of eve
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
@@ -139,6 +140,21 @@ def test_what_fails_for_want_of_memory_is_tried_again_and_changes_nothing(
     file.unlink()
     finish(search)
     assert record(tmp_path) == undisturbed
+
+
+@pytest.mark.parametrize("table", ["architectures", "asked", "networks", "scores", "evaluations"])
+def test_a_damaged_row_of_a_search_is_computed_again(
+    tmp_path: Path, undisturbed: Record, table: str
+) -> None:
+    FakeSearch(str(tmp_path)).run_here()
+    connection = sqlite3.connect(tmp_path / "state.sqlite")
+    with connection:
+        connection.execute(f"UPDATE {table} SET crc = crc + 1 WHERE crc % 7 = 0")
+    connection.close()
+    FakeSearch(str(tmp_path)).run_here()
+    children, failures = record(tmp_path)
+    assert sorted(children) == sorted(undisturbed[0])
+    assert failures == undisturbed[1]
 
 
 def test_two_runners_on_one_search(tmp_path: Path, undisturbed: Record) -> None:
