@@ -145,12 +145,13 @@ def refusal(found: Sequence[Difference]) -> str:
     option of the evolution: what only one side has says nothing more then.
     """
     keys = {difference.key for difference in found}
-    if keys & {"space", "strategy"}:
+    if "space" in keys:
+        found = [difference for difference in found if difference.key == "space"]
+    elif "strategy" in keys:
         found = [
             difference
             for difference in found
-            if difference.key in ("space", "strategy")
-            or None not in (difference.stored, difference.asked)
+            if difference.key == "strategy" or None not in (difference.stored, difference.asked)
         ]
     more = f"; and {len(found) - TOLD} more" if len(found) > TOLD else ""
     return "; ".join(map(str, found[:TOLD])) + more

@@ -99,7 +99,9 @@ class Meter:
         if self.remaining is not None:
             if not self.remaining.known:
                 return f"starting{failed}"
-            rate, left = self.remaining.rate, self.remaining.seconds
+            rate = self.remaining.rate
+            # It hears of a result a moment after the counts do.
+            left = self.remaining.seconds if self.done < self.total else 0.0
         elif self.rate:
             rate, left = self.rate, (self.total - self.done) / self.rate
         else:

@@ -37,7 +37,7 @@ def compare(
         text("by"),
         number("networks", form="{:,.0f}"),
         number("seconds", "s each", "{:.3f}"),
-        number("best"),
+        number("best", form="{:.6g}"),
     ]
     if "best_together" in found.runs:
         columns += [

@@ -95,7 +95,7 @@ def _section(title: str, networks: "pd.DataFrame", found: "History") -> Section:
         text("architecture"),
         number("aggregate"),
         *(value(name) for name in known),
-        *(number(name) for name in extra),
+        *(value(name) for name in extra),
     ]
     return Section(rows, columns, title)
 

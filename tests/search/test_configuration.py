@@ -10,6 +10,7 @@ from vkdnw.search.configuration import (
     Difference,
     differences,
     normalise_scalars,
+    refusal,
     versions,
 )
 
@@ -79,3 +80,17 @@ def test_versions_say_what_computes() -> None:
     found = versions()
     assert found.keys() == {"vkdnw", "torch", "python", "system", "cpu"}
     assert all(found.values())
+
+
+def test_a_refusal_names_what_explains_the_rest() -> None:
+    """Two spaces differ in all their sizes, and more than a few options are too many to read."""
+    configured = Configuration().settings()
+    one = {"space": "a", "classes": 10, **configured}
+    other = {"space": "b", "classes": 100, "depth": 3, **configured, "dtype": "float64"}
+    assert refusal(differences(one, other)) == 'space: stored "a", asked "b"'
+    evolution = {**one, "strategy": "evolution", "population": 64, "keys": "flops"}
+    assert refusal(differences(one, evolution)) == (
+        "a list of architectures is stored, an evolution asked for"
+    )
+    many = {**one, "dtype": "float64", "batch_size": 8, "smoothing": 0.1, "classes": 7}
+    assert refusal(differences(one, many)).endswith("; and 1 more")
