@@ -6,6 +6,7 @@ computation from a fixed `max_memory`, and one thread computes.
 """
 
 import hashlib
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -79,7 +80,11 @@ class Scorer:
         if VKDNW not in task.names:
             return found
         own = self._vkdnw(model, task, seed)
-        return replace(own, values={**own.values, **found.values}, reasons=found.reasons)
+        return replace(
+            own,
+            values={**own.values, **found.values},
+            reasons={**own.reasons, **found.reasons},
+        )
 
     def _build(self, network: str, seed: int) -> nn.Module:
         """Drawn under the seed: what no scheme draws anew (tokens, positions) keeps its values."""
@@ -92,16 +97,19 @@ class Scorer:
     def _vkdnw(self, model: nn.Module, task: Task, seed: int) -> _Found:
         c = self.configuration
         vkdnw.initialise(model, c.init, seed=seed)
-        score = vkdnw.score(
-            model.eval().to(self.device),
-            batch_on(self.device, c, self.space.resolution, task.seed),
-            weights=scalars(c.scalars),
-            smoothing=c.smoothing,
-            convention=c.convention,
-            dtype=getattr(torch, c.dtype),
-            max_memory=c.max_memory,
-            mode=c.mode,
-        )
+        try:
+            score = vkdnw.score(
+                model.eval().to(self.device),
+                batch_on(self.device, c, self.space.resolution, task.seed),
+                weights=scalars(c.scalars),
+                smoothing=c.smoothing,
+                convention=c.convention,
+                dtype=getattr(torch, c.dtype),
+                max_memory=c.max_memory,
+                mode=c.mode,
+            )
+        except vkdnw.ZeroFisherError as error:  # the network's own, and no fault of the run
+            return _Found({VKDNW: math.nan}, reasons={VKDNW: str(error)})
         kept = {"deciles": tuple(score.deciles.tolist())}
         if len(score.eigenvalues) <= EIGENVALUES_KEPT:
             kept["eigenvalues"] = tuple(score.eigenvalues.tolist())

@@ -12,14 +12,17 @@ if TYPE_CHECKING:
     from vkdnw.api import FallbackWarning, fisher, jacobian, score
     from vkdnw.initialisation import initialise
     from vkdnw.ops.library import NativeLibraryError
+    from vkdnw.rank import LowRankWarning, ZeroFisherError
     from vkdnw.result import Score
     from vkdnw.runtime.retry_on_oom import SmallerChunksWarning
 
 __all__ = [
     "FallbackWarning",
+    "LowRankWarning",
     "NativeLibraryError",
     "Score",
     "SmallerChunksWarning",
+    "ZeroFisherError",
     "fisher",
     "initialise",
     "jacobian",
@@ -31,9 +34,11 @@ __all__ = [
 # Loaded on first use: `vkdnw --help`, `vkdnw top` and the start of a run need no torch.
 _MODULES = {
     "FallbackWarning": "vkdnw.api",
+    "LowRankWarning": "vkdnw.rank",
     "NativeLibraryError": "vkdnw.ops.library",
     "Score": "vkdnw.result",
     "SmallerChunksWarning": "vkdnw.runtime.retry_on_oom",
+    "ZeroFisherError": "vkdnw.rank",
     "fisher": "vkdnw.api",
     "initialise": "vkdnw.initialisation",
     "jacobian": "vkdnw.api",

@@ -21,6 +21,7 @@ from vkdnw.per_sample.jacobian import Differentiation, differentiated, jacobian_
 from vkdnw.per_sample.mode import Mode
 from vkdnw.per_sample.problem import Problem, prepared
 from vkdnw.per_sample.reverse_mode.chunks import bytes_of_sample, chunk_size
+from vkdnw.rank import LowRankWarning, check_not_zero, low_rank
 from vkdnw.result import Score
 from vkdnw.weights import DEFAULT, Weights, has_derivative
 
@@ -56,7 +57,8 @@ def score(
 
     Raises:
         ValueError: the model or the batch is refused, or a number is not finite; the message names
-            it and the remedy. A failure is never a score.
+            it and the remedy. A failure is never a score. A Fisher matrix of zeros is refused with
+            :class:`vkdnw.ZeroFisherError`.
         MemoryError: one sample does not fit ``max_memory``.
     """
     check_options(smoothing, convention)
@@ -75,7 +77,11 @@ def score(
     if differentiation.fallback_reason:
         _announce_fallback(differentiation)
     ascending = on_device.cpu()
+    check_not_zero(ascending)
     quantiles = spectrum.deciles(ascending)
+    size, classes = problem.batch.size, differentiation.trace.classes
+    if said := low_rank(ascending, quantiles, size, classes):
+        warnings.warn(said, LowRankWarning, stacklevel=2)
     return Score(
         vkdnw=spectrum.entropy(quantiles),
         layers=sum(map(has_derivative, model.parameters())),

@@ -34,8 +34,8 @@ def _quantiles(ascending: Tensor, levels: Tensor) -> Tensor:
 def entropy(quantiles: Tensor) -> float:
     """Entropy, in nats, of quantiles normalised to sum 1; between 0 and log(number of quantiles).
 
-    A spectrum whose quantiles are all zero (a network that ignores its input, or far more
-    parameters than ``B (C - 1)``) has entropy 0.
+    A spectrum whose quantiles are all zero (far more scalars than ``B (C - 1)``, or a network that
+    ignores its input) has entropy 0.
     """
     quantiles = quantiles.double()
     share = quantiles / (quantiles.abs().sum() + EPSILON)

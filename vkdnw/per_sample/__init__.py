@@ -1,15 +1,11 @@
-"""Exact per-sample Jacobians of any model: probe it, plan the columns, go through it in chunks.
+"""Exact per-sample Jacobians of any model: probe it, plan the columns, go in chunks, verify.
 
-problem   checked arguments               mode      reverse or forward, by counts
-jacobian  one mode, or what is left       chunks    reverse: sizes, threads, order
-capture   hooks that record layer calls   graph     reads the autograd graph
-probe     two samples, do they mix        watch     what a forward does to its own modules
-trace     what has a rule, what has none  plan      the table of columns
-fusion    layers that go together         fused     computes them together
-reverse   columns by layer rules          fallback  columns by autograd, sample by sample
-operations  layers read off the graph
-owners    whose rows layers hold          sinks      where gradients are read
-tape      backward passes, compiled       replay    what is read of a tape
-forward   columns by tangents, checked    forward_chunks  their sizes
-tangents  how they begin, by rules        lanes     which go together
+problem       checked arguments             mode       reverse or forward, by counts
+jacobian      one way, or what is left      plan       the table of columns
+verification  against plain autograd        tolerance  what is rounding, and what decides
+plain_pass    the model as it was given     fallback   columns by autograd, sample by sample
+capture       hooks that record layer calls
+probing       two samples: rules, rows, random draws, train mode, functions of the model's own
+fusion        layers that go together, and what computes them
+reverse_mode  a chunk by backward passes    forward_mode  a chunk by tangents
 """

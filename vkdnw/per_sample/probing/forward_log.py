@@ -14,6 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from vkdnw.per_sample.probing.row_wise import Call, address, keeps_rows, tensors_in
 
+_HANDING_ON = (torch.ops.aten.detach.default, torch.ops.aten.alias.default)  # the same memory
+
 
 class ForwardLog(TorchDispatchMode):
     """What one forward pass did, as far as it went through torch's operators."""
@@ -50,7 +52,8 @@ class ForwardLog(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         given = tensors_in((*args, *kwargs.values()))
-        self._read(given)
+        if func not in _HANDING_ON:
+            self._read(given)
         random = torch.Tag.nondeterministic_seeded in func.tags
         output = self._draw(func, args, kwargs) if random else func(*args, **kwargs)
         made = tensors_in((output, *_items(output)))

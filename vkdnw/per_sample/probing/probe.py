@@ -79,12 +79,12 @@ def run_probe(problem: Problem, recorder: Recorder) -> Probe:
             continue
         again = partial(_run, attempt, problem, recorder)
         check_draws(problem.model, probe.log, before, again)
-        check_own_generators(problem.model, probe.log, again)
+        check_own_generators(problem.model, probe.log, partial(again, rewind=False))
         return probe
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _run(attempt: Attempt, problem: Problem, recorder: Recorder) -> Probe:
+def _run(attempt: Attempt, problem: Problem, recorder: Recorder, rewind: bool = True) -> Probe:
     layout, looked_into = attempt
     samples = min(2, problem.batch.size)
     piece = problem.batch.chunk(slice(0, samples), layout)
@@ -97,7 +97,8 @@ def _run(attempt: Attempt, problem: Problem, recorder: Recorder) -> Probe:
         kept.append(tensor.detach())  # an output kept by its own node would never be freed
         return len(kept) - 1
 
-    problem.state.rewind()
+    if rewind:
+        problem.state.rewind()
     with explained(problem.model, piece), ExitStack() as looking, recorder.recording() as records:
         if looked_into:
             given = [tensor for _, tensor in piece.tensors()]

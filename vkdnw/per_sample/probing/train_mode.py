@@ -22,7 +22,9 @@ def check_train_mode(problem: Problem, samples: int) -> None:
     training = [module for module in problem.modules.values() if module.training]
     if not training:
         return
+    problem.state.rewind()
     as_it_is = _behaviour(problem, samples)
+    problem.state.rewind()
     with _in_eval_mode(training):
         if _same(as_it_is, _behaviour(problem, samples)):
             return
@@ -35,6 +37,7 @@ def check_train_mode(problem: Problem, samples: int) -> None:
 def _minds(
     problem: Problem, samples: int, as_it_is: list[Tensor] | None, module: nn.Module
 ) -> bool:
+    problem.state.rewind()
     with _in_eval_mode([module]):
         return not _same(as_it_is, _behaviour(problem, samples))
 
@@ -64,7 +67,7 @@ def _behaviour(problem: Problem, samples: int) -> list[Tensor] | None:
     piece = problem.batch.chunk(slice(0, samples), None)
     chosen = [problem.parameters[name] for name in problem.selection.names]
     try:
-        logits = problem.logits(piece)
+        logits = problem.logits(piece, rewind=False)  # which would put the modes back
         generator = torch.Generator(device="cpu").manual_seed(0)
         cotangents = torch.randn(logits.shape, generator=generator, device="cpu").to(logits)
         gradients = torch.autograd.grad(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import vkdnw.api
 from vkdnw.fisher_information import Convention
 from vkdnw.proxies.call import Call
 from vkdnw.proxies.proxy import Proxy
-from vkdnw.proxies.value import Value
+from vkdnw.proxies.value import Value, undefined
 from vkdnw.runtime.one_call import from_within
 
 REFERENCE = "Tybl and Neumann, Training-free NAS through Variance of Knowledge, CVPR 2025"
@@ -14,12 +16,19 @@ REFERENCE = "Tybl and Neumann, Training-free NAS through Variance of Knowledge, 
 
 def fisher_entropy(call: Call) -> Value:
     """Entropy of the deciles of the Fisher matrix's eigenvalues: :func:`vkdnw.score`."""
-    return Value(_score(call).vkdnw)
+    return _value(call, lambda score: score.vkdnw)
 
 
 def fisher_entropy_within_layers(call: Call) -> Value:
     """Number of parameter tensors plus VKDNW, which is below 2.2: it orders equal numbers."""
-    return Value(_score(call).single)
+    return _value(call, lambda score: score.single)
+
+
+def _value(call: Call, read: Callable[[vkdnw.Score], float]) -> Value:
+    try:
+        return Value(read(_score(call)))
+    except vkdnw.ZeroFisherError as error:
+        return undefined(str(error))
 
 
 def _score(call: Call) -> vkdnw.Score:
@@ -41,7 +50,7 @@ vkdnw_entropy = Proxy(
     mode="eval",
     init="kaiming_normal",
     cost="backwards",
-    undefined="never: a network that ignores its input has 0",
+    undefined="NaN where the Fisher matrix is zero",
     released="the Fisher matrix of the released code, mean of (L J)^T (L J)",
     compute=fisher_entropy,
 )
@@ -54,7 +63,7 @@ vkdnw_single = Proxy(
     mode="eval",
     init="kaiming_normal",
     cost="backwards",
-    undefined="never",
+    undefined="NaN where the Fisher matrix is zero",
     released="the Fisher matrix of the released code, mean of (L J)^T (L J)",
     compute=fisher_entropy_within_layers,
 )

@@ -1,0 +1,177 @@
+"""What a call returns is what plain autograd tells of the model, or the call refuses by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import vkdnw
+from tests.library.cases.case import Forward, images, linears, vectors
+from tests.library.comparison import assert_close
+from tests.reference import reference_jacobian_by_loop
+from vkdnw.weights import select
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::vkdnw.FallbackWarning"),
+    pytest.mark.filterwarnings("ignore::vkdnw.LowRankWarning"),
+]
+
+
+def model(run: Callable[..., Any], **parts: Any) -> nn.Module:
+    """Three linear layers, and other parts, in eval mode."""
+    torch.manual_seed(0)
+    return Forward(run, **linears(first=(4, 4), second=(4, 4), fc=(4, 3))(), **parts).eval()
+
+
+def wider_later() -> nn.Module:
+    late = nn.Conv2d(16, 16, 3, padding=1)
+    late.padding, late.dilation = (2, 2), (2, 2)
+    return network(late)
+
+
+def network(late: nn.Module) -> nn.Module:
+    torch.manual_seed(0)
+    head = [nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 3)]
+    return nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), late, *head).eval()
+
+
+def hooked(m: Any, x: Tensor) -> Tensor:
+    h = m.second(torch.tanh(m.first(x)))
+    if h.requires_grad:
+        h.register_hook(lambda gradient: 0.5 * gradient)
+    return m.fc(torch.tanh(h))
+
+
+def slope_inside(m: Any, x: Tensor) -> Tensor:
+    slope = torch.func.grad(lambda z: torch.tanh(m.first(z)).square().sum())(x)
+    return m.fc(torch.tanh(slope))
+
+
+def through_an_object(m: Any, x: Tensor) -> Tensor:
+    m.context.features = torch.tanh(m.first(x))
+    return m.fc(m.context.features)
+
+
+def shuffled(m: Any, x: Tensor) -> Tensor:
+    """Samples in another order, of which autograd sees nothing, while they pass a layer."""
+    order = x[:, 0].argsort()
+    y = torch.tanh(m.first(x[order]))
+    return m.fc(y[order.argsort()])
+
+
+RIGHT: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
+    "a convolution that was made wider later": (wider_later, images),
+    "a tensor hook on a layer's output": (lambda: model(hooked), vectors),
+    "a gradient taken inside": (lambda: model(slope_inside), vectors),
+    "features in an object": (
+        lambda: model(through_an_object, context=SimpleNamespace()),
+        lambda: torch.randn(48, 4),
+    ),
+    "samples in another order": (lambda: model(shuffled), lambda: torch.randn(12, 4)),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", RIGHT)
+def test_is_what_autograd_tells(name: str, dtype: torch.dtype) -> None:
+    build, inputs = RIGHT[name]
+    net, batch = build().to(dtype), inputs().to(dtype)
+    found = vkdnw.jacobian(net, batch)
+    selection = select(net, vkdnw.weights.first())
+    expected = reference_jacobian_by_loop(net, batch, selection, alone=True)
+    assert_close(found, expected, selection, 1e-4 if dtype == torch.float32 else 1e-10)
+
+
+def before_in_the_batch(m: Any, x: Tensor) -> Tensor:
+    h = torch.tanh(m.first(x))
+    return m.fc(h + 0.5 * (h.detach().cumsum(0) - h.detach()))
+
+
+def by_place(m: Any, x: Tensor) -> Tensor:
+    return m.fc(torch.tanh(m.first(x)) * torch.arange(1.0, 1 + len(x))[:, None])
+
+
+def statistics_behind_zeros(m: Any, x: Tensor) -> Tensor:
+    h = m.first(x)
+    return 0 * m.fc(h) + F.linear(h.detach() - h.detach().mean(0), torch.zeros(3, 4))
+
+
+def dropped_now_and_then(m: Any, x: Tensor) -> Tensor:
+    return m.fc(torch.tanh(m.first(x)) * (torch.rand(len(x), 1) > 1e-6))
+
+
+def noise_of_numpy(m: Any, x: Tensor) -> Tensor:
+    return m.fc(torch.tanh(m.first(x)) + float(np.random.rand()))  # noqa: NPY002
+
+
+def own_generator(m: Any, x: Tensor) -> Tensor:
+    noise = torch.rand(4, generator=m.generator) > 1e-6
+    return m.fc(torch.tanh(m.first(x)) * noise)
+
+
+class Depth(nn.Module):
+    """Behaves otherwise in train mode, and draws nothing."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 0.5 * x if self.training else x
+
+
+REFUSED: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...]]] = {
+    "samples before it in the batch": (lambda: model(before_in_the_batch), ("samples mix",)),
+    "its place in the batch": (lambda: model(by_place), ("other samples",)),
+    "rare draws": (lambda: model(dropped_now_and_then), ("draws random numbers", "Forward")),
+    "numpy's draws": (lambda: model(noise_of_numpy), ("numpy's generator", "model.eval()")),
+    "a generator of its own": (
+        lambda: model(own_generator, generator=torch.Generator().manual_seed(0)),
+        ("torch.Generator", "from call to call"),
+    ),
+    "a layer in train mode": (
+        lambda: nn.Sequential(nn.Linear(4, 4), Depth(), nn.Linear(4, 3)).train(),
+        ("1 (Depth)", "train mode", "model.eval()"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_is_refused_by_name(name: str) -> None:
+    build, says = REFUSED[name]
+    with pytest.raises(ValueError, match=r"\w") as raised:
+        vkdnw.score(build(), torch.randn(6, 4))
+    missing = [part for part in says if part not in str(raised.value)]
+    assert not missing, raised.value
+
+
+def test_what_is_drawn_and_never_read_does_no_harm() -> None:
+    def draws(m: Any, x: Tensor) -> Tensor:
+        torch.rand(())
+        return m.fc(torch.tanh(m.first(x)))
+
+    assert vkdnw.score(model(draws), vectors()).fallback == ()
+
+
+def test_a_difference_is_named_in_the_score_and_in_a_warning() -> None:
+    net, batch = model(hooked), vectors()
+    with pytest.warns(vkdnw.FallbackWarning, match=r"because .* differ by .* for second\.weight"):
+        score = vkdnw.score(net, batch)
+    assert "second.weight" in score.fallback_reason
+    assert score.fallback == tuple(name for name, _ in net.named_parameters())
+
+
+def test_deciles_that_the_batch_makes_zero_are_warned_of() -> None:
+    net = model(lambda m, x: m.fc(torch.tanh(m.first(x))))
+    with pytest.warns(vkdnw.LowRankWarning, match=r"3 x 2 = 6 at most.*use \d+ samples"):
+        vkdnw.score(net, torch.randn(3, 4), weights=vkdnw.weights.every())
+
+
+def test_a_fisher_matrix_of_zeros_is_no_score() -> None:
+    net = model(lambda m, x: m.fc(torch.tanh(m.first(x))))
+    nn.init.zeros_(net.fc.weight)
+    with pytest.raises(vkdnw.ZeroFisherError, match="weights="):
+        vkdnw.score(net, vectors(), weights={"first.weight": [0, 1]})
