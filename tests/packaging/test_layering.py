@@ -23,7 +23,7 @@ LAYERS = (
     {"batch", "checks", "explained", "initialisation", "spectrum", "weights"},
     {"backward", "rules"},
     {"per_sample"},
-    {"fisher_information", "result"},
+    {"fisher_information", "result", "rank"},
     {"api"},
     {"proxies"},
     {"testing"},
