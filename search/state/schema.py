@@ -133,7 +133,7 @@ CREATE TABLE machines (       -- of a cluster, that scored for this run
 );
 
 CREATE VIEW results AS        -- for people with a SQLite shell
-SELECT architecture, network, scores.seed, scores.name, value, reason, seconds, started_at
+SELECT architecture, network, scores.seed, scores.name, scores.value, reason, seconds, started_at
 FROM asked
 JOIN json_each(asked.names) AS wanted
 JOIN architectures ON architectures.id = asked.architecture_id

@@ -87,6 +87,17 @@ def test_an_undefined_value_is_kept_with_its_reason(tmp_path: Path) -> None:
         ]
 
 
+def test_the_view_for_people_shows_what_was_asked_and_scored(tmp_path: Path) -> None:
+    with begun(tmp_path) as store:
+        store.record([(Task("a", 0), scored(1.5, zen=2.0))])
+    with sqlite3.connect(tmp_path / "state.sqlite") as connection:
+        query = "SELECT architecture, network, seed, name, value, seconds FROM results ORDER BY 1"
+        assert connection.execute(query).fetchall() == [
+            ("a", "a", 0, "vkdnw", 1.5, 0.25),
+            ("b", "a", 0, "vkdnw", 1.5, 0.25),
+        ]
+
+
 def test_an_undefined_value_without_a_reason_is_refused() -> None:
     with pytest.raises(ValueError, match="'jacov' is NaN and no reason"):
         Scored({"jacov": math.nan}, "now", 0.0)
