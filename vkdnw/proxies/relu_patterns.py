@@ -138,7 +138,7 @@ class Agreement:
         agreeing = active.shape[1] - count[:, None] - count[None, :] + 2 * both
         self.units += active.shape[1]
         if self._collects:
-            self._patterns.append(torch.unique(_packed(active), dim=0))
+            self._patterns.append(_distinct(_packed(active)))
         self._kernel = agreeing if self._kernel is None else self._kernel + agreeing
 
     def finish(self) -> None:
@@ -160,7 +160,7 @@ class Agreement:
     @property
     def distinct_units(self) -> int:
         """How many units differ in which images switch them on, if units are kept."""
-        return len(torch.unique(torch.cat(self._patterns), dim=0))
+        return len(_distinct(torch.cat(self._patterns)))
 
 
 BITS = 32
@@ -176,6 +176,13 @@ def _packed(active: Tensor) -> Tensor:
     powers[numbers, numbers // BITS] = (2.0 ** (numbers % BITS).double()).to(powers)
     halves = (active.T.double() @ powers).long()
     return halves[:, ::2] + (halves[:, 1::2] << BITS)
+
+
+def _distinct(patterns: Tensor) -> Tensor:
+    """The different rows of ``[units, words]``; rows of one word are sorted as numbers, faster."""
+    one_word = patterns.shape[1] == 1
+    found: Tensor = torch.unique(patterns) if one_word else torch.unique(patterns, dim=0)
+    return found.unsqueeze(1) if one_word else found
 
 
 def _flat(pattern: Tensor, axis: int) -> Tensor:
