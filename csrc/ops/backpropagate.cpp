@@ -172,7 +172,7 @@ void require_mean_pool(const Place& place, const Term& term) {
           place.to.height, " x ", place.to.width);
 }
 
-// Checks what the term's layer needs of sizes and weights; sets the kernel's size.
+// Checks a term's sizes and weights against its layer; sets the kernel's size.
 void require_layer(const Place& place, const Tensor* weights, Term& term) {
   const bool convolves = is_convolution(term.layer);
   const bool weighted = convolves || term.layer == Layer::kScale;

@@ -12,7 +12,7 @@ using torch::headeronly::ScalarType;
 constexpr int64_t kPickFields = 10;
 constexpr int64_t kAffineFields = 2;
 
-// What every layer tensor has to agree with.
+// The dtype, device and sizes that all tensors of layers share.
 struct Expected {
   ScalarType dtype;
   torch::stable::Device device;

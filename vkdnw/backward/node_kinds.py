@@ -1,6 +1,6 @@
-"""What nodes of the autograd graph send back, as layers of a native tape.
+"""The backward of autograd nodes, as layers of a native tape.
 
-A node is recognised by its kind and by what it has saved: sizes, options, weights. Nothing is
+A node is recognised by its kind and by the sizes, options and weights that it has saved. Nothing is
 recognised by a module's name or class, so that models may be written in any way.
 """
 
@@ -21,7 +21,7 @@ from vkdnw.ops.relu import relu_mask
 
 @dataclass(frozen=True)
 class Backward:
-    """What a node does to a gradient on the way to each of its sources.
+    """The operation of a node on a gradient, on the way to each of its sources.
 
     Weights and masks are made when a tape is written: most of them take a pass over memory.
     """
@@ -31,7 +31,7 @@ class Backward:
     mask: Callable[[], Tensor] | None = None
     stride: int = 1
     padding: int = 0
-    norm: Callable[[], Norm] | None = None  # what the node did to the layer's output
+    norm: Callable[[], Norm] | None = None  # of a BatchNorm behind the layer
 
 
 Reader = Callable[[Node], Backward | None]

@@ -1,9 +1,9 @@
 """Compiles the lower part of a chunk's autograd graph to a tape of native data gradients.
 
-The graph proves what the tape does: a node goes onto it only where its kind, its sizes and its
-constants say that a native layer computes its backward, and where everything that it leads to is
-on the tape as well. What lies above, the head of a network for instance, stays with autograd,
-which hands the tape its seeds. Nodes that no chosen layer's output lies behind are left out.
+The graph proves that the tape is right: a node is put on it only if its kind, its sizes and its
+constants show that a native layer computes its backward, and if all nodes that it leads to are on
+the tape as well. The nodes above, such as the head of a network, stay with autograd, which computes
+the seeds. Nodes that lead to no chosen layer are left out.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Tape:
         matrices: Tensor | None = None,
         products: Tensor | None = None,
     ) -> None:
-        """Writes what is read of the gradients into ``planes``, products into ``matrices``."""
+        """Writes the channels that are read into ``planes``, and products into ``matrices``."""
         tables = self.values, self.terms, readings, self.norms, matrices, products
         backpropagate_(planes, seeds, self.weights, self.masks, *tables)
 
@@ -166,7 +166,7 @@ _MASKED_LAYERS = frozenset(
         Layer.DEPTHWISE_CONV,
     }
 )
-"""Layers whose kernels apply a mask to what they send back."""
+"""Layers whose kernels apply a mask to the gradient that they compute."""
 
 
 @dataclass
@@ -193,7 +193,7 @@ class _Writer:
         return self.number[node]
 
     def add(self, node: Node, backward: Backward, terms: list[_Term]) -> None:
-        """A node whose gradient is the sum of what its users send back."""
+        """A node whose gradient is the sum of the gradients from its users."""
         terms = [term for user, sent in terms for term in self._through(user, sent)]
         if node not in self.wanted and _takes_mask(backward, terms):
             self.behind[node] = terms
@@ -202,7 +202,7 @@ class _Writer:
             self.number[node] = self.number[terms[0][0]]  # one gradient for both
             return
         destination = self.add_value(node)
-        # By layer and mask. Convolutions hide what a first write to memory takes; copies do not.
+        # By layer and mask. Convolutions hide the cost of a first write to memory; copies do not.
         rows = [
             (
                 int(sent.layer),
@@ -219,7 +219,7 @@ class _Writer:
         self.terms += sorted(rows, key=lambda row: (row[0] == Layer.IDENTITY, row[0], row[4]))
 
     def _through(self, user: Node, sent: Backward) -> list[_Term]:
-        """What a user sends back, or where it is a ReLU without a value, what its users do."""
+        """The term of a user, or of its users where it is a ReLU without a value."""
         if user not in self.behind:
             return [(user, sent)]
         return [(node, replace(of_node, mask=sent.mask)) for node, of_node in self.behind[user]]
@@ -251,7 +251,6 @@ class _Writer:
 
 
 def _takes_mask(backward: Backward, terms: list[_Term]) -> bool:
-    """Whether a ReLU's mask can be applied to the terms of its gradient, which is then needed by
-    nobody."""
+    """Whether all terms of a ReLU's gradient can apply its mask; the ReLU then needs no value."""
     is_relu = backward.layer == Layer.IDENTITY and backward.mask is not None
     return is_relu and all(sent.layer in _MASKED_LAYERS and sent.mask is None for _, sent in terms)

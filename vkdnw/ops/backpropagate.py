@@ -1,8 +1,8 @@
-"""Backward passes of a part of a network in one native call, without an automatic differentiator.
+"""Backward passes of a part of a network in one native call, without autograd.
 
-A *tape* lists what automatic differentiation would do: the gradients of feature maps ("values"),
-from those that are known (the seeds) down to those that are asked for, each the sum of terms that
-layers send back. Run in one call, the gradients of a few samples go through many layers while they
+A *tape* is a table of the steps that autograd would take: the gradients of feature maps ("values"),
+from the known ones (the seeds) down to the wanted ones, each the sum of terms, the data gradients
+of layers. Run in one call, the gradients of a few samples go through many layers while they
 are in a core's cache, sums cost no pass over memory of their own, and layers that share an input
 or an output share the transforms of Winograd's algorithm. Behind a layer there may be a BatchNorm
 by the batch's own statistics: its backward takes sums over all samples, so there the gradients of
@@ -24,7 +24,7 @@ from vkdnw.ops import registration
 
 
 class Layer(IntEnum):
-    """What sends a gradient back, and the weights that it needs."""
+    """The linear layer of a term, and the weights that it needs."""
 
     IDENTITY = 0  # a sum; none
     CONV3X3 = 1  # stride 1, padding 1; winograd_weights of [Co, Ci, 3, 3]
@@ -43,7 +43,7 @@ NONE = -1
 class Norm(NamedTuple):
     """A BatchNorm by the batch's own statistics, see :mod:`vkdnw.ops.batch_norm`."""
 
-    x: Tensor  # [N, C, H, W] float32 channels_last, C a multiple of 16: what it read
+    x: Tensor  # [N, C, H, W] float32 channels_last, C a multiple of 16: its input
     statistics: Tensor  # [2, C] float64: batch_norm_statistics of it
     weight: Tensor  # [C] float32 contiguous
 
@@ -69,7 +69,7 @@ def backpropagate_(
     with layer^T the transpose of the linear layer, its data gradient, and norm^T that of the
     BatchNorm behind it, if there is one. Sums are taken in float32 in an order that depends on the
     tape alone; those of BatchNorms in float64. The bits do not depend on the number of threads, nor
-    on what else is on the tape, nor, without norms, on what else is in the batch. Working memory:
+    on other values of the tape, nor, without norms, on other samples of the batch. Working memory:
     some megabytes a thread, and for all samples the gradients of the few values at which feature
     maps change their size, or that BatchNorms read.
 

@@ -12,18 +12,18 @@ CPUINFO = Path("/proc/cpuinfo")
 
 @dataclass(frozen=True)
 class BuildFacts:
-    """What the compiled module `vkdnw._build_info` says of the build."""
+    """The facts in the compiled module `vkdnw._build_info`."""
 
     version: str  # of vkdnw
     compiler: str
     cxx_flags: str
-    native_arch: str  # what VKDNW_NATIVE_ARCH was
+    native_arch: str  # the value of VKDNW_NATIVE_ARCH
     cpu_features: tuple[str, ...]  # that the code may use, by their names in /proc/cpuinfo
     torch_version: str  # whose headers it was compiled against
     torch_target: str  # the oldest torch whose stable ABI suffices
     torch_cuda: str  # CUDA of that torch; empty for a CPU build
-    cuda_mode: str  # what VKDNW_CUDA was
-    cuda_reason: str  # what came of it, in words
+    cuda_mode: str  # the value of VKDNW_CUDA
+    cuda_reason: str  # the decision that followed, in words
     cuda_compiler: str  # version of nvcc; empty where the library holds no CUDA kernels
     cuda_archs: tuple[str, ...]
     python: str
@@ -62,7 +62,7 @@ def missing_cpu_features(
 ) -> tuple[str, ...]:
     """Instruction sets that the library may use and this CPU lacks, in the order of the build.
 
-    Empty where the system does not tell what the CPU has.
+    Empty where the system does not list them.
     """
     running = running_cpu_features() if running is None else running
     if running is None:

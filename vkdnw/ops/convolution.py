@@ -96,7 +96,7 @@ def conv1x1(x: Tensor, weight: Tensor, rectify: bool = False) -> tuple[Tensor, T
     """A 1x1 convolution of stride 1, no padding, one group and no bias.
 
     Sums are taken in float32 over Ci upwards. The bits of the output do not depend on the number
-    of threads, nor on what else is in the batch. Arguments, results and errors as of
+    of threads, nor on other samples of the batch. Arguments, results and errors as of
     :func:`conv3x3`, with the weight [Co, Ci, 1, 1] as it is, float32 on the CPU with any strides;
     Co and Ci multiples of 16.
     """

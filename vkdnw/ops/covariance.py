@@ -14,7 +14,7 @@ from vkdnw.ops import registration
 def channel_covariance(rows: Tensor) -> Tensor:
     """``sum_r (x_r - mean) (x_r - mean)^T / n``, in float64 throughout.
 
-    Columns are taken relative to the first row, so that the covariance of what is constant is
+    Columns are taken relative to the first row, so that the covariance of a constant column is
     zero and a large mean costs no digits. The bits of the result do not depend on the number of
     threads. Working memory: C^2 numbers for every 8,192 rows.
 

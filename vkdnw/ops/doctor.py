@@ -1,4 +1,4 @@
-"""What was built, against what, what runs, and what to do about a mismatch: `vkdnw doctor`."""
+"""`vkdnw doctor`: the build, the running versions, and a remedy for each mismatch."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def report() -> dict[str, Any]:
         ``built``: the build facts, or None where they cannot be read.
         ``running``: versions, CPU, threads and GPUs of this process.
         ``library``: its path, and whether it loads.
-        ``problems``: what keeps vkdnw from working, each with its remedy; empty when all is well.
-        ``notes``: what works and may still surprise.
+        ``problems``: faults that keep vkdnw from working, each with its remedy; empty if none.
+        ``notes``: facts that are no faults but may surprise.
     """
     facts = _facts()
     problem = _load_problem()

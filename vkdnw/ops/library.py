@@ -20,7 +20,7 @@ _loaded = False
 
 
 class NativeLibraryError(ImportError):
-    """The compiled ops cannot be used here; the message says why and what mends it."""
+    """The compiled ops cannot be used here; the message gives the cause and the remedy."""
 
 
 def load() -> None:
@@ -39,7 +39,7 @@ def load() -> None:
 
 
 def _load(library: Path) -> None:
-    """Checks what can be checked before loading: a library for another CPU would end in SIGILL."""
+    """Checks the build facts before loading: a library for another CPU would end in SIGILL."""
     import torch
 
     if not library.is_file():
@@ -60,7 +60,7 @@ def require_cuda_kernels() -> None:
     """Refuses a library that was built for the CPU alone.
 
     Raises:
-        NativeLibraryError: with what the build decided, and the command that builds it otherwise.
+        NativeLibraryError: with the decision of the build, and the command for another build.
     """
     facts = read_facts()
     if not facts.cuda_archs:
@@ -111,7 +111,7 @@ def mismatch(
 
 
 def explain_missing(library: Path) -> str:
-    """Why there is no compiled library beside the Python files, and what to run."""
+    """Why there is no compiled library beside the Python files, and the command to run."""
     elsewhere = _installed_library()
     if elsewhere is not None and elsewhere != library:
         return (
@@ -124,7 +124,7 @@ def explain_missing(library: Path) -> str:
 
 
 def rebuild_command() -> str:
-    """What builds the library for this Python: from its source tree if that is what is imported."""
+    """The command that builds the library, from the source tree if that is imported."""
     root = LIBRARY.parent.parent
     if (root / "CMakeLists.txt").is_file():
         return f"pip install -e {shlex.quote(str(root))}"

@@ -15,7 +15,7 @@ def avg_pool3x3(x: Tensor) -> Tensor:
     """`AvgPool2d(3, 1, 1, count_include_pad=False)`.
 
     The largest error is a few float32 roundings of the largest element. The bits of the result do
-    not depend on the number of threads, nor on what else is in the batch.
+    not depend on the number of threads, nor on other samples of the batch.
 
     Args:
         x: [N, C, H, W] float32 channels_last.
@@ -36,7 +36,7 @@ def avg_pool3x3_input_gradient(grad: Tensor) -> Tensor:
     """Gradient with respect to the input of `AvgPool2d(3, 1, 1, count_include_pad=False)`.
 
     The largest error is a few float32 roundings of the largest element. The bits of the result do
-    not depend on the number of threads, nor on what else is in the batch.
+    not depend on the number of threads, nor on other samples of the batch.
 
     Args:
         grad: [N, C, H, W] float32 channels_last, gradient of the pooling's output.

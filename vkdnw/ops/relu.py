@@ -23,7 +23,7 @@ _MASK_MULTIPLE = 16
 def rectify(x: Tensor) -> tuple[Tensor, Tensor]:
     """ReLU, and a mask of where its gradient passes, in one pass over memory.
 
-    The first result equals torch.relu(x) to the bit: -0.0 and NaN stay what they are. The gradient
+    The first result equals torch.relu(x) to the bit: -0.0 and NaN are kept. The gradient
     passes where it is not <= 0, hence also where it is NaN: as torch's threshold_backward has it.
 
     Args:

@@ -20,7 +20,7 @@ def _flattened(layer: nn.LayerNorm, tensor: Tensor, lead: int) -> Tensor:
 
 
 def flattened(layer: nn.Module, normalised: Tensor) -> Tensor:
-    """The canonical form of what is scaled and shifted."""
+    """The canonical form of the normalised input."""
     assert isinstance(layer, nn.LayerNorm)
     return _flattened(layer, normalised, lead=1)
 

@@ -1,4 +1,4 @@
-"""What a layer rule is, and the canonical form in which every rule speaks.
+"""Layer rules, and the canonical form into which every rule brings a layer.
 
 Differentiating a layer's parameter needs the layer's input and the gradient with respect to its
 output, nothing else. Every rule brings both into one canonical form,

@@ -10,7 +10,7 @@
 
 namespace vkdnw::conv_moments {
 
-// Of the output for all samples of a piece. Level 2 also holds what is read, and patches and
+// Of the output for all samples of a piece. Level 2 also holds the input, and patches and
 // products of Winograd's algorithm, whose blocks of tiles should not be cut too often.
 inline constexpr int64_t kPieceFloats = 48 * 1024;
 
@@ -31,7 +31,7 @@ class Conv3x3Worker {
   int64_t tiles_;  // of one sample
 };
 
-// What a convolution writes, and where its sums go.
+// The output of a convolution, and the memory of its sums.
 struct Output {
   batch_norm::Size size;
   const float* data;

@@ -47,7 +47,7 @@ struct Place {
   int64_t grad;
 };
 
-// What the pixels of one phase along a row have in common.
+// Taps and strides that the pixels of one phase along a row share.
 struct Sum {
   const Tap* row_taps;
   int64_t row_tap_count;
@@ -152,7 +152,7 @@ class InputGradientWorker {
     }
   }
 
-  // The zeros beside the rows stay what they are.
+  // The zeros beside the rows are kept.
   void copy_padded(int64_t sample, int64_t channel) {
     const int64_t rows = problem_.rows.grad_size;
     const int64_t columns = problem_.columns.grad_size;

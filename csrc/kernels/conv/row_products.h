@@ -2,7 +2,7 @@
 // taller than they are wide: pixels by channels.
 //
 // With 16 channels, fetching and storing the rows takes longer than multiplying them, so a row of
-// the result is masked, or added to what is there, while it is still in registers.
+// the result is masked, or added to the target, while it is still in registers.
 //
 // Sums run over the sources, and over the channels of each upwards. A row's numbers do not depend
 // on its neighbours, so that no split of the rows shows in the result.
@@ -46,7 +46,7 @@ struct Products {
   float* result;        // [rows, channels], of which rows are row_stride apart
   int64_t row_stride;   // a multiple of 8
   const uint8_t* mask;  // of the first row, see kernels/layers/relu_mask.h; or null
-  bool add;             // to what is there, instead of writing
+  bool add;             // to the memory instead of writing it
 };
 
 // Rows and channels of the products, from the given ones on.

@@ -32,11 +32,11 @@ struct Source {
   int64_t channels;
   const float* grad;     // [samples, height, width, channels]
   const float* weights;  // [kPositions, input channels / kChannelBlock, channels, kChannelBlock]
-  // Room for the patches of all blocks of tiles, patches_size() numbers each, to be used again by
+  // Memory for the patches of all blocks of tiles, patches_size() floats each, used again by
   // other convolutions of the same gradient; or null.
   float* patches;
   bool transformed;      // whether the patches are there
-  bool rectify = false;  // whether what is read goes through a ReLU first
+  bool rectify = false;  // whether the source goes through a ReLU first
 };
 
 // The sum of the data gradients of one convolution or several that read the same input. All

@@ -119,7 +119,7 @@ struct Inside {
 };
 
 // B^T d B of one patch, for one block of channels; with kRectify of its ReLU, which keeps a NaN.
-// Without kWhole, what is not inside is zero and is not read.
+// Without kWhole, pixels outside the image count as zero and are not read.
 template <bool kRectify, bool kWhole>
 inline void transform_patch(const float* patch, int64_t row_stride, int64_t pixel_stride,
                             const Inside& inside, float* transformed, int64_t position_stride) {

@@ -1,4 +1,4 @@
-// What fisher.cu offers to code that nvcc does not compile.
+// The interface of fisher.cu for code that g++ compiles.
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -1,4 +1,4 @@
-// What jacobian_columns.cu offers to code that nvcc does not compile.
+// The interface of jacobian_columns.cu for code that g++ compiles.
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -1,4 +1,4 @@
-// What low_rank_spectrum.cu offers to code that nvcc does not compile.
+// The interface of low_rank_spectrum.cu for code that g++ compiles.
 #pragma once
 
 #include <cuda_runtime_api.h>

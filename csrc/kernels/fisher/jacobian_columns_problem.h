@@ -1,4 +1,4 @@
-// What vkdnw::jacobian_columns_ computes, in the kernels' terms.
+// The problem of vkdnw::jacobian_columns_ as its kernels take it.
 #pragma once
 
 #include <array>

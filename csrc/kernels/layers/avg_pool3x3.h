@@ -24,7 +24,7 @@ struct InputGradient {
   int64_t channels;
   const float* grad;  // [samples, height, width, channels]
   float* result;      // the same
-  bool add;           // to what is there, instead of writing
+  bool add;           // to the memory instead of writing it
   bool mean = false;  // of `grad` itself, instead of the gradient
 
   int64_t rows() const { return samples * height; }

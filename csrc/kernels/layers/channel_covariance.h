@@ -1,6 +1,6 @@
 // Covariance of the columns of a tall float32 matrix, [rows, channels], in float64.
 //
-// Columns are taken relative to the matrix's first row, exactly: what is constant has a covariance
+// Columns are taken relative to the matrix's first row, exactly: a constant column has a covariance
 // of zero, and a large mean costs no digits. With d = row - first row,
 //
 //   covariance = sum(d d^T) / n - (sum(d) / n) (sum(d) / n)^T

@@ -1,4 +1,4 @@
-// Where the data gradient of some images goes: written, or added to what is there, and masked by
+// The memory of the data gradient of some images: it is written, or added to, and masked by
 // the ReLU in front of the layer.
 #pragma once
 
@@ -17,9 +17,9 @@ struct GradientTarget {
   int64_t mask_samples;
   int64_t mask_first;  // sample n has the mask of sample (mask_first + n) % mask_samples
 
-  // The mask of a sample of `numbers` numbers, or null.
-  const uint8_t* mask_of(int64_t sample, int64_t numbers) const {
-    return mask == nullptr ? nullptr : mask + (mask_first + sample) % mask_samples * (numbers / 8);
+  // The mask of a sample of `floats` elements, or null.
+  const uint8_t* mask_of(int64_t sample, int64_t floats) const {
+    return mask == nullptr ? nullptr : mask + (mask_first + sample) % mask_samples * (floats / 8);
   }
 
   // Samples from this one on whose masks lie one behind the other; all there are without a mask.

@@ -16,7 +16,7 @@ struct InputGradient {
   int64_t size;
   const float* grad;  // [samples, grad_height, grad_width, channels]
   float* result;      // [samples, height, width, channels]
-  bool add;           // to what is there, instead of writing
+  bool add;           // to the memory instead of writing it
 };
 
 // One row of the result, from the row of the gradient that it is part of, times `share`.

@@ -1,7 +1,7 @@
 // A sum of feature maps on NHWC float32, some of them normalised or pooled on the way, and the mask
 // of the ReLU that reads the sum.
 //
-// Sums are taken from left to right, as if what is made of every map had been written down first.
+// Sums are taken from left to right, as if every normalised or pooled map had been stored first.
 #pragma once
 
 #include <algorithm>

@@ -23,7 +23,7 @@ inline constexpr int64_t kFloats = kNativeBytes / 4;
 // Numbers that are rectified together: the widest vector's, and whole bytes of the mask.
 inline constexpr int64_t kGroup = 16;
 
-// The ReLU as torch has it: -0.0 and NaN stay what they are.
+// The ReLU as torch has it: -0.0 and NaN are kept.
 inline Floats rectified(Floats numbers) { return numbers < 0 ? Floats{} : numbers; }
 
 // passing_bits: bit i is set where the gradient of number i of a group passes.
@@ -68,7 +68,7 @@ inline Floats masked(Floats gradient, const uint8_t* mask, int64_t first) {
 struct Rectification {
   int64_t groups;
   const float* x;
-  float* relu;    // as many as x; -0.0 and NaN stay what they are
+  float* relu;    // as many as x; -0.0 and NaN are kept
   uint8_t* mask;  // two bytes a group
 };
 
@@ -87,7 +87,7 @@ inline void rectify(const Rectification& problem, int64_t first, int64_t last) {
   }
 }
 
-// The mask alone, from what a ReLU returned; channels are filled up to whole groups, with bits that
+// The mask alone, from a ReLU's output; channels are filled up to whole groups, with bits that
 // are clear.
 struct Masking {
   int64_t pixels;

@@ -6,9 +6,9 @@
 
 namespace vkdnw {
 
-inline constexpr int64_t kCacheLine = 16;  // numbers
+inline constexpr int64_t kCacheLine = 16;  // floats
 
-// Brings numbers into level 2. They may lie behind the end of what there is.
+// Brings floats into level 2. The range may end behind the allocated memory.
 inline void prefetch(const float* first, int64_t count) {
   for (int64_t i = 0; i < count; i += kCacheLine) {
     __builtin_prefetch(first + i, 0, 2);

@@ -1,4 +1,4 @@
-// What the spectrum of a factor may end in, and the range in which it is computed.
+// The status of a computed spectrum, and the range in which it is computed.
 #pragma once
 
 #include <cmath>

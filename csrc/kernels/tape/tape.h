@@ -45,7 +45,7 @@ struct Value {
 
 // BatchNorm by the batch's own statistics, see kernels/layers/batch_norm.h.
 struct Norm {
-  const float* x;            // what it read: [samples, pixels, channels]
+  const float* x;            // its input: [samples, pixels, channels]
   const double* statistics;  // [2, channels]: mean and inverse deviation
   const float* weight;       // [channels], or null for ones
 };

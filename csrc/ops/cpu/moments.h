@@ -8,7 +8,7 @@
 namespace vkdnw {
 
 // [2, C] float64: means and variances of the channels of `like`, from the sums over all samples of
-// what is left of an origin, and its squares. `origin` and `sums` have a number a channel, and two.
+// differences from an origin, and of their squares. `origin` is [C], `sums` [2, C].
 torch::stable::Tensor moments_table(const batch_norm::Size& size, const float* origin,
                                     const double* sums, const torch::stable::Tensor& like);
 

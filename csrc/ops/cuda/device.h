@@ -28,7 +28,7 @@ class OnDeviceOf {
 void require_cuda(cudaError_t error, const char* op);
 
 // Uninitialised bytes on the device of `like`, from torch's allocator: aligned for every type, and
-// reused only after what the current stream has been given.
+// reused only after the work that is queued on the current stream.
 Tensor scratch_like(const Tensor& like, int64_t bytes);
 
 inline unsigned char* bytes_of(Tensor& scratch) {
