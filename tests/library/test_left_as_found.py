@@ -332,6 +332,26 @@ def test_a_graph_in_a_class_a_global_or_a_closure_is_gone_for_the_next_pass(
     InItsClass.cache.clear()
 
 
+class Cached(InItsClass):
+    """Keeps it in an attribute, from its first pass on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cache = {}
+
+
+@pytest.mark.filterwarnings("ignore::vkdnw.FallbackWarning")
+def test_a_graph_that_the_caller_has_made_is_still_there() -> None:
+    model, batch = Cached().eval(), torch.randn(4, 6)
+    logits = model(batch)
+    vkdnw.score(model, batch)
+    logits.sum().backward()
+    with pytest.raises(ValueError, match=r"cache\['bias'\] holds a tensor of an earlier .* empty"):
+        vkdnw.score(model, batch)
+    model.cache.clear()
+    assert vkdnw.score(model, batch).vkdnw > 0
+
+
 # ---- torch, numpy and Python ----------------------------------------------------------------
 
 

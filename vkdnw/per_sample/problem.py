@@ -122,7 +122,16 @@ def prepared(
             float32_on(device, tf32=tf32),
             torch.autocast(device.type, enabled=False),
         ):
-            yield Problem(model, samples, output, selection, budget, threads, state)
+            try:
+                yield Problem(model, samples, output, selection, budget, threads, state)
+            except RuntimeError as error:
+                if not state.kept_graphs or "a second time" not in str(error):
+                    raise
+                raise ValueError(
+                    f"{state.kept_graphs[0]} holds a tensor of an earlier forward pass, and a "
+                    "backward pass has freed its graph since, so torch cannot go through it again; "
+                    "empty that cache of the model's before the call, or build the model anew"
+                ) from error
 
 
 def _converted(model: nn.Module, dtype: torch.dtype) -> nn.Module:

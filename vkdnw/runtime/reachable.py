@@ -178,8 +178,10 @@ class _Walk:
                     self._push_shared(hook, path)
             elif kind in _BUILT_IN and not value:  # as most are, in a network of small modules
                 self._container(value)
+            elif name in _REGISTERED:
+                self._items(value, path, attributes=True)
             else:
-                self._push(value, path if name in _REGISTERED else Path(path, f".{name}"))
+                self._push(value, Path(path, f".{name}"))
         if id(type(module)) not in self._seen:
             self._class(type(module), path)
 
@@ -192,8 +194,7 @@ class _Walk:
         self._container(held)
         for key, value in held.items():
             if type(value) not in ATOMS:
-                dotted = attributes or isinstance(value, nn.Module | Tensor)
-                self._push(value, Path(path, f".{key}" if dotted else f"[{key!r}]"))
+                self._push(value, Path(path, f".{key}" if attributes else f"[{key!r}]"))
 
     def _object(self, value: Any, path: Path | None) -> None:
         kind = type(value)
