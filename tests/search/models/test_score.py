@@ -155,4 +155,4 @@ def test_factories_are_found_in_the_folder_of_the_call(tmp_path: Path):
     command = [str(Path(sys.executable).parent / "vkdnw"), "score", "mine:wide"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "mine:wide: refused: RuntimeError: mat1 and mat2" in done.stdout
+    assert "mine:wide: refused: ValueError: forward() of Linear failed" in done.stdout
