@@ -36,15 +36,23 @@ class PlainPass:
         return torch.cat(parts)
 
 
-def plain_pass(problem: Problem, samples: Sequence[int], cotangents: Tensor) -> PlainPass:
+def plain_pass(
+    problem: Problem,
+    samples: Sequence[int],
+    cotangents: Tensor,
+    *,
+    forward_only: bool = False,
+) -> PlainPass:
     """One pass of the model over samples of the batch, in the order given.
 
     Args:
         cotangents: ``[n, C]``; the derivatives are those of the sum over samples of
             ``cotangents[n] @ logits[n]``.
+        forward_only: whether to leave the derivatives out.
     """
     piece = problem.batch.chunk(torch.tensor(samples, device="cpu"), None)
-    chosen = {name: problem.parameters[name] for name in problem.selection.names}
+    names = () if forward_only else problem.selection.names
+    chosen = {name: problem.parameters[name] for name in names}
     return _pass(
         lambda: problem.logits(piece),
         chosen,
@@ -65,7 +73,7 @@ class Copy:
         self._problem = problem
         self._dtype = dtype
         problem.state.rewind()
-        self._model: nn.Module = copy.deepcopy(problem.model).to(dtype)
+        self._model: nn.Module = copy.deepcopy(problem.model).to(dtype)  # never run itself
         self._parameters = dict(self._model.named_parameters())
 
     def fill_zeros(self) -> None:
@@ -88,13 +96,19 @@ class Copy:
                     parameter.copy_(weights[name])
 
     def run(self, samples: Sequence[int], cotangents: Tensor) -> PlainPass:
-        """The pass of :func:`plain_pass`, of the copy."""
-        piece = self._problem.batch.chunk(torch.tensor(samples, device="cpu"), None).to(self._dtype)
-        chosen = {name: self._parameters[name] for name in self._problem.selection.names}
-        return _pass(lambda: self._logits(piece), chosen, len(samples), cotangents)
+        """The pass of :func:`plain_pass`, of the copy.
 
-    def _logits(self, piece: Batch) -> Tensor:
-        return pick_logits(piece.forward(self._model), self._problem.output)
+        The model that runs is copied once more, for a pass may leave something in it (a count of
+        calls, say), which would look like rounding in the next one.
+        """
+        model = copy.deepcopy(self._model)
+        parameters = dict(model.named_parameters())
+        piece = self._problem.batch.chunk(torch.tensor(samples, device="cpu"), None).to(self._dtype)
+        chosen = {name: parameters[name] for name in self._problem.selection.names}
+        return _pass(lambda: self._logits(model, piece), chosen, len(samples), cotangents)
+
+    def _logits(self, model: nn.Module, piece: Batch) -> Tensor:
+        return pick_logits(piece.forward(model), self._problem.output)
 
 
 def _pass(
@@ -114,7 +128,7 @@ def _pass(
             f"{logits.shape[1]} for others; the number of classes must not depend on the data"
         )
     gradients: tuple[Tensor | None, ...] = (None,) * len(chosen)
-    if logits.requires_grad:
+    if chosen and logits.requires_grad:
         gradients = torch.autograd.grad(
             logits,
             list(chosen.values()),

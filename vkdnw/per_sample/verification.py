@@ -6,7 +6,7 @@ and one that the batch's own numbers choose, a random combination of the cotange
 differentiated by plain autograd, with respect to every chosen parameter; the same combination of
 the rows of the call's Jacobian must agree column by column, and the logits must. Where an operation
 may carry numbers between samples, those two are run alone, and all samples of the batch together
-and in reverse order besides, so that every sample is seen in two compositions.
+and in reverse order besides; each one's logits there must be those that it has alone.
 
 What differs by more than rounding (:mod:`vkdnw.per_sample.tolerance`) is not returned. If plain
 autograd itself tells other numbers from call to call, or with other samples in the batch, the model
@@ -143,6 +143,7 @@ class Verification:
                 self._expected[count] = [
                     self._expect(samples, cotangents, generator) for samples in self._groups()
                 ]
+                self._check_every_sample_alone(self._expected[count])
         return self._expected[count]
 
     def _groups(self) -> list[tuple[int, ...]]:
@@ -160,6 +161,24 @@ class Verification:
         bounds = [size * piece // pieces for piece in range(pieces + 1)]
         together = [tuple(reverse[a:b]) for a, b in itertools.pairwise(bounds)]
         return [(last,), (chosen,), *(group for group in together if len(group) > 1)]
+
+    def _check_every_sample_alone(self, expected: list[Expected]) -> None:
+        """Where samples may mix: whether each one's logits in company are those it has alone.
+
+        Two samples alone do not tell: a sample may mix only where it lies near a threshold. These
+        are forward passes only. A call that differentiates samples alone is compared with samples
+        in company in any case.
+        """
+        if self._mixing is None or self._lone:
+            return
+        for one in expected:
+            if len(one.samples) == 1:
+                continue
+            nothing = torch.zeros(1, self._classes, dtype=torch.float64, device="cpu")
+            run = partial(plain_pass, self._problem, forward_only=True)
+            alone = torch.cat([self._run((n,), nothing, run).logits for n in one.samples])
+            if differing_logits(one.run.logits, alone, self._precision).any():
+                self._check_composition(one)
 
     def _expect(
         self, samples: tuple[int, ...], cotangents: Cotangents, generator: torch.Generator

@@ -156,7 +156,8 @@ def sample_rows(probe: Probe, ruled: Records) -> dict[CallSite, int]:
     gradient of one sample's logits must vanish exactly on the rows of the other sample.
 
     Raises:
-        ValueError: it does not vanish on the other sample's input, so samples mix.
+        ValueError: it does not vanish on the other sample's input, so samples mix; or it cannot be
+            had, as where the model runs a reentrant checkpoint.
     """
     rows = {
         site: count
@@ -188,13 +189,19 @@ def _reached(probe: Probe, edges: list[GradientEdge]) -> list[bool]:
         cotangent[sample] = torch.randn(
             cotangent.shape[1], generator=generator, device="cpu"
         ).double()
-        gradients = torch.autograd.grad(
-            probe.logits,
-            edges,
-            cotangent.to(probe.logits),
-            retain_graph=True,
-            allow_unused=True,
-        )
+        try:
+            gradients = torch.autograd.grad(
+                probe.logits,
+                edges,
+                cotangent.to(probe.logits),
+                retain_graph=True,
+                allow_unused=True,
+            )
+        except RuntimeError as error:  # a reentrant checkpoint says that it cannot be asked
+            raise ValueError(
+                "torch.autograd.grad cannot differentiate the logits with respect to what layers "
+                f"and the batch hold, which tells whether samples mix: {error}"
+            ) from error
         for position, gradient in enumerate(gradients):
             if gradient is not None:
                 others = gradient.reshape(2, -1)[1 - sample]

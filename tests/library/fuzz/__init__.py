@@ -1,0 +1,1 @@
+"""Models composed at random from a grammar: each is right, or refused."""
