@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 import vkdnw
 from tests.library.cases.case import Forward, images, linears, vectors
@@ -54,6 +55,12 @@ def slope_inside(m: Any, x: Tensor) -> Tensor:
     return m.fc(torch.tanh(slope))
 
 
+def hooked_and_counted(m: Any, x: Tensor) -> Tensor:
+    """A count of calls that moves the logits must not pass for rounding."""
+    m.calls = getattr(m, "calls", 0) + 1
+    return hooked(m, x) * (1 + 0.1 * m.calls)
+
+
 def through_an_object(m: Any, x: Tensor) -> Tensor:
     m.context.features = torch.tanh(m.first(x))
     return m.fc(m.context.features)
@@ -69,6 +76,10 @@ def shuffled(m: Any, x: Tensor) -> Tensor:
 RIGHT: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
     "a convolution that was made wider later": (wider_later, images),
     "a tensor hook on a layer's output": (lambda: model(hooked), vectors),
+    "a tensor hook, and a count of calls": (
+        lambda: model(hooked_and_counted),
+        lambda: vectors()[:1],
+    ),
     "a gradient taken inside": (lambda: model(slope_inside), vectors),
     "features in an object": (
         lambda: model(through_an_object, context=SimpleNamespace()),
@@ -92,6 +103,16 @@ def test_is_what_autograd_tells(name: str, dtype: torch.dtype) -> None:
 def before_in_the_batch(m: Any, x: Tensor) -> Tensor:
     h = torch.tanh(m.first(x))
     return m.fc(h + 0.5 * (h.detach().cumsum(0) - h.detach()))
+
+
+def near_a_threshold(m: Any, x: Tensor) -> Tensor:
+    """The mean of the batch turns one sign, of the second sample, and nothing else."""
+    return m.fc((x + 0.5 * x.mean(0)).sign())
+
+
+def checkpoint_in_front(m: Any, x: Tensor) -> Tensor:
+    y = checkpoint(torch.tanh, x, use_reentrant=True)
+    return m.fc(y + 0 * x.roll(1, 0))
 
 
 def by_place(m: Any, x: Tensor) -> Tensor:
@@ -137,6 +158,26 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...]]] = {
         ("1 (Depth)", "train mode", "model.eval()"),
     ),
 }
+
+
+def mixing_where_it_is_near() -> Tensor:
+    x = torch.ones(6, 4)
+    x[1] = -0.1
+    return x
+
+
+@pytest.mark.parametrize(
+    ("run", "batch", "says"),
+    [
+        (near_a_threshold, mixing_where_it_is_near(), "samples mix: the logits of sample 1"),
+        (checkpoint_in_front, torch.ones(6, 4), "use_reentrant=False"),
+    ],
+)
+def test_is_refused_where_two_samples_do_not_tell(
+    run: Callable[..., Any], batch: Tensor, says: str
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        vkdnw.jacobian(model(run), batch)
 
 
 @pytest.mark.parametrize("name", REFUSED)
