@@ -44,7 +44,15 @@ def _canonical(layer: _ConvNd, tensor: Tensor, lead: int) -> Tensor:
 
 
 def _supports(layer: nn.Module) -> bool:
-    return isinstance(layer, _ConvNd)
+    """A convolution whose weight and padding are still those that it was made with."""
+    if not isinstance(layer, _ConvNd):
+        return False
+    if layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
+        # The layer computes with `padding`; picks read the list that its constructor made of it.
+        made_with = tuple(layer._reversed_padding_repeated_twice[0::2][::-1])
+        if tuple(layer.padding) != made_with:
+            return False
+    return tuple(layer.weight.shape[2:]) == tuple(layer.kernel_size)
 
 
 def _batched(layer: nn.Module, x: Tensor) -> bool:

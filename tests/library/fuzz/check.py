@@ -16,8 +16,9 @@ from tests.library.fuzz.grammar import Composed, composed
 from tests.reference import reference_jacobian_by_loop
 from vkdnw.weights import select
 
-# Relative to a parameter's largest derivative, by the coarsest dtype that the model computes in.
-TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 1e-1}
+# Relative to a parameter's largest derivative, by the coarsest dtype that the model computes in:
+# for float32 and bfloat16 the widest that a call itself allows, see docs/correctness.md.
+TOLERANCE = {torch.float64: 1e-6, torch.float32: 2e-2, torch.bfloat16: 1e-1}
 FLOOR = 1e-3  # of the tolerance: for derivatives that are zero but for rounding
 
 REASONS = {  # a part of the message, and the line of the summary that counts it

@@ -134,7 +134,14 @@ LAYERS = [
     Element("batch norm", batch_norm),
     layer("linear", linear, *FLAT),
     layer("layer norm", lambda: nn.LayerNorm(WIDTH), *FLAT),
-    layer("group norm", lambda: nn.GroupNorm(2, WIDTH), "images", "vectors"),
+    # torch 2.13 ends with a segmentation fault in the backward pass of GroupNorm on channels-last
+    # images that need no gradient, so that it gets contiguous ones here.
+    function(
+        "group norm",
+        lambda m, x: m.inner(x.contiguous()),
+        ("images", "vectors"),
+        inner=lambda: nn.GroupNorm(2, WIDTH),
+    ),
 ]
 OTHER_LAYERS = [
     layer("encoder layer", encoder, "sequences"),
