@@ -181,7 +181,8 @@ def trace_model(problem: Problem) -> Trace:
         operations=constants,
         rows=rows,
         terms=terms,
-        concurrent=not (left_something or hooked),  # hooks may keep values anywhere
+        # Hooks may keep values anywhere, and torch.func.functional_call writes into the module.
+        concurrent=not (left_something or hooked or recorder.lent),
         mixing=probe.mixing,
         plain=False,
         fallback=fallback,
