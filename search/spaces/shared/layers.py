@@ -86,8 +86,8 @@ class Zeros(nn.Module):
 
     def __init__(self, stride: int = 1) -> None:
         super().__init__()
-        self.every = nn.Identity() if stride == 1 else nn.MaxPool2d(1, stride)
+        self.halved = None if stride == 1 else nn.MaxPool2d(1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        zeros: Tensor = self.every(x) * 0.0
-        return zeros
+        kept: Tensor = x if self.halved is None else self.halved(x)
+        return kept * 0.0
