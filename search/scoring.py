@@ -8,6 +8,7 @@ computation from a fixed `max_memory`, and one thread computes.
 import hashlib
 import math
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -60,7 +61,9 @@ class Scorer:
             ArchitectureError, ValueError, RuntimeError: from building or scoring.
         """
         begun, started_at = time.perf_counter(), now()
-        with one_thread(), gc_disabled():
+        with one_thread(), gc_disabled(), warnings.catch_warnings():
+            # Each network would say it; the rank of each spectrum is on record instead.
+            warnings.simplefilter("ignore", vkdnw.LowRankWarning)
             found = self._found(task)
         return Scored(
             # -0.0 becomes 0.0, as it would in the store

@@ -1,5 +1,6 @@
 """From the arguments of a call to what a run needs: space, configuration, devices, workers."""
 
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 from vkdnw.runtime.memory import in_bytes
 from vkdnw.search.cluster.start import RayStart
-from vkdnw.search.configuration import Configuration, Json
+from vkdnw.search.configuration import Configuration, Json, parse_scalars
 from vkdnw.search.devices import MEMORY, Devices, find_devices, kind_of_device
 from vkdnw.search.errors import ArgumentError, RunError
 from vkdnw.search.evolution.plan import Plan
@@ -169,7 +170,7 @@ def set_up(
             "networks are scored in this process; put it into a module to use all cores"
         )
         return Setup(space, configuration, devices, 0, note)
-    return Setup(space, configuration, devices, count)
+    return Setup(space, configuration, devices, count, _low_rank(space, configuration))
 
 
 def ray_address(executor: str) -> str | None:
@@ -202,6 +203,20 @@ def check_timeout(seconds: float | None) -> None:
 def text_of(path: PathLike | None) -> str | None:
     """A path as a run records it."""
     return None if path is None else str(path)
+
+
+def _low_rank(space: SearchSpace, configuration: Configuration) -> str | None:
+    """What to say where the batch cannot fill the spectrum of a network with many tensors."""
+    kind, numbers = parse_scalars(configuration.scalars)
+    scalars = numbers.get("tensors", 0) if kind in ("first", "sampled") else 0
+    rank = configuration.batch_size * (space.classes - 1)
+    if rank >= scalars:
+        return None
+    return (
+        f"note: batch_size={configuration.batch_size} gives the Fisher matrix a rank of at most "
+        f"B (C - 1) = {rank}, less than its {scalars} scalars: zero eigenvalues move the score "
+        f"with the batch; {math.ceil(scalars / (space.classes - 1))} images or more fill it"
+    )
 
 
 def _only_here(space: SearchSpace) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -175,3 +176,23 @@ def test_the_options_of_a_space_are_its_sizes(
     told = capsys.readouterr().out
     assert "--resolution" in told
     assert "--channels" not in told
+
+
+@pytest.mark.parametrize(("batch_size", "said"), [(8, True), (64, False)])
+def test_a_batch_that_cannot_fill_the_spectrum_is_said_once(batch_size: int, said: bool) -> None:
+    from vkdnw.search.api.setup import set_up
+
+    note = set_up("nb201", {}, "cpu", 1, None, batch_size=batch_size).note
+    assert (note is not None) == said
+    if note:
+        assert "B (C - 1) = 72, less than its 128 scalars" in note
+        assert "15 images or more" in note
+
+
+def test_networks_of_low_rank_do_not_warn_one_by_one(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        search.enumerate(
+            "nb201", tmp_path / "run", sample=1,
+            cells=1, resolution=8, batch_size=2, workers=0, progress=False,
+        )  # fmt: skip
