@@ -209,3 +209,9 @@ def test_resamples_without_a_value_do_not_count():
     alike = agreement(np.ones(4), np.array([10.0, 20.0, 30.0, 40.0]), resamples=20)
     assert math.isnan(alike.kendall.value)
     assert math.isnan(alike.kendall.high)
+
+
+def test_accuracies_that_are_all_equal_agree_with_no_ranking() -> None:
+    scores, equal = np.array([3.0, 1.0, 2.0]), np.full(3, 90.0)
+    assert np.isnan(kendall(scores, equal))
+    assert np.isnan(ndcg(scores, equal, 3))
