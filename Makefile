@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: setup search test unit-test sanitize bench lint style typecheck cuda-compile-check gpu-check clean
+.PHONY: setup search test unit-test sanitize bench lint style typecheck docs cuda-compile-check gpu-check clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -58,6 +58,10 @@ sanitize: $(INSTALLED)
 		$(BIN)/cmake --build build/$$kind; \
 		$(BIN)/ctest --test-dir build/$$kind --output-on-failure; \
 	done
+
+# The site: docs/_build/html/index.html. A warning, such as a link that leads nowhere, fails it.
+docs: $(INSTALLED)
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --jobs auto docs docs/_build/html
 
 bench: $(INSTALLED)
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done

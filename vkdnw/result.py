@@ -19,15 +19,15 @@ class Score:
     last bit: two networks with one ``single`` are neither equal nor one better than the other.
     """
 
-    vkdnw: float  # entropy of the deciles in nats, 0 .. log 9
-    layers: int  # parameter tensors of the model, trainable layers in the paper's words
-    eigenvalues: Tensor  # [P] float64, ascending, on the CPU
-    deciles: Tensor  # [9] float64: quantiles 0.1 .. 0.9 of the eigenvalues
-    fallback: tuple[str, ...]  # parameters without a layer rule; reverse mode goes by sample
-    unreached: tuple[str, ...]  # chosen parameters that the logits do not depend on
-    mode: Literal["reverse", "forward"]  # in which the derivatives were taken
-    mode_reason: str  # why in this one
-    fallback_reason: str = ""  # why what is fast was left; empty where it was not
+    vkdnw: float  #: entropy of the deciles in nats, 0 .. log 9
+    layers: int  #: parameter tensors of the model, trainable layers in the paper's words
+    eigenvalues: Tensor  #: [P] float64, ascending, on the CPU
+    deciles: Tensor  #: [9] float64: quantiles 0.1 .. 0.9 of the eigenvalues
+    fallback: tuple[str, ...]  #: parameters without a layer rule; reverse mode goes by sample
+    unreached: tuple[str, ...]  #: chosen parameters that the logits do not depend on
+    mode: Literal["reverse", "forward"]  #: in which the derivatives were taken
+    mode_reason: str  #: why in this one
+    fallback_reason: str = ""  #: why what is fast was left; empty where it was not
 
     @property
     def single(self) -> float:

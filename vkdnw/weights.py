@@ -24,8 +24,8 @@ class WeightChoice:
     """How scalars are chosen; made by the functions of this module."""
 
     kind: Literal["first", "spaced", "sampled", "random", "every", "matrices"]
-    tensors: int | None = None  # only so many parameter tensors: the first, or drawn (sampled)
-    count: int | None = None  # scalars of each tensor (spaced), or in all (random)
+    tensors: int | None = None  #: only so many parameter tensors: the first, or drawn (sampled)
+    count: int | None = None  #: scalars of each tensor (spaced), or in all (random)
     seed: int | None = None
 
 

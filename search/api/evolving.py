@@ -106,10 +106,11 @@ def evolve(
         seed: of the breeding.
         score_seed: of weights and inputs.
         seeds: score every network under so many seeds, from `score_seed` on; means are ranked.
-        batch_size, data, images, scalars, convention, smoothing, dtype, init, mode, max_memory,
-            device, workers, task_timeout, executor, mixed, progress, on_result: as in
-            :func:`vkdnw.search.enumerate`.
         **sizes: of the space (`target_resolution=192`).
+
+    The others (`batch_size`, `data`, `images`, `scalars`, `convention`, `smoothing`, `dtype`,
+    `init`, `mode`, `max_memory`, `device`, `workers`, `task_timeout`, `executor`, `mixed`,
+    `progress`, `on_result`) are those of :func:`vkdnw.search.enumerate`.
 
     Returns:
         The :class:`Run`, with everything that the folder holds.

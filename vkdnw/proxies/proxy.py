@@ -25,15 +25,15 @@ class Proxy:
 
     name: str
     title: str
-    reference: str  # where it was published
+    reference: str  #: where it was published
     input: Source
     mode: Mode
-    init: Init  # how its paper draws the weights; direct calls never do
+    init: Init  #: how its paper draws the weights; direct calls never do
     cost: Cost
-    undefined: str  # when there is no finite value, and what there is then
+    undefined: str  #: when there is no finite value, and what there is then
     labels: Labels = "none"
     batches: int = 1
-    released: str | None = None  # what convention="released" changes
+    released: str | None = None  #: what convention="released" changes
     compute: Callable[[Call], Value] | None = None
     """Computes it by passes of its own."""
     from_pass: Callable[[TrainPass, Call], Value] | None = None
