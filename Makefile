@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: setup search test unit-test sanitize bench lint style typecheck docs cuda-compile-check gpu-check clean
+.PHONY: setup search test plain-test unit-test sanitize bench lint style typecheck docs cuda-compile-check gpu-check clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -42,6 +42,13 @@ search: $(INSTALLED)
 
 test: unit-test
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+# As on a machine without the compiled library: what defines the numbers, on plain torch operations.
+PLAIN_TESTS = tests/library/test_golden.py tests/library/test_spectrum.py \
+	tests/library/test_verification.py tests/proxies/test_golden.py
+
+plain-test: $(INSTALLED)
+	VKDNW_PLAIN=1 $(BIN)/pytest -m "not slow" $(PLAIN_TESTS)
 
 CMAKE = $(BIN)/cmake -S . -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -77,6 +78,12 @@ class CMakeBuild(build_ext):
         return str(super().get_ext_filename(fullname))
 
     def build_extensions(self) -> None:
+        obstacle = why_not_to_build()
+        if obstacle is not None:
+            for extension in self.extensions:
+                extension.optional = True  # setuptools packs what there is
+            self.warn(f"vkdnw is installed without its kernels, for {obstacle}: it will be slower")
+            return
         _require_python_headers()
         try:
             torch = target_torch.find()
@@ -94,12 +101,34 @@ class CMakeBuild(build_ext):
         self.copy_file(str(built / target.name), str(target), level=self.verbose)
 
 
+def why_not_to_build() -> str | None:
+    """Why the package is installed without the native library, which works, and is slower.
+
+    A compiler that is there and fails is an error; that none is there is none, unless
+    VKDNW_REQUIRE_NATIVE=1 is set.
+
+    Raises:
+        SetupError: it is.
+    """
+    if os.environ.get("VKDNW_PLAIN", "") not in ("", "0"):
+        return "VKDNW_PLAIN=1 asks for that"
+    obstacle = None
+    if sys.platform != "linux":
+        obstacle = f"they are built on Linux alone, and this is {sys.platform}"
+    elif not os.environ.get("CXX") and not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        obstacle = "no C++ compiler is on PATH (c++, g++ or clang++; CXX names another)"
+    if obstacle is not None and os.environ.get("VKDNW_REQUIRE_NATIVE", "") not in ("", "0"):
+        raise SetupError(f"VKDNW_REQUIRE_NATIVE=1: vkdnw gets no kernels, for {obstacle}")
+    return obstacle
+
+
 def _require_python_headers() -> None:
     header = Path(sysconfig.get_path("include"), "Python.h")
     if not header.is_file():
         raise SetupError(
             f"{header} is missing: install the headers of this Python "
-            f"(on Debian: apt-get install python{sysconfig.get_python_version()}-dev)"
+            f"(on Debian: apt-get install python{sysconfig.get_python_version()}-dev), or install "
+            "without the kernels, which is slower: VKDNW_PLAIN=1"
         )
 
 

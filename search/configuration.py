@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
+from vkdnw.ops.library import native
+
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
 Settings = Mapping[str, Json]
 
@@ -108,12 +110,17 @@ class Difference:
     asked: Json
 
     def __str__(self) -> str:
+        if self.key == "kernels":
+            stored, asked = (side or "native" for side in (self.stored, self.asked))
+            return f"the run's scores are of {stored} kernels, and {asked} ones are here{_TO_GO_ON}"
         if self.key == "strategy" and self.stored is None:
             return "a list of architectures is stored, an evolution asked for"
         if self.key == "strategy" and self.asked is None:
             return "an evolution is stored, a list of architectures asked for"
         return f"{self.key}: stored {json.dumps(self.stored)}, asked {json.dumps(self.asked)}"
 
+
+_TO_GO_ON = " (VKDNW_PLAIN=1 chooses plain ones; `vkdnw doctor` says what native ones need)"
 
 RENAMED: Mapping[str, str] = {"weights": "scalars"}
 """Settings under another name in runs that were begun before: old name -> name."""
@@ -165,6 +172,7 @@ def versions() -> dict[str, Json]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu(),
+        "ops": "native" if native() else "plain torch",
     }
 
 

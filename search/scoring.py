@@ -62,8 +62,10 @@ class Scorer:
         """
         begun, started_at = time.perf_counter(), now()
         with one_thread(), gc_disabled(), warnings.catch_warnings():
-            # Each network would say it; the rank of each spectrum is on record instead.
+            # Each network or worker would say it; the rank of each spectrum is on record instead,
+            # and so is which kernels compute.
             warnings.simplefilter("ignore", vkdnw.LowRankWarning)
+            warnings.simplefilter("ignore", vkdnw.PlainOpsWarning)
             found = self._found(task)
         return Scored(
             # -0.0 becomes 0.0, as it would in the store

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from vkdnw import proxies, weights
     from vkdnw.api import FallbackWarning, fisher, jacobian, score
     from vkdnw.initialisation import initialise
-    from vkdnw.ops.library import NativeLibraryError
+    from vkdnw.ops.library import NativeLibraryError, PlainOpsWarning
     from vkdnw.rank import LowRankWarning, ZeroFisherError
     from vkdnw.result import Score
     from vkdnw.runtime.retry_on_oom import SmallerChunksWarning
@@ -20,6 +20,7 @@ __all__ = [
     "FallbackWarning",
     "LowRankWarning",
     "NativeLibraryError",
+    "PlainOpsWarning",
     "Score",
     "SmallerChunksWarning",
     "ZeroFisherError",
@@ -36,6 +37,7 @@ _MODULES = {
     "FallbackWarning": "vkdnw.api",
     "LowRankWarning": "vkdnw.rank",
     "NativeLibraryError": "vkdnw.ops.library",
+    "PlainOpsWarning": "vkdnw.ops.library",
     "Score": "vkdnw.result",
     "SmallerChunksWarning": "vkdnw.runtime.retry_on_oom",
     "ZeroFisherError": "vkdnw.rank",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from vkdnw.ops.library import NativeLibraryError, native
 from vkdnw.runtime.memory import in_bytes
 from vkdnw.search.cluster.start import RayStart
 from vkdnw.search.configuration import Configuration, Json, parse_scalars
@@ -33,7 +34,7 @@ RESERVED = frozenset(
         *("all", "arch", "sample_seed", "evolve", "flops", "parameters", "layers", "depth"),
         *("within", "latency_table", "latency_column", "latency_fit"),
         *("latency", "rank_by", "seed", "progress", "on_result", "executor", "mixed"),
-        *("task_timeout",),
+        *("task_timeout", "kernels"),
     }
 )
 """Settings of a run and arguments of a search, which a space cannot have as names of sizes."""
@@ -46,7 +47,7 @@ def refused_arguments() -> Iterator[None]:
         yield
     except RunError:
         raise
-    except ValueError as error:
+    except (ValueError, NativeLibraryError) as error:
         raise ArgumentError(str(error)) from error
 
 
@@ -99,8 +100,16 @@ class Setup:
             **({} if place is None else {"space_from": place}),
             **self.configuration.settings(),
             **self.devices.settings(),
+            **self._kernels(),
             "workers": self.workers,
         }
+
+    def _kernels(self) -> dict[str, Json]:
+        """What binds a run where this machine has no compiled ops: plain ones round differently.
+
+        On a cluster its machines decide; their scores tell which class of machines they are.
+        """
+        return {} if self.address is not None or native() else {"kernels": "plain"}
 
 
 def split_subset(which: SpaceLike, words: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:

@@ -27,12 +27,12 @@ def fingerprint() -> dict[str, str]:
 
     from vkdnw.ops import library
 
-    facts = library.read_facts()
+    native = library.obstacle() is None
     return {
         "host": platform.node(),
         "vkdnw": version("vkdnw"),
-        "native library": _digest(library.LIBRARY),
-        "native flags": " ".join(facts.cpu_features),
+        "native library": _digest(library.LIBRARY) if native else "none: plain torch",
+        "native flags": " ".join(library.read_facts().cpu_features) if native else "none",
         "torch": torch.__version__,
         "ATen capability": torch.backends.cpu.get_cpu_capability(),
         "processor": _processor(),

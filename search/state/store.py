@@ -123,7 +123,8 @@ class Store:
         self._known.sessions[session] = told[2:]
         self._known.last[SESSIONS.name] = self._session = session
         before = last.versions if last else versions
-        return [str(found) for found in configuration.differences(before, versions)]
+        both = {name: versions[name] for name in versions if name in before}
+        return [str(found) for found in configuration.differences(before, both)]
 
     def ask(self, asked: Iterable[Asked], seeds: Sequence[int], names: Sequence[str]) -> None:
         """Note which values are to be computed. Asking again changes nothing."""

@@ -24,13 +24,13 @@ def source_files(*untracked: str) -> set[str]:
     return {name for name in listed.stdout.splitlines() if (ROOT / name).is_file()}
 
 
-def run_hook(hook: str, tree: Path, result: Path) -> Path:
+def run_hook(hook: str, tree: Path, result: Path, **environment: str) -> Path:
     """Calls a hook of the build backend as a build front end would."""
     path = os.pathsep.join([str(tree / "build_backend"), os.environ.get("PYTHONPATH", "")])
     ran = subprocess.run(
         [sys.executable, "-c", HOOK, hook, str(result)],
         cwd=tree,
-        env=os.environ | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
+        env=os.environ | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"} | environment,
         capture_output=True,
         text=True,
     )
@@ -82,3 +82,28 @@ def test_the_wheel_of_the_sdist_works_where_no_source_is(sdist, tmp_path):
     )
     assert ran.returncode == 0, ran.stderr
     assert all(file.startswith(str(tmp_path / "installed")) for file in ran.stdout.split())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("why", ["asked for", "no compiler"])
+def test_a_wheel_without_kernels_scores_by_plain_operations(sdist, tmp_path, why):
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    [tree] = tmp_path.iterdir()
+    given = {"VKDNW_PLAIN": "1"} if why == "asked for" else {"PATH": "/nonexistent", "CXX": ""}
+    wheel = run_hook("build_wheel", tree, tmp_path, **given)
+    with zipfile.ZipFile(wheel) as archive:
+        assert not [name for name in archive.namelist() if name.endswith(".so")]
+        archive.extractall(tmp_path / "installed")
+    shutil.rmtree(tree)
+    code = (
+        "import torch, vkdnw; model = torch.nn.Sequential(torch.nn.Linear(4, 3)).eval();"
+        "print(vkdnw.__file__, vkdnw.score(model, torch.randn(8, 4)))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "installed")}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd="/", env=environment, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith(str(tmp_path / "installed"))
+    assert "PlainOpsWarning" in ran.stderr

@@ -46,6 +46,26 @@ def test_a_missing_library_is_a_problem_with_its_remedy(monkeypatch, tmp_path):
     assert f"problem: {problem}" in doctor.render(report)
 
 
+def test_what_computes_is_said(monkeypatch, tmp_path):
+    assert doctor.report()["library"]["computes"] == "native"
+    monkeypatch.setattr(library, "_loaded", False)
+    monkeypatch.setattr(library, "LIBRARY", tmp_path / "_ops.so")
+    report = doctor.report()
+    assert report["library"]["computes"] == "plain"
+    assert "plain torch operations compute: exact, but slower" in doctor.render(report)
+    monkeypatch.setenv("VKDNW_REQUIRE_NATIVE", "1")
+    assert "nothing computes until" in doctor.render(doctor.report())
+
+
+def test_plain_operations_that_were_chosen_are_no_problem(monkeypatch):
+    monkeypatch.setattr(library, "_loaded", False)
+    monkeypatch.setenv("VKDNW_PLAIN", "1")
+    report = doctor.report()
+    assert report["problems"] == []
+    assert report["library"]["computes"] == "plain"
+    assert "VKDNW_PLAIN=1 asks for plain torch operations" in report["notes"]
+
+
 def test_facts_that_cannot_be_read_leave_a_report(monkeypatch):
     def unreadable():
         raise library.NativeLibraryError("built for another Python")

@@ -174,6 +174,73 @@ def test_the_cpu_is_checked_before_the_library_is_touched(monkeypatch, tmp_path)
         library.load()
 
 
+# ---- plain torch operations in the place of the library ---------------------------------------
+
+SCORES = """
+import torch, vkdnw
+torch.manual_seed(0)
+layers = [torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.ReLU(), torch.nn.Flatten()]
+model = torch.nn.Sequential(*layers, torch.nn.Linear(288, 5)).eval()
+images = torch.randn(4, 3, 8, 8)
+for _ in range(2):
+    print(vkdnw.score(model, images).vkdnw)
+print(float(vkdnw.proxies.compute(["jacov"], model, vkdnw.proxies.Inputs(images), seed=0)["jacov"]))
+"""
+
+
+def test_everything_works_without_the_library_after_one_warning(tmp_path):
+    copy_of_package(tmp_path)
+    without, within = run_python(SCORES, tmp_path), run_python(SCORES)
+    assert without.returncode == 0, without.stderr
+    assert "Warning: plain" not in within.stderr
+    assert without.stderr.count("PlainOpsWarning: plain torch operations compute") == 1
+    assert "does not exist. Build it: pip install" in without.stderr
+    found, expected = (map(float, ran.stdout.split()) for ran in (without, within))
+    assert list(found) == pytest.approx(list(expected), rel=1e-4)  # float32 through three layers
+
+
+def test_the_library_may_be_required(tmp_path, monkeypatch):
+    monkeypatch.setenv("VKDNW_REQUIRE_NATIVE", "1")
+    copy_of_package(tmp_path)
+    ran = run_python(SCORES, tmp_path)
+    assert ran.returncode == 1
+    assert "NativeLibraryError: VKDNW_REQUIRE_NATIVE=1 is set, and vkdnw has no" in ran.stderr
+    assert run_python(SCORES).returncode == 0
+
+
+def test_plain_operations_may_be_chosen_and_are_not_warned_of(monkeypatch, recwarn):
+    assert library.native()
+    monkeypatch.setenv("VKDNW_PLAIN", "1")
+    assert not library.native()
+    monkeypatch.setenv("VKDNW_PLAIN", "0")
+    assert library.native()
+    assert not recwarn.list
+
+
+def test_a_lesser_cpu_gets_plain_operations(monkeypatch, tmp_path):
+    monkeypatch.setattr(library, "LIBRARY", tmp_path / "_ops.so")
+    library.LIBRARY.touch()
+    facts = replace(FACTS, cpu_features=("an_instruction_of_the_future",))
+    monkeypatch.setattr(library, "read_facts", lambda: facts)
+    with pytest.warns(library.PlainOpsWarning, match=r"lacks an_instruction.*-v3 pip install"):
+        assert not library.native()
+
+
+def test_a_library_that_should_load_and_does_not_is_no_reason_for_less(monkeypatch, tmp_path):
+    """It is a fault with a remedy; whoever wants plain operations says so."""
+    monkeypatch.setattr(library, "_loaded", False)
+    monkeypatch.setattr(library, "LIBRARY", tmp_path / "_ops.so")
+    library.LIBRARY.write_bytes(b"no library")
+    assert library.native()
+    with pytest.raises(NativeLibraryError, match=r"or go on without it, .*: VKDNW_PLAIN=1"):
+        library.load()
+
+
+def test_another_system_than_linux_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(library.sys, "platform", "darwin")
+    assert "built on Linux alone, and this is darwin" in library.explain_missing(tmp_path)
+
+
 @pytest.mark.parametrize("label", ["flags", "Features"])
 def test_cpu_features_come_from_cpuinfo(tmp_path, label):
     cpuinfo = tmp_path / "cpuinfo"

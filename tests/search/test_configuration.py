@@ -78,7 +78,7 @@ def test_a_setting_that_one_side_does_not_know_counts_as_null() -> None:
 
 def test_versions_say_what_computes() -> None:
     found = versions()
-    assert found.keys() == {"vkdnw", "torch", "python", "system", "cpu"}
+    assert found.keys() == {"vkdnw", "torch", "python", "system", "cpu", "ops"}
     assert all(found.values())
 
 

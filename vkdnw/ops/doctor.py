@@ -22,22 +22,32 @@ def report() -> dict[str, Any]:
         ``version``, ``folder``: of the imported package.
         ``built``: the build facts, or None where they cannot be read.
         ``running``: versions, CPU, threads and GPUs of this process.
-        ``library``: its path, and whether it loads.
+        ``library``: its path, whether it loads, and what ``computes``: the compiled ops
+            ("native"), plain torch operations ("plain"), or nothing until the problem is solved.
         ``problems``: faults that keep vkdnw from working, each with its remedy; empty if none.
         ``notes``: facts that are no faults but may surprise.
     """
     facts = _facts()
     problem = _load_problem()
-    problems = [problem] if problem else []
+    chosen = library.plain_is_chosen()
+    problems = [problem] if problem and not chosen else []
     problems += _version_skew(facts) if facts else []
     return {
         "version": _installed_version(),
         "folder": str(library.LIBRARY.parent),
         "built": asdict(facts) if facts else None,
         "running": _running(),
-        "library": {"path": str(library.LIBRARY), "loads": problem is None},
+        "library": {
+            "path": str(library.LIBRARY),
+            "loads": problem is None,
+            "computes": _computes(problem),
+        },
         "problems": problems,
-        "notes": [*(_cuda_notes(facts) if facts else ()), *_stale_notes()],
+        "notes": [
+            *([problem] if problem and chosen else ()),
+            *(_cuda_notes(facts) if facts else ()),
+            *_stale_notes(),
+        ],
     }
 
 
@@ -47,10 +57,26 @@ def render(report: dict[str, Any]) -> str:
     lines += _section("built", _built_lines(report["built"]))
     lines += _section("running", _running_lines(report["running"]))
     loads = "loads" if report["library"]["loads"] else "does not load"
-    lines += _section("library", [f"{report['library']['path']} {loads}"])
+    computing = _COMPUTING[report["library"]["computes"]]
+    lines += _section("library", [f"{report['library']['path']} {loads}", computing])
     lines += ["", *(f"note: {note}" for note in report["notes"])]
     lines += [f"problem: {problem}" for problem in report["problems"]] or ["No problems."]
     return "\n".join(lines)
+
+
+_COMPUTING = {
+    "native": "the compiled ops compute",
+    "plain": "plain torch operations compute: exact, but slower",
+    "nothing": f"nothing computes until the problem is solved, or without it by {library.PLAIN}=1",
+}
+
+
+def _computes(problem: str | None) -> str:
+    """What a score would be computed with."""
+    if problem is None:
+        return "native"
+    replaced = library.obstacle() is not None and not library.native_is_required()
+    return "plain" if replaced else "nothing"
 
 
 def _facts() -> BuildFacts | None:

@@ -1,7 +1,7 @@
 """The Fisher information matrix from Jacobians and probabilities, and its factor, as native ops.
 
-Tensors are on the CPU or on one CUDA device. The compiled library is loaded on the first call. The
-ops have no derivatives.
+Tensors are on the CPU or on one CUDA device. The compiled library is loaded on the first call;
+where it is missing, plain torch operations compute the same. The ops have no derivatives.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vkdnw.ops import registration
+from vkdnw.ops import plain, registration
 
 
 def fisher_accumulate_(
@@ -46,6 +46,9 @@ def fisher_accumulate_(
         ValueError: arguments that are not as above; with `released`, also probabilities that leave
             q_j <= 0 before the last class (without, such a row is zero, its limit).
     """
+    if not registration.native():
+        plain.add_fisher(fisher, jacobian, probabilities, released, scale)
+        return fisher
     load()
     torch.ops.vkdnw.fisher_accumulate_(
         fisher, jacobian, probabilities.contiguous(), released, float(scale)
@@ -67,6 +70,8 @@ def fisher_factor(jacobian: Tensor, probabilities: Tensor, *, released: bool = F
     Raises:
         ValueError: as `fisher_accumulate_` does.
     """
+    if not registration.native():
+        return plain.fisher_factor(jacobian, probabilities, released)
     load()
     factor: Tensor = torch.ops.vkdnw.fisher_factor(jacobian, probabilities.contiguous(), released)
     return factor

@@ -1,8 +1,8 @@
 """Columns of the Jacobian for single scalar parameters of many layers, in one native call.
 
 Tensors are on the CPU or on one CUDA device; tables of picks are on the CPU. The library checks all
-arguments before it reads any of their memory. The compiled library is loaded on the first call. The
-op has no derivative.
+arguments before it reads any of their memory. The compiled library is loaded on the first call;
+where it is missing, plain torch operations compute the same. The op has no derivative.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vkdnw.ops import registration
+from vkdnw.ops import plain, registration
 
 PICK_FIELDS = 10
 """Fields of a pick: column, layer, grad channel, input channel, three starts, three steps."""
@@ -53,6 +53,9 @@ def jacobian_columns_(
     Raises:
         ValueError: sizes, dtypes, devices or picks that are not as above.
     """
+    if not registration.native():
+        plain.add_jacobian_columns(jacobian, inputs, grads, picks, affine)
+        return jacobian
     load()
     torch.ops.vkdnw.jacobian_columns_(jacobian, list(inputs), list(grads), picks, affine)
     return jacobian

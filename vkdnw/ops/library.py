@@ -1,12 +1,21 @@
 """Loads the compiled ops on first use, and explains a failure with its cause and its remedy.
 
-`import vkdnw` never needs the library; whatever calls an op calls `load()` before.
+`import vkdnw` never needs the library; whatever calls an op calls `load()` before. Where it is
+missing or is for another machine, :func:`native` is false, and plain torch operations compute:
+exact as well, but slower. One warning says so. Two environment variables decide otherwise:
+
+    VKDNW_REQUIRE_NATIVE=1   an error instead
+    VKDNW_PLAIN=1            plain torch operations although there is a library, without a warning
 """
 
 from __future__ import annotations
 
+import os
 import shlex
+import sys
 import threading
+import warnings
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -15,12 +24,80 @@ from vkdnw.ops.build_facts import BuildFacts
 
 LIBRARY = Path(__file__).parent.parent / "_ops.so"
 
+REQUIRE_NATIVE = "VKDNW_REQUIRE_NATIVE"
+PLAIN = "VKDNW_PLAIN"
+
 _lock = threading.Lock()
+_deciding = threading.Lock()
 _loaded = False
 
 
 class NativeLibraryError(ImportError):
     """The compiled ops cannot be used here; the message gives the cause and the remedy."""
+
+
+class PlainOpsWarning(UserWarning):
+    """The compiled ops cannot be used, so that plain torch operations compute, which is slower."""
+
+
+def native() -> bool:
+    """Whether the compiled ops compute; if not, plain torch operations do, and a warning says why.
+
+    It is decided without loading anything, so that all processes of a machine decide alike. A
+    library that fits and yet does not load is an error on its first use, not a reason for less.
+
+    Raises:
+        NativeLibraryError: they cannot, and VKDNW_REQUIRE_NATIVE=1 is set.
+    """
+    with _deciding:
+        return _is_native(LIBRARY, plain_is_chosen(), native_is_required())
+
+
+@cache
+def _is_native(library: Path, plain: bool, required: bool) -> bool:
+    reason = obstacle(library)
+    if reason is None:
+        return True
+    if required:
+        raise NativeLibraryError(f"{REQUIRE_NATIVE}=1 is set, and {reason}")
+    if not plain:
+        warnings.warn(
+            f"plain torch operations compute, exact but slower: {reason}. {REQUIRE_NATIVE}=1 makes "
+            f"this an error, and {PLAIN}=1 silences it",
+            PlainOpsWarning,
+            stacklevel=3,
+        )
+    return False
+
+
+def plain_is_chosen() -> bool:
+    """Whether plain torch operations were asked for, so that their use is no fault."""
+    return _is_set(PLAIN)
+
+
+def native_is_required() -> bool:
+    """Whether plain torch operations are an error."""
+    return _is_set(REQUIRE_NATIVE)
+
+
+def _is_set(variable: str) -> bool:
+    return os.environ.get(variable, "") not in ("", "0")
+
+
+def obstacle(library: Path | None = None) -> str | None:
+    """Why the library cannot be used here, with the remedy; None when it can.
+
+    As far as its build facts and the CPU tell. It is not loaded, and neither is torch.
+    """
+    library = LIBRARY if library is None else library
+    if plain_is_chosen():
+        return f"{PLAIN}=1 asks for plain torch operations"
+    if not library.is_file():
+        return explain_missing(library)
+    try:
+        return mismatch(read_facts(), metadata.version("torch"))
+    except NativeLibraryError as error:
+        return str(error)
 
 
 def load() -> None:
@@ -42,9 +119,7 @@ def _load(library: Path) -> None:
     """Checks the build facts before loading: a library for another CPU would end in SIGILL."""
     import torch
 
-    if not library.is_file():
-        raise NativeLibraryError(explain_missing(library))
-    problem = mismatch(read_facts(), torch.__version__)
+    problem = obstacle(library)
     if problem is not None:
         raise NativeLibraryError(problem)
     try:
@@ -52,21 +127,25 @@ def _load(library: Path) -> None:
     except OSError as error:
         raise NativeLibraryError(
             f"{library} does not load with torch {torch.__version__}: {error}. "
-            f"Build it again for this torch: {rebuild_command()}"
+            f"Build it again for this torch: {rebuild_command()}; or go on without it, which is "
+            f"slower: {PLAIN}=1"
         ) from error
 
 
 def require_cuda_kernels() -> None:
-    """Refuses a library that was built for the CPU alone.
+    """Refuses a library that was built for the CPU alone. Plain torch operations need none.
 
     Raises:
         NativeLibraryError: with the decision of the build, and the command for another build.
     """
+    if not native():
+        return
     facts = read_facts()
     if not facts.cuda_archs:
         raise NativeLibraryError(
             f"vkdnw was built for the CPU alone ({facts.cuda_reason}). Build it with the CUDA "
-            f"toolkit of torch's CUDA version: VKDNW_CUDA=ON {rebuild_command()}"
+            f"toolkit of torch's CUDA version: VKDNW_CUDA=ON {rebuild_command()}; or let plain "
+            f"torch operations compute, which is slower: {PLAIN}=1"
         )
 
 
@@ -112,6 +191,10 @@ def mismatch(
 
 def explain_missing(library: Path) -> str:
     """Why there is no compiled library beside the Python files, and the command to run."""
+    if sys.platform != "linux":
+        return (
+            f"vkdnw has no compiled library: it is built on Linux alone, and this is {sys.platform}"
+        )
     elsewhere = _installed_library()
     if elsewhere is not None and elsewhere != library:
         return (

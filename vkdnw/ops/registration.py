@@ -15,6 +15,12 @@ from torch import Tensor
 from vkdnw.ops import library
 
 
+@torch.compiler.assume_constant_result
+def native() -> bool:
+    """:func:`vkdnw.ops.library.native`, as code that is being compiled may call it."""
+    return library.native()
+
+
 def loader(fakes: Mapping[str, Callable[..., object]]) -> Callable[[], None]:
     """A function that loads the library and registers `fakes`, by op name, on its first call.
 

@@ -1,7 +1,7 @@
 """Eigenvalues of a Gram matrix from its factor, as a native op.
 
-Tensors are on the CPU or on a CUDA device. The compiled library is loaded on the first call. The op
-has no derivative.
+Tensors are on the CPU or on a CUDA device. The compiled library is loaded on the first call; where
+it is missing, LAPACK's singular values take its place. The op has no derivative.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vkdnw.ops import registration
+from vkdnw.ops import plain, registration
 
 
 def low_rank_spectrum(factor: Tensor) -> Tensor:
@@ -34,6 +34,8 @@ def low_rank_spectrum(factor: Tensor) -> Tensor:
         ValueError: another dtype or shape, a NaN or an infinity, an eigenvalue that overflows.
         RuntimeError: the iteration did not converge; not known to happen.
     """
+    if not registration.native():
+        return plain.low_rank_spectrum(factor)
     load()
     spectrum: Tensor = torch.ops.vkdnw.low_rank_spectrum(factor.contiguous())
     return spectrum

@@ -69,7 +69,7 @@ def decide(mode: Mode, problem: Problem, trace: Trace) -> Decision:
 def _carries_natively(trace: Trace) -> bool:
     single = trace.logits.device.type == "cpu" and trace.logits.dtype == torch.float32
     convolutional = any(isinstance(layer.module, nn.Conv2d) for layer in trace.layers.values())
-    return single and convolutional and not trace.by_sample
+    return single and convolutional and not trace.by_sample and not trace.plain
 
 
 def tangent_passes(selection: Selection, trace: Trace) -> float:

@@ -25,6 +25,7 @@ from torch.nn.modules import module as torch_module
 from torch.overrides import TorchFunctionMode
 
 from vkdnw.backward.layers import OverwrittenError
+from vkdnw.ops.library import native
 from vkdnw.proxies.block_products import side_ratio
 from vkdnw.proxies.draws import derived_seed
 from vkdnw.proxies.train_pass import Observable, TrainPass, Watched, train_pass
@@ -111,6 +112,8 @@ DIFFERENTIATED: frozenset[Observable] = frozenset({"features", "weight gradients
 
 def _may_be_native(parts: Parts, batch: Tensor) -> bool:
     if batch.dim() != 4 or batch.dtype != torch.float32 or batch.device.type != "cpu":
+        return False
+    if not native():
         return False
     if any(getattr(torch_module, name) for name in _GLOBAL_HOOKS):
         return False

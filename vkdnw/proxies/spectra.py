@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vkdnw.ops.covariance import channel_covariance
+from vkdnw.ops.library import native
 from vkdnw.proxies.eigenvalues import eigenvalues_of_all
 
 ROWS = 4096
@@ -27,7 +28,8 @@ def covariance(rows: Tensor) -> Tensor:
     (but for zeros).
     """
     count, channels = rows.shape
-    if channels <= min(count, NATIVE_CHANNELS) and (rows.device.type, rows.dtype) == NATIVE:
+    suits = channels <= min(count, NATIVE_CHANNELS) and (rows.device.type, rows.dtype) == NATIVE
+    if suits and native():
         return channel_covariance(rows.contiguous())
     mean = rows.mean(0).double()  # its rounding enters the covariance by its square
     if count < channels:

@@ -10,6 +10,7 @@ import pytest
 from vkdnw import search
 from vkdnw.search.cli import app
 from vkdnw.search.cli.frame import run as command
+from vkdnw.search.state.results import open_results
 
 TINY = {"channels": 4, "cells": 1, "classes": 3, "resolution": 8}
 QUIET = {"batch_size": 4, "workers": 0, "progress": False}
@@ -42,6 +43,29 @@ def test_a_finished_run_answers_without_torch(tmp_path: Path) -> None:
     text = f"search.enumerate('nb201', {str(tmp_path)!r}, **{arguments!r}).top(3, by='synflow')"
     check = f"import sys; from vkdnw import search; {text}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-P", "-c", check], check=False).returncode == 0
+
+
+def test_scores_of_native_and_of_plain_kernels_are_not_mixed(tmp_path, monkeypatch) -> None:
+    few, more = ({"sample": count, **TINY, **QUIET} for count in (2, 3))
+    search.enumerate("nb201", tmp_path / "native", **few)
+    monkeypatch.setenv("VKDNW_PLAIN", "1")
+    with pytest.raises(search.RunError, match="scores are of native kernels, and plain ones are"):
+        search.enumerate("nb201", tmp_path / "native", **more)
+    run = search.enumerate("nb201", tmp_path / "plain", **few)
+    assert run.settings["kernels"] == "plain"
+    assert len(search.enumerate("nb201", tmp_path / "plain", **more)) == 3
+    monkeypatch.delenv("VKDNW_PLAIN")
+    with pytest.raises(search.RunError, match=r"of plain kernels, and native .* \(VKDNW_PLAIN=1"):
+        search.enumerate("nb201", tmp_path / "plain", sample=4, **TINY, **QUIET)
+    assert len(search.open(tmp_path / "plain")) == 3
+
+
+def test_a_run_records_which_kernels_computed(tmp_path, monkeypatch) -> None:
+    for chosen, recorded in (("0", "native"), ("1", "plain torch")):
+        monkeypatch.setenv("VKDNW_PLAIN", chosen)
+        search.enumerate("nb201", tmp_path / chosen, sample=1, proxies="synflow", **TINY, **QUIET)
+        with open_results(tmp_path / chosen) as results:
+            assert results.versions()["ops"] == recorded
 
 
 def test_a_stopped_run_is_resumed_as_it_was_begun(tmp_path: Path) -> None:

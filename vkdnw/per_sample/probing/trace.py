@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from vkdnw.backward.graph import Node, consumers, uses
+from vkdnw.ops.library import native
 from vkdnw.per_sample.capture import CallSite, Recorder, Records
 from vkdnw.per_sample.probing.functions import check_functions
 from vkdnw.per_sample.probing.operations import Operation, operations, records_of
@@ -57,7 +58,7 @@ class Trace:
     terms: dict[str, tuple[tuple[CallSite, str], ...]]  # parameter name -> (call, leaf)
     concurrent: bool  # whether several threads may run the model at once
     mixing: str | None  # an operation that may carry numbers between samples
-    plain: bool  # whether layers are computed by torch alone, one by one, and on one thread
+    plain: bool  # whether layers are computed by torch alone, one by one
     fallback: tuple[str, ...]  # parameters differentiated sample by sample
     unreached: tuple[str, ...]  # parameters the logits do not depend on
     largest_map: int  # bytes of one sample's largest layer output
@@ -176,7 +177,7 @@ def trace_model(problem: Problem) -> Trace:
         find_fewest=cache(lambda: fewest_samples(problem, probe)),
         layers=layers,
         relus=relus,
-        pools=_pools(problem.modules),
+        pools=_pools(problem.modules) if native() else {},
         calls=calls_of_chosen,
         operations=constants,
         rows=rows,
@@ -184,7 +185,7 @@ def trace_model(problem: Problem) -> Trace:
         # Hooks may keep values anywhere, and torch.func.functional_call writes into the module.
         concurrent=not (left_something or hooked or recorder.lent),
         mixing=probe.mixing,
-        plain=False,
+        plain=not native(),
         fallback=fallback,
         unreached=unreached,
         largest_map=largest_map,
