@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import os
+import random
 from collections.abc import Callable
+from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any
 
@@ -73,6 +77,21 @@ def shuffled(m: Any, x: Tensor) -> Tensor:
     return m.fc(y[order.argsort()])
 
 
+@functools.cache
+def table(m: Any) -> Tensor:
+    """A function of a parameter, kept with its graph outside of the model."""
+    return torch.tanh(m.second.weight)
+
+
+TABLES: dict[nn.Module, Tensor] = {}
+
+
+def through_a_global(m: Any, x: Tensor) -> Tensor:
+    if m not in TABLES:
+        TABLES[m] = torch.tanh(m.second.weight)
+    return m.fc(torch.tanh(m.first(x)) @ TABLES[m])
+
+
 RIGHT: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
     "a convolution that was made wider later": (wider_later, images),
     "a tensor hook on a layer's output": (lambda: model(hooked), vectors),
@@ -85,6 +104,11 @@ RIGHT: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
         lambda: model(through_an_object, context=SimpleNamespace()),
         lambda: torch.randn(48, 4),
     ),
+    "a table that functools.cache keeps": (
+        lambda: model(lambda m, x: m.fc(torch.tanh(m.first(x)) @ table(m))),
+        vectors,
+    ),
+    "a table that a global keeps": (lambda: model(through_a_global), vectors),
     "samples in another order": (lambda: model(shuffled), lambda: torch.randn(12, 4)),
 }
 
@@ -98,6 +122,15 @@ def test_is_what_autograd_tells(name: str, dtype: torch.dtype) -> None:
     selection = select(net, vkdnw.weights.first())
     expected = reference_jacobian_by_loop(net, batch, selection, alone=True)
     assert_close(found, expected, selection, 1e-4 if dtype == torch.float32 else 1e-10)
+
+
+def test_a_hook_on_a_parameter_acts_as_in_autograd() -> None:
+    """A copy of the model has no such hook, so a copy may not decide what is true."""
+    net, batch = model(lambda m, x: m.fc(torch.tanh(m.first(x)))), vectors()
+    without = vkdnw.jacobian(net, batch, weights={"first.weight": [1]})
+    net.get_parameter("first.weight").register_hook(lambda gradient: 0.5 * gradient)
+    found = vkdnw.jacobian(net, batch, weights={"first.weight": [1]})
+    torch.testing.assert_close(found, 0.5 * without)
 
 
 def before_in_the_batch(m: Any, x: Tensor) -> Tensor:
@@ -137,6 +170,42 @@ def own_generator(m: Any, x: Tensor) -> Tensor:
     return m.fc(torch.tanh(m.first(x)) * noise)
 
 
+def numpy_generator(m: Any, x: Tensor) -> Tensor:
+    return m.fc(torch.tanh(m.first(x)) * float(m.generator.random()))
+
+
+def python_generator(m: Any, x: Tensor) -> Tensor:
+    return m.fc(torch.tanh(m.first(x)) * m.generator.random())
+
+
+def noise_of_the_system(m: Any, x: Tensor) -> Tensor:
+    return m.fc(torch.tanh(m.first(x)) * (1 + os.urandom(1)[0] / 256))
+
+
+def overwritten_input(m: Any, x: Tensor) -> Tensor:
+    h = m.first(x)
+    x.zero_()
+    return m.fc(torch.tanh(h))
+
+
+def frozen_on_the_way(m: Any, x: Tensor) -> Tensor:
+    m.second.requires_grad_(False)
+    return m.fc(torch.tanh(m.second(m.first(x))))
+
+
+def by_size_of_the_batch(m: Any, x: Tensor) -> Tensor:
+    return m.fc(torch.tanh(m.first(x)) * (2 if len(x) > 4 else 1))
+
+
+KEPT: ContextVar[Any] = ContextVar("KEPT", default=None)
+
+
+def kept_in_a_context(m: Any, x: Tensor) -> Tensor:
+    if KEPT.get() is None:
+        KEPT.set(torch.tanh(m.second.weight))
+    return m.fc(torch.tanh(m.first(x)) @ KEPT.get())
+
+
 class Depth(nn.Module):
     """Behaves otherwise in train mode, and draws nothing."""
 
@@ -152,6 +221,28 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...]]] = {
     "a generator of its own": (
         lambda: model(own_generator, generator=torch.Generator().manual_seed(0)),
         ("torch.Generator", "from call to call"),
+    ),
+    "a generator of numpy's of its own": (
+        lambda: model(numpy_generator, generator=np.random.default_rng(0)),
+        ("numpy.random", "of its own", "from call to call"),
+    ),
+    "a generator of Python's of its own": (
+        lambda: model(python_generator, generator=random.Random(0)),
+        ("random.Random", "of its own", "from call to call"),
+    ),
+    "noise that no generator makes": (lambda: model(noise_of_the_system), ("from call to call",)),
+    "an input that is overwritten": (
+        lambda: model(overwritten_input),
+        ("torch.autograd.grad cannot differentiate", "inplace", "set_detect_anomaly"),
+    ),
+    "weights that forward freezes": (
+        lambda: model(frozen_on_the_way),
+        ("second.weight", "requires_grad", "weights="),
+    ),
+    "the size of the batch": (lambda: model(by_size_of_the_batch), ("other samples",)),
+    "a graph that a context variable keeps": (
+        lambda: model(kept_in_a_context),
+        ("of one forward pass", "with its graph"),
     ),
     "a layer in train mode": (
         lambda: nn.Sequential(nn.Linear(4, 4), Depth(), nn.Linear(4, 3)).train(),

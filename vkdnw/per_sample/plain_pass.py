@@ -7,7 +7,8 @@ no native kernel. What a call returns is compared with this (:mod:`vkdnw.per_sam
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -111,6 +112,24 @@ class Copy:
         return pick_logits(piece.forward(model), self._problem.output)
 
 
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Says of torch's error that it is the model's: nothing of this package was in the pass."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        line = str(error).strip().splitlines()[0]
+        if any(words in line for words in ("a second time", "allocate memory")):
+            raise  # a freed graph of the caller's, or no memory: others know what to say
+        raise ValueError(
+            "torch.autograd.grad cannot differentiate the model's logits, so there is no "
+            f"derivative to return: {line}; loss.backward() on model(batch) says where, under "
+            "torch.autograd.set_detect_anomaly(True)"
+        ) from error
+
+
 def _pass(
     run: Callable[[], Tensor],
     chosen: dict[str, nn.Parameter],
@@ -129,13 +148,21 @@ def _pass(
         )
     gradients: tuple[Tensor | None, ...] = (None,) * len(chosen)
     if chosen and logits.requires_grad:
-        gradients = torch.autograd.grad(
-            logits,
-            list(chosen.values()),
-            cotangents.to(logits),
-            retain_graph=keep_graph,
-            allow_unused=True,
-        )
+        frozen = [name for name, parameter in chosen.items() if not parameter.requires_grad]
+        if frozen:
+            raise ValueError(
+                f"forward() switches requires_grad of {frozen[0]} off, so the logits have no "
+                "derivative with respect to it; freeze it before the call and leave it out with "
+                "weights=, or take that line out of forward()"
+            )
+        with _explained():
+            gradients = torch.autograd.grad(
+                logits,
+                list(chosen.values()),
+                cotangents.to(logits),
+                retain_graph=keep_graph,
+                allow_unused=True,
+            )
     found = {
         name: (gradient.to_dense() if gradient.is_sparse else gradient).flatten()
         for name, gradient in zip(chosen, gradients, strict=True)

@@ -24,6 +24,13 @@ from vkdnw.weights import Selection, Weights, select
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
+KEPT_OUT_OF_REACH = (
+    "the model keeps a tensor of one forward pass, with its graph, and uses it in the next, in a "
+    "place that vkdnw does not look into (a context variable, a generator, an object of C), so the "
+    "logits have other derivatives from call to call; keep it in an attribute or a dict of the "
+    "model's, or compute it in every pass"
+)
+
 _ROOM = 2**22  # bytes that copies of weights may take in any case
 
 
@@ -125,8 +132,10 @@ def prepared(
             try:
                 yield Problem(model, samples, output, selection, budget, threads, state)
             except RuntimeError as error:
-                if not state.kept_graphs or "a second time" not in str(error):
+                if "a second time" not in str(error):
                     raise
+                if not state.kept_graphs:
+                    raise ValueError(KEPT_OUT_OF_REACH) from error
                 raise ValueError(
                     f"{state.kept_graphs[0]} holds a tensor of an earlier forward pass, and a "
                     "backward pass has freed its graph since, so torch cannot go through it again; "

@@ -11,6 +11,10 @@ Whatever goes beyond the bound is decided in float64. A copy of the model in flo
 derivatives are; the same copy with weights moved by a few roundings, several times, says how much
 of them hangs on rounding (ReLUs flip there as well); and copies in the model's own dtype with the
 same weights say how well plain autograd does. A difference that this explains is no error.
+
+A copy lacks what ``copy.deepcopy`` leaves behind, hooks on parameters for instance. So it decides
+nothing unless it tells what the model itself does, and it explains no difference that is a large
+share of a column.
 """
 
 from __future__ import annotations
@@ -34,6 +38,7 @@ _NOISE = 16  # roundings of the largest column: columns that cancel to zero hold
 DRAWS = 4  # of weights that are moved
 _MOVES = 64  # roundings by which weights are moved, at most
 _TIMES = 8  # that a difference may be of what rounding does in the draws
+_MOST = 0.25  # of a column's size that rounding explains
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,7 @@ def decided_in_double(
     selection: Selection,
     samples: Sequence[int],
     cotangents: Tensor,
+    plain: PlainPass,
     found: Compared,
     precision: Precision,
 ) -> bool:
@@ -112,21 +118,24 @@ def decided_in_double(
     Args:
         samples: which were run together.
         cotangents: ``[n, C]`` of the combination.
+        plain: what the model itself gave for them.
 
     Returns:
         False as well where the model cannot be copied, converted or run again.
     """
     try:
-        exact, moved, own = _draws(problem, samples, cotangents)
+        exact, same, moved, own = _draws(problem, samples, cotangents)
     except Exception:
         return False
     names, indices = selection.names, selection.indices
+    if not _agree(same, plain, selection, precision):
+        return False
     truth = exact.columns(names, indices)
     columns = [run.columns(names, indices) for run in moved]
     rounded = [run.columns(names, indices) for run in own]
     spread = _largest([(one - truth).abs() for one in columns])
     errors = _largest([(a - b).abs() for a, b in zip(rounded, columns, strict=True)])
-    slack = _TIMES * (spread + errors)
+    slack = (_TIMES * (spread + errors)).minimum(_MOST * (found.sizes + truth.abs()))
     if differing_columns(found, truth, precision, slack).any():
         return False
     spread = _largest([(run.logits - exact.logits).abs() for run in moved])
@@ -137,13 +146,23 @@ def decided_in_double(
     return bool(((ours - exact.logits).abs() <= bound + allowed).all())
 
 
+def _agree(one: PlainPass, other: PlainPass, selection: Selection, precision: Precision) -> bool:
+    """Whether two plain passes tell the same, up to the first bounds."""
+    columns = one.columns(selection.names, selection.indices)
+    expected = other.columns(selection.names, selection.indices)
+    found = Compared(one.logits, columns, columns.abs())
+    if differing_columns(found, expected, precision).any():
+        return False
+    return not differing_logits(one.logits, other.logits, precision).any()
+
+
 def _draws(
     problem: Problem, samples: Sequence[int], cotangents: Tensor
-) -> tuple[PlainPass, list[PlainPass], list[PlainPass]]:
-    """The pass in float64; then with moved weights, in float64 and in the model's own dtype."""
+) -> tuple[PlainPass, PlainPass, list[PlainPass], list[PlainPass]]:
+    """The pass in float64, and in the model's own dtype; then both with moved weights."""
     dtype = next(iter(problem.parameters.values())).dtype
     double, single = Copy(problem, torch.float64), Copy(problem, dtype)
-    exact = double.run(samples, cotangents)
+    exact, same = double.run(samples, cotangents), single.run(samples, cotangents)
     generator = torch.Generator(device="cpu").manual_seed(0)
     moved: list[PlainPass] = []
     own: list[PlainPass] = []
@@ -156,7 +175,7 @@ def _draws(
         for copied, runs in ((double, moved), (single, own)):
             copied.set_weights(weights)
             runs.append(copied.run(samples, cotangents))
-    return exact, moved, own
+    return exact, same, moved, own
 
 
 def _moved(parameter: Tensor, generator: torch.Generator) -> Tensor:

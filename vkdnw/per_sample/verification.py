@@ -205,10 +205,10 @@ class Verification:
         difference = self._difference(one.run, found, selection)
         if difference is None:
             return
-        arguments = (one.samples, one.cotangents, found, self._precision)
+        self._check_call_to_call(one)
+        arguments = (one.samples, one.cotangents, one.run, found, self._precision)
         if decided_in_double(self._problem, selection, *arguments):
             return
-        self._check_call_to_call(one)
         self._check_composition(one)
         raise NotAsAutograd(difference)
 
@@ -255,8 +255,8 @@ class Verification:
         in the place of zeros, behind which (in a head, say) anything may hide.
         """
         size = self._problem.batch.size
-        others = [n for n in range(size) if n not in one.samples] if len(one.samples) == 1 else []
-        company = (*others[: self._fitting - 1], *one.samples)
+        others = [n for n in range(size) if n not in one.samples]
+        company = (*others[: max(0, self._fitting - len(one.samples))], *one.samples)
         if len(company) == 1:
             return
         nothing = torch.zeros(len(company), self._classes, dtype=torch.float64, device="cpu")

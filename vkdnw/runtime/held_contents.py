@@ -42,8 +42,9 @@ class Contents:
         self._others = [
             *(_slotted(value) for value in reached.slotted),
             *(_array(value) for value in reached.arrays if not value.dtype.hasobject),
-            *(_generator(value) for value in reached.generators),
+            *(_cached_function(value) for value in reached.cached_functions),
         ]
+        self._generators = [(type(value), _generator(value)) for value in reached.generators]
 
     def rewind(self) -> bool:
         """Puts back what a forward pass left; says whether there was anything.
@@ -55,9 +56,17 @@ class Contents:
             changed |= self._shared.restore(only_graphs=True)
         for binding in self._bindings:
             changed |= binding.restore(only_graphs=True)
-        for other in self._others:
+        for other in (*self._others, *(generator for _, generator in self._generators)):
             changed |= other.restore()
         return changed
+
+    def moved_generators(self) -> list[tuple[str, Any]]:
+        """Generators of random numbers that stand elsewhere than before: their kind, and where."""
+        return [
+            (f"{kind.__module__.removesuffix('._C')}.{kind.__qualname__}", _flat(generator.read()))
+            for kind, generator in self._generators
+            if not generator.same(generator.read(), generator.before)
+        ]
 
     def restore(self) -> None:
         """Puts all of it back.
@@ -247,6 +256,24 @@ def _array(array: Any) -> _Noted:
     return _Noted(array.tobytes, write, array.tobytes(), lambda now, before: bool(now == before))
 
 
+def _cached_function(function: Any) -> _Noted:
+    """A function with a memory, of ``functools``: what a pass put there may have a graph.
+
+    It can be emptied, and nothing can be taken out; from then on it is to be empty.
+    """
+
+    def size() -> int:
+        return int(function.cache_info().currsize)
+
+    expected = [size()]
+
+    def empty(_: Any) -> None:
+        function.cache_clear()
+        expected[0] = 0
+
+    return _Noted(size, empty, None, lambda now, _: bool(now == expected[0]))
+
+
 def _generator(generator: Any) -> _Noted:
     """A generator of random numbers: of torch, of Python, or of numpy, old or new."""
     if isinstance(generator, torch.Generator):
@@ -275,4 +302,6 @@ def _flat(state: Any) -> Any:
         return {key: _flat(value) for key, value in state.items()}
     if isinstance(state, tuple):
         return tuple(_flat(value) for value in state)
+    if isinstance(state, Tensor):
+        return state.numpy().tobytes()
     return state.tobytes() if hasattr(state, "tobytes") else state

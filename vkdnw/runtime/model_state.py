@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -98,6 +99,10 @@ class State:
         for module, registered in self._scripted:
             registered.restore(module)
         return changed
+
+    def moved_generators(self) -> list[tuple[str, Any]]:
+        """The model's own generators of random numbers that have moved: their kind, and where."""
+        return self._contents.moved_generators()
 
     def restore(self) -> None:
         """Puts all of it back.

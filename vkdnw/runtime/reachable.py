@@ -15,8 +15,9 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from dis import opmap
-from functools import partial
+from functools import _lru_cache_wrapper, partial
 from typing import Any
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
@@ -81,6 +82,7 @@ class Reached:
     slotted: list[Any] = field(default_factory=list)
     arrays: list[Any] = field(default_factory=list)  # of numpy
     generators: list[Any] = field(default_factory=list)
+    cached_functions: list[Any] = field(default_factory=list)  # functools.cache, lru_cache
     hooks: list[dict[Any, Any]] = field(default_factory=list)
     shared: list[Container] = field(default_factory=list)
     cells: list[types.CellType] = field(default_factory=list)
@@ -155,6 +157,11 @@ class _Walk:
         elif isinstance(value, partial):
             for part in (value.func, value.args, value.keywords):
                 self._push(part, path)
+        elif isinstance(value, WeakKeyDictionary | WeakValueDictionary):
+            self._push(vars(value)["data"], path)
+        elif isinstance(value, _lru_cache_wrapper):
+            self.found.cached_functions.append(value)
+            self._push(value.__wrapped__, path)
         elif not isinstance(value, type):
             self._object(value, path)
 

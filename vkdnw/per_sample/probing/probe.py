@@ -20,7 +20,7 @@ from vkdnw.per_sample.capture import CallSite, Record, Recorder, Records
 from vkdnw.per_sample.probing.forward_log import ForwardLog
 from vkdnw.per_sample.probing.randomness import check_draws, check_own_generators, generators
 from vkdnw.per_sample.probing.row_wise import address
-from vkdnw.per_sample.problem import Problem
+from vkdnw.per_sample.problem import KEPT_OUT_OF_REACH, Problem
 
 Attempt = tuple[torch.memory_format, bool]  # of images, and whether the pass is looked into
 
@@ -79,7 +79,7 @@ def run_probe(problem: Problem, recorder: Recorder) -> Probe:
             continue
         again = partial(_run, attempt, problem, recorder)
         check_draws(problem.model, probe.log, before, again)
-        check_own_generators(problem.model, probe.log, partial(again, rewind=False))
+        check_own_generators(problem, probe.log, partial(again, rewind=False))
         return probe
     raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -97,13 +97,18 @@ def _run(attempt: Attempt, problem: Problem, recorder: Recorder, rewind: bool = 
         kept.append(tensor.detach())  # an output kept by its own node would never be freed
         return len(kept) - 1
 
+    def kept_at(place: int) -> Tensor:
+        if not kept:  # released: a later pass has come upon this one's graph
+            raise ValueError(KEPT_OUT_OF_REACH)
+        return kept[place]
+
     if rewind:
         problem.state.rewind()
     with explained(problem.model, piece), ExitStack() as looking, recorder.recording() as records:
         if looked_into:
             given = [tensor for _, tensor in piece.tensors()]
             log = looking.enter_context(ForwardLog(problem.model, given, samples))
-            hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda place: kept[place])
+            hooks = torch.autograd.graph.saved_tensors_hooks(keep, kept_at)
             looking.enter_context(hooks)
         logits = problem.logits(piece, rewind=False)
     check_logits(logits, samples)
@@ -142,7 +147,8 @@ def fewest_samples(problem: Problem, probe: Probe) -> int:
         return 1
     alone = problem.batch.chunk(slice(0, 1), probe.layout)
     try:
-        with torch.no_grad():
+        # With a graph: a cache that is filled without one would be used by the passes that follow.
+        with torch.enable_grad():
             logits = problem.logits(alone)
     except Exception:
         return 2  # it took two samples, so their number is what it cannot take

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from vkdnw.per_sample.probing.forward_log import ForwardLog, states
+from vkdnw.per_sample.problem import Problem
 
 REMEDY = "call model.eval(), and replace random operations"
 
@@ -68,21 +69,30 @@ class Logged(Protocol):
 
 
 def check_own_generators(
-    model: nn.Module, first: ForwardLog | None, again: Callable[[], Logged]
+    problem: Problem, first: ForwardLog | None, again: Callable[[], Logged]
 ) -> None:
     """Refuses draws from a generator of the model's own that goes on from call to call.
 
+    Args:
+        first: the log of a pass that has just been made.
+        again: runs the same pass once more, and puts nothing back before.
+
     Raises:
-        ValueError: a second pass draws from other states than the first.
+        ValueError: the second pass draws from other states than the first; names the generator.
     """
-    if first is None or not first.own_generators:
+    moved = problem.state.moved_generators()
+    drawn = [] if first is None else first.own_generators
+    if not moved and not drawn:
         return
     second = again().log
-    if second is None or second.own_generators != first.own_generators:
-        raise ValueError(
-            f"{type(model).__name__} draws random numbers from a torch.Generator of its own, which "
-            f"moves from call to call; {REMEDY}, or seed it in every forward pass"
-        )
+    moved_again = problem.state.moved_generators()
+    if moved_again == moved and second is not None and second.own_generators == drawn:
+        return
+    kinds = dict.fromkeys(kind for kind, _ in moved_again) or ["torch.Generator"]
+    raise ValueError(
+        f"{type(problem.model).__name__} draws random numbers from a {' and a '.join(kinds)} of "
+        f"its own, which moves from call to call; {REMEDY}, or seed it in every forward pass"
+    )
 
 
 def _drawing_module(model: nn.Module, again: Callable[[], object]) -> str:
