@@ -15,7 +15,7 @@ from torch import Tensor
 from vkdnw.ops import library
 
 
-@torch.compiler.assume_constant_result
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def native() -> bool:
     """:func:`vkdnw.ops.library.native`, as code that is being compiled may call it."""
     return library.native()
