@@ -16,13 +16,13 @@ import torch
 from torch import nn
 
 import vkdnw
-from vkdnw import proxies
 from vkdnw.runtime.garbage_collection import gc_disabled
 from vkdnw.runtime.threads import one_thread
 from vkdnw.search import limits
 from vkdnw.search.configuration import Configuration, parse_scalars
 from vkdnw.search.evaluation import Scored, Task
 from vkdnw.search.inputs.seeded import batch_on, proxy_inputs
+from vkdnw.search.placement import compute_on
 from vkdnw.search.spaces.search_space import SearchSpace
 from vkdnw.search.state.store import now
 
@@ -52,7 +52,7 @@ class Scorer:
     space: SearchSpace
     configuration: Configuration
     device: str = "cpu"
-    """Where `vkdnw` is computed, by torch's name; other proxies are computed on the CPU."""
+    """Where values are computed, by torch's name; counts are taken on the CPU."""
 
     def __call__(self, task: Task) -> Scored:
         """Build the network, draw its weights, and compute the values on the seed's inputs.
@@ -122,13 +122,15 @@ class Scorer:
 
     def _proxies(self, model: nn.Module, names: tuple[str, ...], task: Task, seed: int) -> _Found:
         """Every other value; each proxy draws the weights that its paper wants."""
-        found = proxies.compute(
+        c, resolution = self.configuration, self.space.resolution
+        found = compute_on(
+            self.device,
             names,
             model,
-            proxy_inputs(self.configuration, self.space.resolution, task.seed),
+            lambda device: proxy_inputs(c, resolution, task.seed, device),
             seed=seed,
             features=self.space.features(model),
-            convention="released" if self.configuration.convention == "released" else "default",
+            convention="released" if c.convention == "released" else "default",
             initialise=True,
         )
         return _Found(

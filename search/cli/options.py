@@ -316,8 +316,9 @@ MaxMemory = Annotated[
 Device = Annotated[
     str,
     typer.Option(
-        help="What computes vkdnw: cpu, cuda (every GPU of the machine) or cuda:N. Scores of the "
-        "two kinds round differently, so a run keeps to one.",
+        help="Where values are computed: cpu, cuda (every GPU of the machine) or cuda:N; counts of "
+        "layers and FLOPs always on the CPU. The two kinds round differently, so a run keeps to "
+        "one.",
         rich_help_panel=WORK,
     ),
 ]

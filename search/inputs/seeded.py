@@ -48,8 +48,13 @@ def labelled(
     return drawn.images, drawn.labels
 
 
-def proxy_inputs(configuration: Configuration, resolution: int, seed: int) -> Inputs:
-    """Everything that proxies may read, in the run's dtype."""
+@lru_cache(maxsize=4)
+def proxy_inputs(
+    configuration: Configuration, resolution: int, seed: int, device: str = "cpu"
+) -> Inputs:
+    """Everything that proxies may read, in the run's dtype, on a device by torch's name."""
+    if device != "cpu":
+        return proxy_inputs(configuration, resolution, seed).to(device)
     dtype = getattr(torch, configuration.dtype)
     noise = batch(configuration, resolution, seed).to(dtype)
     found = labelled(configuration, resolution, seed)

@@ -17,6 +17,7 @@ from vkdnw.per_sample.mode import Mode
 from vkdnw.proxies.inputs import Inputs
 from vkdnw.search.inputs.batches import load_batch
 from vkdnw.search.models.source import Source, input_shape, noise
+from vkdnw.search.placement import compute_on
 from vkdnw.weights import WeightChoice
 
 Init = Literal["own", "kaiming_normal"]
@@ -44,7 +45,7 @@ class Settings:
     mode: Mode = "auto"
     """How derivatives are taken; see :func:`vkdnw.fisher`."""
     device: str = "cpu"
-    """Where VKDNW is computed, by torch's name; other proxies are computed on the CPU."""
+    """Where values are computed, by torch's name; counts are taken on the CPU."""
     data: Path | None = None
     """Real images instead of standard normal input."""
     images: Path | None = None
@@ -128,9 +129,8 @@ def _others(
 ) -> Mapping[str, proxies.Value]:
     if not isinstance(batch, Tensor):
         raise ValueError("proxies are defined on images; leave --proxies out for a model of texts")
-    return proxies.compute(
-        settings.proxies, model, _inputs(model, batch, settings, seed), seed=seed
-    )
+    inputs = _inputs(model, batch, settings, seed)
+    return compute_on(settings.device, settings.proxies, model, inputs.to, seed=seed)
 
 
 def _batch(model: nn.Module, settings: Settings, seed: int) -> Tensor | Mapping[str, Tensor]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from vkdnw.ops import library
+from vkdnw.proxies import Inputs
 from vkdnw.search import scoring
 from vkdnw.search.configuration import Configuration, differences
 from vkdnw.search.devices import Devices, find_devices, spread
 from vkdnw.search.evaluation import Task
+from vkdnw.search.placement import compute_on
 from vkdnw.search.scoring import Scorer
 from vkdnw.search.spaces.nb201.space import NB201
 
@@ -83,6 +86,21 @@ def test_workers_by_default_are_what_the_cores_keep_busy() -> None:
     assert TWO.workers(None, cores=6) == 3
     assert TWO.workers(None, cores=1) == 1
     assert TWO.workers(5, cores=1) == 5
+
+
+def test_counts_are_taken_on_the_cpu_and_the_rest_on_the_device() -> None:
+    model, asked = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 2)), []
+
+    def inputs(device: str) -> Inputs:
+        asked.append(device)
+        return Inputs(noise=torch.zeros(2, 3, 8, 8, device=device))
+
+    found = compute_on("meta", ("layers", "flops", "parameters"), model, inputs, seed=0)
+    assert list(found) == ["layers", "flops", "parameters"]
+    assert (asked, next(model.parameters()).device.type) == (["cpu"], "cpu")
+    with pytest.raises(RuntimeError):  # tensors on meta hold no numbers
+        compute_on("meta", ("layers", "jacov"), model, inputs, seed=0)
+    assert (asked, next(model.parameters()).device.type) == (["cpu", "cpu", "meta"], "meta")
 
 
 def test_a_scorer_moves_network_and_batch_to_its_device(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,9 +27,13 @@ class Signs:
         samples, channels, height, width = self.shape
         return self.bits[: self.shape.numel() // 8].view(samples, height, width, channels // 8)
 
-    def numbers(self) -> Tensor:
-        """Float32; four-dimensional shapes in channels_last."""
-        signs = _byte_signs().index_select(0, self.bits.int()).flatten()[: self.shape.numel()]
+    def numbers(self, device: torch.device | str = "cpu") -> Tensor:
+        """Float32 on a device; four-dimensional shapes in channels_last.
+
+        Bits are what is copied there: a thirty-second of the numbers.
+        """
+        bits = self.bits.to(device).int()
+        signs = _byte_signs().to(device).index_select(0, bits).flatten()[: self.shape.numel()]
         if len(self.shape) != 4:
             return signs.view(self.shape)
         samples, channels, height, width = self.shape

@@ -1,4 +1,9 @@
-"""Eigenvalues of the small matrices that proxies come down to."""
+"""Eigenvalues and singular values of the small matrices that proxies come down to.
+
+On a CPU they are LAPACK's. On another device they are the library's own
+(:func:`vkdnw.ops.spectrum.low_rank_spectrum`): torch's for CUDA fail on matrices of low rank
+(pytorch#94772, #105359), and copying each matrix to the CPU would wait for the device.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +12,31 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from vkdnw.ops.spectrum import low_rank_spectrum
+
 
 def eigenvalues(matrix: Tensor) -> Tensor:
-    """Of symmetric matrices ``[..., n, n]``: ``[..., n]`` float64 on the CPU, ascending.
+    """Of positive semi-definite matrices ``[..., n, n]``: ``[..., n]`` float64 on the CPU.
 
-    LAPACK's, on any device: CUDA's fail on matrices of low rank (pytorch#94772, #105359).
+    Ascending. Rounding may make those that are zero negative on a CPU; it never does elsewhere,
+    where they are the singular values.
     """
-    found: Tensor = torch.linalg.eigvalsh(matrix.double().cpu())
+    if matrix.device.type != "cpu":
+        return singular_values(matrix).flip(-1)
+    found: Tensor = torch.linalg.eigvalsh(matrix.double())
     return found
+
+
+def singular_values(matrix: Tensor) -> Tensor:
+    """Of ``[..., m, n]``: ``[..., min(m, n)]`` float64 on the CPU, descending."""
+    matrix = matrix.detach().double()
+    if matrix.device.type == "cpu":
+        found: Tensor = torch.linalg.svdvals(matrix)
+        return found
+    # The op returns squares, which could overflow where the singular values do not.
+    largest = matrix.abs().amax(dim=(-2, -1), keepdim=True).clamp(min=torch.finfo().tiny)
+    squares = low_rank_spectrum(matrix / largest)
+    return (squares.sqrt() * largest[..., 0]).cpu().flip(-1)
 
 
 def eigenvalues_of_all(matrices: Sequence[Tensor]) -> list[Tensor]:

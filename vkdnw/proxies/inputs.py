@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -74,6 +74,16 @@ class Inputs:
         only_shape = source in ("ones", "shape") and self.noise is None
         return given("noise", images if only_shape else self.noise)
 
+    def to(self, device: torch.device | str) -> Inputs:
+        """The same inputs on another device; draws of the seed are made on the CPU and moved."""
+        moved = {name: _on(device, getattr(self, name)) for name in _TENSORS}
+        return replace(self, signs=_on(device, self.signs), **moved)
+
+
+_TENSORS = (
+    *("noise", "noise_labels", "perturbation"),
+    *("images", "labels", "second_images", "second_labels"),
+)
 
 _PAIRS = (
     ("noise", "noise_labels"),
@@ -81,6 +91,12 @@ _PAIRS = (
     ("images", "labels"),
     ("second_images", "second_labels"),
 )
+
+
+def _on(device: torch.device | str, value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(each.to(device) for each in value)
+    return None if value is None else value.to(device)
 
 
 def _is_no_class(labels: Tensor) -> bool:

@@ -53,6 +53,15 @@ class Proxy:
         return replace(self, name=name, title=title, reference=reference)
 
     @property
+    def counts(self) -> bool:
+        """Whether it counts what a network is made of: neither weights nor a batch's numbers do.
+
+        A search counts on the CPU whatever its device, because operators of a GPU may pad what
+        they are given, and a count must not depend on it.
+        """
+        return self.input in ("none", "shape") and self.init == "none"
+
+    @property
     def origin(self) -> str:
         """The module that computes it."""
         return (self.compute or self.from_pass).__module__

@@ -120,9 +120,11 @@ class TrainPass:
         position = len(self.features) - 1 - index
         if self.taped.products is None:
             given = self._cotangents[position]
-            cotangent = given.numbers() if isinstance(given, Signs) else given
+            device = self.batch.device
+            numbers = given.numbers(device) if isinstance(given, Signs) else given
+            cotangent = numbers.to(device=device, dtype=after.dtype)
             into = self.feature_gradient(before, after, cotangent)
-            return block_product(into, cotangent.to(into), before, after)
+            return block_product(into, cotangent, before, after)
         found = self.taped.products[position]
         if found is None:
             return None

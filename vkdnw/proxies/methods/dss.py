@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.func import functional_call
 
 from vkdnw.checks import pick_logits
 from vkdnw.proxies.call import Call
+from vkdnw.proxies.eigenvalues import singular_values
 from vkdnw.proxies.proxy import Proxy
 from vkdnw.proxies.value import Value, checked, undefined
 from vkdnw.proxies.weight_layers import multiplying_weights
@@ -41,7 +42,8 @@ def diversity_and_saliency(call: Call) -> Value:
     for (name, weight), slope in zip(weights.items(), slopes, strict=True):
         weight = weight.detach()
         if name in attention:
-            total += nuclear_norm(slope) * nuclear_norm(weight)
+            norms = singular_values(torch.stack([slope, weight]).flatten(2)).sum(dim=1)
+            total += float(norms.prod())
         else:
             total += float((weight * slope).abs().sum())
     return checked(total)
@@ -61,11 +63,6 @@ def attention_weights(model: nn.Module) -> set[str]:
                 if isinstance(layer, nn.Linear | nn.MultiheadAttention):
                     found |= {each for each, _ in layer.named_parameters(name, recurse=False)}
     return found
-
-
-def nuclear_norm(weight: Tensor) -> float:
-    """The sum of the singular values of ``[out, in]``, kernels flattened."""
-    return float(torch.linalg.svdvals(weight.flatten(1).cpu()).sum())
 
 
 dss = Proxy(

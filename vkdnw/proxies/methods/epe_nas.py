@@ -26,8 +26,8 @@ def correlation_within_classes(shared: TrainPass, call: Call) -> Value:
     model's dtype, the rest float64. Source: Lopes, Alirezazadeh and Alexandre, "EPE-NAS: Efficient
     Performance Estimation Without Training for NAS", ICANN 2021, equations 4 to 6.
     """
-    labels = given("labels", call.inputs.labels).cpu()
-    rows = shared.input_gradient.flatten(1).to(torch.float64, copy=True).cpu()
+    rows = shared.input_gradient.flatten(1).to(torch.float64, copy=True)
+    labels = given("labels", call.inputs.labels).to(rows.device)
     rows -= rows.mean(dim=1, keepdim=True)
     norms = rows.norm(dim=1)
     if not bool((norms > 0).all()):

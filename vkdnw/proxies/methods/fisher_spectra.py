@@ -72,10 +72,10 @@ def sum_of_dimensions(call: Call) -> Value:
     F_l is the block of the Fisher matrix that belongs to 16 scalars of one weight, evenly spaced.
     A layer whose block is zero adds 0.
     """
+    sums = [torch.stack([block.trace(), block.square().sum()]) for block in _blocks(call)]
     total = 0.0
-    for block in _blocks(call):
-        squares = float(block.square().sum())
-        total += float(block.trace()) ** 2 / squares if squares > 0 else 0.0
+    for trace, squares in torch.stack(sums).tolist():
+        total += trace**2 / squares if squares > 0 else 0.0
     return checked(total)
 
 
@@ -110,7 +110,7 @@ def _blocks(call: Call) -> Iterator[Tensor]:
             fisher = vkdnw.api.fisher(
                 call.model, call.inputs.read("noise"), output=call.output, weights=choice
             )
-        call.shared["blocks"] = fisher.double().cpu()
+        call.shared["blocks"] = fisher.double()
     fisher, selection = call.shared["blocks"], select(call.model, choice)
     for start, index in zip(selection.offsets, selection.indices, strict=True):
         yield fisher[start : start + len(index), start : start + len(index)]

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vkdnw.proxies.call import Call
+from vkdnw.proxies.eigenvalues import singular_values
 from vkdnw.proxies.features import channel_axis, pixels
 from vkdnw.proxies.layer_outputs import watched_outputs
 from vkdnw.proxies.proxy import Proxy
@@ -62,7 +63,7 @@ def sum_of_effective_ranks(call: Call) -> Value:
 
 def effective_rank(matrix: Tensor) -> float:
     """exp(-sum p log p), p the singular values divided by their sum; 0 of zeros."""
-    values = torch.linalg.svdvals(matrix.double().cpu())
+    values = singular_values(matrix)
     total = values.sum()
     if not total > 0:
         return 0.0

@@ -1,0 +1,125 @@
+"""Every proxy on a device that is not the CPU, without a GPU.
+
+`python -m tests.cuda.proxies_elsewhere` prints as JSON, for each network and proxy, the value on
+the CPU and the one there, or the error.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import vkdnw
+from tests.cuda import other_device
+from tests.cuda.other_device import DEVICE
+from tests.proxies.networks import transformer
+from vkdnw import proxies
+from vkdnw.per_sample import problem
+from vkdnw.per_sample.reverse_mode.batched_vjp import AT_ONCE
+from vkdnw.proxies import Inputs
+from vkdnw.proxies.methods import BUILT_IN
+from vkdnw.search.configuration import Configuration
+from vkdnw.search.evaluation import Task
+from vkdnw.search.scoring import Scorer
+from vkdnw.search.spaces import nb201
+from vkdnw.search.spaces.nb201 import NB201
+
+NAMES = [each.name for each in BUILT_IN]
+CELL_OF_NOTHING = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
+FEW = [name for name in NAMES if "vkdnw_" not in name and "fisher_" not in name]
+"""Without those that ask vkdnw.score for another choice of scalars."""
+CELL = "|avg_pool_3x3~0|+|nor_conv_1x1~0|none~1|+|nor_conv_3x3~0|avg_pool_3x3~1|skip_connect~2|"
+CLASSES = 4
+Values = dict[str, list[Any]]
+
+
+def cells() -> nn.Module:
+    return nb201.build(CELL, channels=8, cells=1, classes=CLASSES)
+
+
+def disconnected() -> nn.Module:
+    """Without a path through any cell: matrices of zeros."""
+    return nb201.build(CELL_OF_NOTHING, channels=8, cells=1, classes=CLASSES)
+
+
+def inputs() -> Inputs:
+    source = torch.Generator().manual_seed(1)
+
+    def images() -> Tensor:
+        return torch.randn(8, 3, 8, 8, generator=source)
+
+    labels = torch.arange(8) % CLASSES
+    return Inputs(
+        noise=images(),
+        images=images(),
+        labels=labels,
+        second_images=images(),
+        second_labels=labels.flip(0),
+        size=(100.0, 10.0),
+    )
+
+
+def both(build: Callable[[], nn.Module], names: Sequence[str]) -> Values:
+    """``[value on the CPU, value there, error]`` of each proxy."""
+    torch.manual_seed(0)
+    here = vkdnw.initialise(build(), seed=0)
+    there = copy.deepcopy(here).to(DEVICE)
+    found: Values = {}
+    for name in names:
+        expected = proxies.compute([name], here, inputs(), seed=0)[name]
+        try:
+            value = proxies.compute([name], there, inputs().to(DEVICE), seed=0)[name]
+            found[name] = [expected.value, value.value, ""]
+        except Exception as error:
+            found[name] = [expected.value, None, f"{type(error).__name__}: {error}"]
+    return found
+
+
+def searched() -> Values:
+    """The same of a search's scorer, which builds the network and computes all values together."""
+    unlabelled = [name for name in FEW if proxies.proxy(name).labels != "real"]
+    configuration, task = Configuration(batch_size=8), Task(CELL, 0, tuple(unlabelled))
+    space = NB201(channels=8, cells=1, classes=CLASSES, resolution=8)
+    scored = [Scorer(space, configuration, device)(task) for device in ("cpu", DEVICE)]
+    return {name: [each.values[name] for each in scored] + [""] for name in task.names}
+
+
+def refusals() -> list[str]:
+    """What the device says to a mixture of devices, and to a draw."""
+    there, said = torch.ones(2, device=DEVICE), []
+    for wrong in (
+        lambda: there + torch.ones(2),
+        lambda: torch.randn(2, device=DEVICE),
+        lambda: there.numpy(),
+    ):
+        try:
+            wrong()
+        except (AssertionError, TypeError) as error:
+            said.append(type(error).__name__)
+    return said
+
+
+if __name__ == "__main__":
+    other_device.register()
+    problem.check_device = lambda model: None  # which knows the CPU and CUDA
+    AT_ONCE[DEVICE] = AT_ONCE["cuda"]
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore", vkdnw.LowRankWarning)
+    warnings.simplefilter("ignore", vkdnw.FallbackWarning)
+    json.dump(
+        {
+            "refusals": refusals(),
+            "cells": both(cells, NAMES),
+            "disconnected": both(disconnected, FEW),
+            "transformer": both(transformer, FEW),
+            "search": searched(),
+        },
+        sys.stdout,
+    )
