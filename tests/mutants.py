@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-TAPE = ("tests/library/test_tape.py",)
+TAPE = "tests/library/test_tape_compiler.py", "tests/library/test_tape.py"
 SPECTRUM = ("tests/library/test_spectrum.py",)
 
 
@@ -56,19 +56,19 @@ MUTANTS = (
         "vkdnw/rules/layer_norm.py", "None, None, layer.eps", "None, None, 1e-5", exact("layer")
     ),
     Mutant("vkdnw/rules/embedding.py", "matches &= ", "matches |= ", exact("embedding")),
-    Mutant("vkdnw/backward/node_kinds.py", "if node._saved_alpha == 1 else", "if True else", TAPE),
-    Mutant("vkdnw/backward/node_kinds.py", "+ node._saved_eps)", ")", TAPE),
-    Mutant("vkdnw/backward/node_kinds.py", "or sizes[2] != sizes[3]", "", TAPE),
-    Mutant("vkdnw/backward/node_kinds.py", "or any(node._saved_padding)", "", TAPE),
+    Mutant("vkdnw/backward/tape_layers.py", "if node._saved_alpha == 1 else", "if True else", TAPE),
+    Mutant("vkdnw/backward/tape_layers.py", "+ node._saved_eps)", ")", TAPE),
+    Mutant("vkdnw/backward/tape_layers.py", "or sizes[2] != sizes[3]", "", TAPE),
+    Mutant("vkdnw/backward/tape_layers.py", "or any(node._saved_padding)", "", TAPE),
     Mutant(
-        "vkdnw/backward/node_kinds.py",
+        "vkdnw/backward/tape_layers.py",
         "!= {1}\n        or len(stride)",
         "!= {0}\n        or len(stride)",
         TAPE,
     ),
-    Mutant("vkdnw/backward/tape.py", "return same_shape", "return True", TAPE),
-    Mutant("vkdnw/backward/tape.py", "and sent.mask is None for", "for", TAPE),
-    Mutant("vkdnw/backward/tape.py", "any(len(kinds) > 1", "any(len(kinds) > 2", TAPE),
+    Mutant("vkdnw/backward/tape_compiler.py", "return same_shape", "return True", TAPE),
+    Mutant("vkdnw/backward/tape_compiler.py", "and sent.mask is None for", "for", TAPE),
+    Mutant("vkdnw/backward/tape_compiler.py", "any(len(kinds) > 1", "any(len(kinds) > 2", TAPE),
     Mutant(
         "vkdnw/ops/library.py", "if missing:", "if False:", ("tests/packaging/test_library.py",)
     ),

@@ -36,7 +36,6 @@ UPWARD = {
     ("vkdnw.backward.layers.convolution", "vkdnw.per_sample.fusion.find"),
     ("vkdnw.backward.layers.pooling", "vkdnw.per_sample.fusion.find"),
     ("vkdnw.backward.layers.values", "vkdnw.per_sample.fusion.find"),
-    ("vkdnw.backward.train_tape", "vkdnw.per_sample.reverse_mode.replay"),
 }
 
 # Imports inside functions that close a circle: `Run.resume` calls the functions that return a run.

@@ -158,8 +158,10 @@ def test_blocks_go_onto_a_tape_of_their_own_where_the_stem_does_not() -> None:
     leaf = noise().requires_grad_()
     seen = leaf.view_as(leaf)
     stem = model.stem(seen)
-    edges = [get_gradient_edge(seen), get_gradient_edge(stem)]
-    assert compile_train_tape(model.head(model.blocks(stem)), edges[0], edges[1:]) is None
+    last = model.blocks(stem)
+    edges = [get_gradient_edge(each) for each in (seen, stem, last)]
+    logits = model.head(last)
+    assert compile_train_tape(logits, edges[0], edges[1:]) is None
     with run(network("pooled stem"), noise(), native=True) as shared:
         assert shared.taped.products is not None
 

@@ -1,7 +1,7 @@
-"""The backward of autograd nodes, as layers of a native tape.
+"""The registry of autograd nodes: what the package knows of each kind.
 
-A node is recognised by its kind and by the sizes, options and weights that it has saved. Nothing is
-recognised by a module's name or class, so that models may be written in any way.
+A node is recognised by the name that torch gives it and by what it has saved. Nothing is recognised
+by a module's name or class, so that models may be written in any way.
 """
 
 from __future__ import annotations
@@ -9,155 +9,50 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
+from vkdnw.backward import rule_layers, tape_layers
 from vkdnw.backward.graph import Node
-from vkdnw.ops.backpropagate import Layer, Norm
-from vkdnw.ops.convolution import CHANNEL_MULTIPLE, packed_weight
-from vkdnw.ops.relu import relu_mask
+from vkdnw.backward.rule_layers import RuleLayer
+from vkdnw.backward.tape_layers import TapeLayer
+
+TapeReader = Callable[[Node], TapeLayer | None]
 
 
 @dataclass(frozen=True)
-class Backward:
-    """The operation of a node on a gradient, on the way to each of its sources.
+class NodeKind:
+    """What is known of the nodes of one name. Each field is optional."""
 
-    Weights and masks are made when a tape is written: most of them take a pass over memory.
-    """
-
-    layer: Layer
-    weights: Callable[[], Tensor] | None = None
-    mask: Callable[[], Tensor] | None = None
-    stride: int = 1
-    padding: int = 0
-    norm: Callable[[], Norm] | None = None  # of a BatchNorm behind the layer
+    tape_layer: TapeReader | None = None
+    """The layer of a native tape that computes a node's backward; None for a node without one."""
+    rule_layer: RuleLayer | None = None
+    """How a node is read as a layer whose parameters have a rule."""
+    passes_on: bool = False
+    """Whether the node's output is the parameter itself, transposed or cast, for other nodes."""
 
 
-Reader = Callable[[Node], Backward | None]
-
-
-def padded_channels(channels: int) -> int:
-    """Channels of a map on the tape, filled up with zeros: the kernels take multiples of 16."""
-    return -(-channels // CHANNEL_MULTIPLE) * CHANNEL_MULTIPLE
-
-
-def backward_of(node: Node) -> Backward | None:
-    """The layer that computes a node's backward, or None where there is none."""
-    function = getattr(node, "_forward_cls", None)  # of functions written in Python
-    if function is not None:
-        sends_back: Reader | None = getattr(function, "sends_back", None)  # the library's own
-        return None if sends_back is None else sends_back(node)
-    read = _READERS.get(node.name())
-    return None if read is None else read(node)
-
-
-def _add(node: Node) -> Backward | None:
-    return Backward(Layer.IDENTITY) if node._saved_alpha == 1 else None
-
-
-def _relu(node: Node) -> Backward:
-    def mask() -> Tensor:
-        return relu_mask(node._saved_result.contiguous(memory_format=torch.channels_last))
-
-    return Backward(Layer.IDENTITY, mask=mask)
-
-
-def _product(node: Node) -> Backward | None:
-    factor = node._saved_other
-    if factor is None or factor.dim():
-        return None
-    return Backward(Layer.SCALE, lambda: factor.detach().float().view(1))
-
-
-def _mean_pool(node: Node) -> Backward | None:
-    """Means over squares that do not overlap."""
-    sizes = set(node._saved_kernel_size)
-    plain = not node._saved_ceil_mode and node._saved_divisor_override is None
-    if (
-        not plain
-        or len(sizes) != 1
-        or not set(node._saved_stride) <= sizes  # none means the kernel's size
-        or any(node._saved_padding)
-    ):
-        return None
-    return Backward(Layer.MEAN_POOL, stride=sizes.pop())
-
-
-def _mean(node: Node) -> Backward | None:
-    """The mean over all of a square map, whose axes stay."""
-    sizes = node._saved_self_sym_sizes
-    axes = {axis % len(sizes) for axis in node._saved_dim}  # negative ones come as axis + 2^64
-    if len(sizes) != 4 or axes != {2, 3} or not node._saved_keepdim or sizes[2] != sizes[3]:
-        return None
-    return Backward(Layer.MEAN_POOL, stride=int(sizes[2]))
-
-
-def _batch_norm(node: Node) -> Backward | None:
-    """In eval mode a factor for each channel: a depthwise convolution of one pixel."""
-    if node._saved_training:
-        return None
-
-    def weights() -> Tensor:
-        scale = torch.rsqrt(node._saved_running_var.double() + node._saved_eps)
-        if node._saved_weight is not None:
-            scale = scale * node._saved_weight.detach().double()
-        missing = padded_channels(len(scale)) - len(scale)
-        return F.pad(scale, (0, missing)).float().view(1, 1, -1)
-
-    return Backward(Layer.DEPTHWISE_CONV, weights)
-
-
-def _convolution(node: Node) -> Backward | None:
-    """Square stride and padding, no dilation; one group, or as many as channels."""
-    weight = node._saved_weight
-    stride, padding = set(node._saved_stride), set(node._saved_padding)
-    if (
-        node._saved_transposed
-        or set(node._saved_dilation) != {1}
-        or len(stride) != 1
-        or len(padding) != 1
-        or weight.dtype != torch.float32
-    ):
-        return None
-    layer = _layer(tuple(weight.shape), int(node._saved_groups), (*stride, *padding))
-    if layer is None:
-        return None
-    return Backward(
-        layer,
-        lambda: packed_weight(layer, _padded(weight.detach(), layer)),
-        None,
-        *stride,
-        *padding,
-    )
-
-
-def _layer(shape: tuple[int, ...], groups: int, steps: tuple[int, ...]) -> Layer | None:
-    """For weights ``[Co, Ci / groups, Kh, Kw]``, and stride and padding."""
-    outputs, inputs, height, width = shape
-    if groups > 1:
-        return Layer.DEPTHWISE_CONV if groups == outputs and inputs == 1 else None
-    known: dict[tuple[int, ...], Layer] = {(1, 1, 1, 0): Layer.CONV1X1, (3, 3, 1, 1): Layer.CONV3X3}
-    return known.get((height, width, *steps), Layer.STRIDED_CONV)
-
-
-def _padded(weight: Tensor, layer: Layer) -> Tensor:
-    """Zeros for the channels that fill up both maps."""
-    outputs, inputs, _, _ = weight.shape
-    more_inputs = 0 if layer == Layer.DEPTHWISE_CONV else padded_channels(inputs) - inputs
-    more_outputs = padded_channels(outputs) - outputs
-    if not more_inputs and not more_outputs:
-        return weight
-    return F.pad(weight, (0, 0, 0, 0, 0, more_inputs, 0, more_outputs))
-
-
-_READERS: dict[str, Reader] = {
-    "AddBackward0": _add,
-    "AvgPool2DBackward0": _mean_pool,
-    "ConvolutionBackward0": _convolution,
-    "MeanBackward1": _mean,
-    "MulBackward0": _product,
-    "NativeBatchNormBackward0": _batch_norm,
-    "ReluBackward0": _relu,
+KINDS = {
+    "AddBackward0": NodeKind(tape_layers.add),
+    "AvgPool2DBackward0": NodeKind(tape_layers.mean_pool),
+    "ConvolutionBackward0": NodeKind(tape_layers.convolution, rule_layers.CONVOLUTION),
+    "MeanBackward1": NodeKind(tape_layers.mean),
+    "MulBackward0": NodeKind(tape_layers.product),
+    "NativeBatchNormBackward0": NodeKind(tape_layers.batch_norm, rule_layers.BATCH_NORM),
+    "NativeLayerNormBackward0": NodeKind(rule_layer=rule_layers.LAYER_NORM),
+    "ReluBackward0": NodeKind(tape_layers.relu),
+    "TBackward0": NodeKind(passes_on=True),
+    "ToCopyBackward0": NodeKind(passes_on=True),
 }
 """By the names that torch gives nodes."""
+
+_UNKNOWN = NodeKind()
+
+
+def kind_of(node: Node) -> NodeKind:
+    """What is known of a node.
+
+    The package's own functions (:mod:`vkdnw.backward.layers`) have a ``tape_layer`` themselves;
+    nothing is known of other functions that are written in Python.
+    """
+    function = getattr(node, "_forward_cls", None)
+    if function is not None:
+        return NodeKind(getattr(function, "tape_layer", None))
+    return KINDS.get(node.name(), _UNKNOWN)

@@ -2,8 +2,8 @@
 
 From the logits to the input, and from every feature to the one before, gradients go through the
 same layers. On one tape they do so side by side: what BatchNorm and ReLU remember of the forward
-pass is fetched once for both. A tape is compiled from the autograd graph, which proves what it
-does (:mod:`vkdnw.backward.tape`); where a part of it is not known, there is no tape,
+pass is fetched once for both. The tape is compiled from the autograd graph
+(:mod:`vkdnw.backward.tape_compiler`); where a part of it is not known, there is no tape,
 and autograd differentiates.
 """
 
@@ -11,20 +11,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from itertools import accumulate, groupby
-from typing import Any
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from vkdnw.backward.graph import consumers
-from vkdnw.backward.node_kinds import padded_channels
+from vkdnw.backward.graph import Node, consumers
 from vkdnw.backward.signs import Signs
-from vkdnw.backward.tape import Tape, compile_tape
-from vkdnw.per_sample.reverse_mode.replay import seed
+from vkdnw.backward.tape import Region, Tape, filled, seed, table
+from vkdnw.backward.tape_compiler import compile_tape
+from vkdnw.backward.tape_layers import padded_channels
 
 
 @dataclass(frozen=True)
@@ -51,10 +49,9 @@ class Block:
 
 @dataclass(frozen=True)
 class TrainTape:
-    """A tape whose seeds are the graph's own gradients at some nodes, then blocks' cotangents."""
+    """A tape of the graph's own gradients, if the input's is asked for, and of blocks."""
 
     tape: Tape
-    entries: tuple[GradientEdge, ...]  # where the graph's own gradients enter
     input: int | None  # the value that holds the input's gradient, if it is asked for
     blocks: tuple[Block, ...]  # from the last to the first
 
@@ -87,45 +84,34 @@ def train_gradients(
         cotangents: ``[B, C, H, W]`` of the features F_K .. F_1.
         of_logits: the cotangent of the logits, of their shape; ones by default.
     """
-    end = _End(logits, torch.ones_like(logits) if of_logits is None else of_logits)
+    end = logits, torch.ones_like(logits) if of_logits is None else of_logits
     if of_input is not None and features:
-        found = _gradients(end, of_input, features, cotangents)
+        found = _gradients(*end, of_input, features, cotangents)
         if found is not None:
             return found
     nothing = TrainGradients()
-    alone = (of_input is not None and _gradients(end, of_input, (), ())) or nothing
-    blocks = (features and _gradients(end, None, features, cotangents)) or nothing
+    alone = (of_input is not None and _gradients(*end, of_input, (), ())) or nothing
+    blocks = (features and _gradients(*end, None, features, cotangents)) or nothing
     return TrainGradients(alone.input, blocks.products)
 
 
-@dataclass(frozen=True)
-class _End:
-    """Where the gradient of the input begins."""
-
-    logits: Tensor
-    cotangent: Tensor
-
-
 def _gradients(
-    end: _End,
+    logits: Tensor,
+    of_logits: Tensor,
     of_input: Input | None,
     features: Sequence[GradientEdge | None],
     cotangents: Sequence[Tensor | Signs],
 ) -> TrainGradients | None:
-    train = compile_train_tape(end.logits, None if of_input is None else of_input.edge, features)
+    train = compile_train_tape(logits, None if of_input is None else of_input.edge, features)
     if train is None:
         return None
+    edges = [GradientEdge(node, 0) for node in train.tape.entries]
     entries = (
-        torch.autograd.grad(
-            end.logits, list(train.entries), end.cotangent, retain_graph=True, allow_unused=True
-        )
-        if train.entries
+        torch.autograd.grad(logits, edges, of_logits, retain_graph=True, allow_unused=True)
+        if edges
         else ()
     )
     return run_train_tape(train, entries, cotangents, None if of_input is None else of_input.shape)
-
-
-# ---- compiling -------------------------------------------------------------------------------
 
 
 def compile_train_tape(
@@ -138,78 +124,40 @@ def compile_train_tape(
         of_input: where the gradient of the input is asked for; None if it is not.
         features: F_0 .. F_K, whose blocks are differentiated; empty if they are not.
     """
-    edges = list(features) if of_input is None else [*features, of_input]
-    nodes = [None if edge is None or edge.output_nr else edge.node for edge in edges]
+    points = [_node(edge) for edge in features][::-1]  # from the last feature to the first
+    inputs = () if of_input is None else (_node(of_input),)
     users = consumers(logits)
-    if any(node not in users for node in nodes):
+    if any(node not in users for node in (*points, *inputs)):
         return None
-    tape = compile_tape(nodes, users, nodes[: len(features)])
-    if tape is None or any(node not in tape.number for node in nodes):
+    whole = [Region(inputs)] if inputs else []
+    blocks = [Region((end,), start) for start, end in pairwise(points)]
+    tape = compile_tape([*whole, *blocks], users)
+    if tape is None:
         return None
-    numbers = [tape.number[node] for node in nodes]
-    points = numbers[: len(features)][::-1]
-    if points != sorted(points):  # features do not lie one behind the other
+    of_input_value = tape.numbers[0].get(inputs[0]) if inputs else None
+    if inputs and of_input_value is None:
         return None
-    return _Writer(tape, points, None if of_input is None else numbers[-1]).write()
+    numbers = tape.numbers[len(whole) :]
+    return TrainTape(tape, of_input_value, tuple(map(_block, blocks, numbers)))
 
 
-@dataclass
-class _Writer:
-    """Copies terms of a tape: those that lead to the goal, and block by block those inside."""
+def _node(edge: GradientEdge | None) -> Node | None:
+    return None if edge is None or edge.output_nr else edge.node
 
-    source: Tape
-    points: list[int]  # values of the source at the ends of blocks, ascending
-    goal: int | None
-    values: list[list[int]] = field(default_factory=list)
-    terms: list[list[int]] = field(default_factory=list)
 
-    def write(self) -> TrainTape:
-        shapes = self.source.values.tolist()
-        entries = self.source.entries if self.goal is not None else ()
-        whole = {number: self._add(shapes[number]) for number in range(len(entries))}
-        blocks = [{point: self._add(shapes[point])} for point in self.points[:-1]]
-        at = 0  # the block of the destination at hand
-        for destination, rows in groupby(self.source.terms.tolist(), key=lambda row: row[2]):
-            terms = list(rows)
-            while at < len(blocks) and destination > self.points[at + 1]:
-                at += 1
-            copies = [whole] if entries else []
-            if at < len(blocks) and destination > self.points[at]:
-                copies.append(blocks[at])
-            for numbers in copies:
-                self._copy(terms, destination, shapes[destination], numbers)
-        return TrainTape(
-            self._tape(),
-            tuple(GradientEdge(node, 0) for node in entries),
-            None if self.goal is None else whole[self.goal],
-            tuple(
-                Block(numbers[start], numbers.get(end), _product_shape(shapes[end], shapes[start]))
-                for start, end, numbers in zip(self.points, self.points[1:], blocks, strict=False)
-            ),
-        )
+def _block(region: Region, numbers: dict[Node, int]) -> Block:
+    start, goal = region.start, region.goals[0]
+    return Block(numbers[start], numbers.get(goal), _product_shape(_map(goal), _map(start)))
 
-    def _add(self, shape: list[int]) -> int:
-        self.values.append(shape)
-        return len(self.values) - 1
 
-    def _copy(
-        self, terms: list[list[int]], destination: int, shape: list[int], numbers: dict[int, int]
-    ) -> None:
-        """Copies the terms of a destination whose sources have numbers in the copy."""
-        inside = [row for row in terms if row[1] in numbers]
-        if inside:
-            numbers[destination] = self._add(shape)
-            for layer, source, _, *constants in inside:
-                self.terms.append([layer, numbers[source], numbers[destination], *constants])
+def _map(node: Node) -> tuple[int, int]:
+    """Channels of a node's output as the tape has it, and the length of its side."""
+    _, channels, side, _ = node._input_metadata[0].shape
+    return padded_channels(channels), side
 
-    def _tape(self) -> Tape:
-        return replace(
-            self.source,
-            entries=(),
-            number={},
-            values=torch.tensor(self.values, dtype=torch.int64, device="cpu").view(-1, 3),
-            terms=torch.tensor(self.terms, dtype=torch.int64, device="cpu").view(-1, 8),
-        )
+
+def _product_shape(before: tuple[int, int], after: tuple[int, int]) -> tuple[int, int, int]:
+    return (before[1] // after[1]) ** 2, before[0], after[0]
 
 
 # ---- running ---------------------------------------------------------------------------------
@@ -228,11 +176,11 @@ def run_train_tape(
         cotangents: ``[B, C, H, W]`` of the features F_K .. F_1.
         shape: of the input, ``[B, C, H, W]``, if its gradient is asked for.
     """
-    entries = zip(train.entries, gradients, strict=True)
-    seeds = [seed(edge.node, None if each is None else each[None], 1) for edge, each in entries]
+    entries = zip(train.tape.entries, gradients, strict=True)
+    seeds = [seed(node, None if each is None else each[None], 1) for node, each in entries]
     seeds += [_seed(each) for each in cotangents]
     planes, readings = torch.empty(0, device="cpu"), []
-    if shape is not None:
+    if shape is not None and train.input is not None:
         planes, plane = torch.empty(shape, device="cpu"), shape[2] * shape[3]
         readings = [(train.input, c, c * plane, shape[1] * plane) for c in range(shape[1])]
     firsts = list(accumulate((block.size + 1 for block in train.blocks), initial=0))
@@ -240,9 +188,9 @@ def run_train_tape(
     products = [
         (block.arrival, block.seed, first)
         for block, first in zip(train.blocks, firsts, strict=True)
-        if block.arrival not in (None, block.seed)
+        if block.arrival is not None and block.arrival != block.seed
     ]
-    train.tape.run(planes.view(-1), seeds, _table(readings, 4), matrices, _table(products, 3))
+    train.tape.run(planes.view(-1), seeds, table(readings, 4), matrices, table(products, 3))
     return TrainGradients(
         planes if readings else None,
         [
@@ -257,17 +205,7 @@ def _seed(cotangent: Tensor | Signs) -> Tensor:
     if isinstance(cotangent, Signs):
         packed = cotangent.packed
         return _seed(cotangent.numbers()) if packed is None else packed
-    missing = padded_channels(cotangent.shape[1]) - cotangent.shape[1]
-    filled = F.pad(cotangent, (0, 0, 0, 0, 0, missing)) if missing else cotangent
-    return filled.float().contiguous(memory_format=torch.channels_last)
-
-
-def _product_shape(wide: list[int], narrow: list[int]) -> tuple[int, int, int]:
-    return (wide[1] // narrow[1]) ** 2, wide[0], narrow[0]
-
-
-def _table(rows: list[tuple[Any, ...]], columns: int) -> Tensor:
-    return torch.tensor(rows, dtype=torch.int64, device="cpu").view(-1, columns)
+    return filled(cotangent.float())
 
 
 def _product(block: Block, numbers: Tensor) -> Tensor | None:

@@ -16,7 +16,7 @@ from vkdnw.backward.layers.convolution import Convolved
 from vkdnw.backward.layers.lazy_tensor import LazyTensor, SumLazyOp, Term, VersionedTensor
 from vkdnw.backward.layers.values import CHANNELS_LAST, made_by, suits
 from vkdnw.backward.layers.weight_gradients import WeightGradients
-from vkdnw.backward.node_kinds import Backward
+from vkdnw.backward.tape_layers import TapeLayer
 from vkdnw.ops.backpropagate import Layer, Norm
 from vkdnw.ops.batch_norm import (
     batch_norm_coefficients,
@@ -100,7 +100,7 @@ class _BatchNorm(torch.autograd.Function):
         return of_input, *_wanted_parameters(ctx, of_parameters), *of_conv, *(None,) * 4
 
     @staticmethod
-    def sends_back(node: Node) -> Backward:
+    def tape_layer(node: Node) -> TapeLayer:
         def norm() -> Norm:
             seen = node.reading.numbers()
             weight = seen.new_ones(seen.shape[1]) if node.weight is None else node.weight
@@ -108,8 +108,8 @@ class _BatchNorm(torch.autograd.Function):
 
         call: Convolved | None = node.call
         if call is None:
-            return Backward(Layer.IDENTITY, norm=norm)
-        return call.layer.sends_back(call.mask, norm)
+            return TapeLayer(Layer.IDENTITY, norm=norm)
+        return call.layer.tape_layer(call.mask, norm)
 
 
 def _input_gradient(ctx: Any, of_output: Tensor) -> Tensor:

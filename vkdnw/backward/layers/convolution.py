@@ -18,7 +18,7 @@ from vkdnw.backward.layers.lazy_tensor import VersionedTensor, rectified_from
 from vkdnw.backward.layers.relu import Rectified
 from vkdnw.backward.layers.values import CHANNELS_LAST, made_by, note, suits
 from vkdnw.backward.layers.weight_gradients import WeightGradients
-from vkdnw.backward.node_kinds import Backward
+from vkdnw.backward.tape_layers import TapeLayer
 from vkdnw.ops.backpropagate import Norm
 from vkdnw.ops.convolution import (
     conv1x1,
@@ -51,9 +51,9 @@ class NativeConvolution:
         """Zeros on each side of the input."""
         return int(self.conv._reversed_padding_repeated_twice[0])
 
-    def sends_back(self, mask: Tensor | None, norm: Callable[[], Norm] | None) -> Backward:
+    def tape_layer(self, mask: Tensor | None, norm: Callable[[], Norm] | None) -> TapeLayer:
         """The same as a layer of a tape."""
-        return Backward(
+        return TapeLayer(
             LAYERS[self.kind],
             lambda: self.weight,
             None if mask is None else lambda: mask,
@@ -167,6 +167,6 @@ class _Convolution(torch.autograd.Function):
         return of_input, of_weight, of_bias, None, None
 
     @staticmethod
-    def sends_back(node: Node) -> Backward:
+    def tape_layer(node: Node) -> TapeLayer:
         call: Convolved = node.call
-        return call.layer.sends_back(call.mask, None)
+        return call.layer.tape_layer(call.mask, None)

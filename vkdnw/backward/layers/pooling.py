@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from vkdnw.backward.graph import Node
 from vkdnw.backward.layers.lazy_tensor import LazyTensor, SumLazyOp, Term, VersionedTensor
 from vkdnw.backward.layers.values import CHANNELS_LAST, suits
-from vkdnw.backward.node_kinds import Backward
+from vkdnw.backward.tape_layers import TapeLayer
 from vkdnw.ops.backpropagate import Layer
 from vkdnw.ops.pooling import avg_pool3x3, avg_pool3x3_input_gradient
 from vkdnw.per_sample.fusion.find import pools_natively
@@ -64,5 +64,5 @@ class _AveragePooling(torch.autograd.Function):
         return avg_pool3x3_input_gradient(gradient), None
 
     @staticmethod
-    def sends_back(node: Node) -> Backward:
-        return Backward(Layer.AVG_POOL3X3)
+    def tape_layer(node: Node) -> TapeLayer:
+        return TapeLayer(Layer.AVG_POOL3X3)

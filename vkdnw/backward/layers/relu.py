@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from vkdnw.backward.graph import Node
 from vkdnw.backward.layers.lazy_tensor import LazyTensor, ReLULazyOp, SumLazyOp, VersionedTensor
 from vkdnw.backward.layers.values import note, suits
-from vkdnw.backward.node_kinds import Backward
+from vkdnw.backward.tape_layers import TapeLayer
 from vkdnw.ops.backpropagate import Layer
 from vkdnw.ops.relu import relu_mask
 
@@ -89,11 +89,11 @@ class _Rectification(torch.autograd.Function):
         return passed, None, None, None
 
     @staticmethod
-    def sends_back(node: Node) -> Backward:
+    def tape_layer(node: Node) -> TapeLayer:
         def mask() -> Tensor:
             (output,) = node.kept
             output.check()
             found: Tensor = node.mask
             return found
 
-        return Backward(Layer.IDENTITY, mask=mask)
+        return TapeLayer(Layer.IDENTITY, mask=mask)

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vkdnw.backward.graph import Node
-from vkdnw.backward.node_kinds import Backward
+from vkdnw.backward.tape_layers import TapeLayer
 from vkdnw.ops.backpropagate import Layer
 from vkdnw.ops.convolution import conv_input_gradient, packed_weight
 from vkdnw.ops.pooling import avg_pool3x3_input_gradient
@@ -210,9 +210,9 @@ class NativeConvolution(torch.autograd.Function):
         return flowing, None, None, None, None, None
 
     @staticmethod
-    def sends_back(node: Node) -> Backward:
+    def tape_layer(node: Node) -> TapeLayer:
         weights, mask = node.weights, node.mask
-        return Backward(
+        return TapeLayer(
             weights.layer,
             lambda: weights.native,
             None if mask is None else lambda: mask,
@@ -244,5 +244,5 @@ class AveragePooling(torch.autograd.Function):
         return avg_pool3x3_input_gradient(gradient)
 
     @staticmethod
-    def sends_back(node: Node) -> Backward:
-        return Backward(Layer.AVG_POOL3X3)
+    def tape_layer(node: Node) -> TapeLayer:
+        return TapeLayer(Layer.AVG_POOL3X3)

@@ -9,27 +9,18 @@ where its output enters the graph.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.autograd.graph import GradientEdge
 
 from vkdnw.backward.graph import Node
+from vkdnw.backward.node_kinds import kind_of
+from vkdnw.backward.rule_layers import RuleLayer
 from vkdnw.per_sample.capture import CallSite, Record, Records
-from vkdnw.rules import RULES, Rule, layer_norm
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """How nodes of one name are read."""
-
-    rule: Callable[[Node], Rule]
-    fits: Callable[[Node], bool]
-    constants: Callable[[Node], tuple[Any, ...]]  # equal for operations that compute alike
-    module: Callable[[Node], nn.Module]  # a layer with these constants, which is never called
-    input: Callable[[Node], Tensor]
+from vkdnw.rules import Rule
 
 
 @dataclass(frozen=True)
@@ -47,23 +38,23 @@ class Operation:
     @property
     def constants(self) -> tuple[Any, ...]:
         """What a rule needs besides input and gradient."""
-        return self.node.name(), *_KINDS[self.node.name()].constants(self.node)
+        return self.node.name(), *_rule_layer(self.node).constants(self.node)
 
     @property
     def rule(self) -> Rule:
         """The rule that covers the operation."""
-        return _KINDS[self.node.name()].rule(self.node)
+        return _rule_layer(self.node).rule(self.node)
 
     def module(self, parameters: dict[str, nn.Parameter]) -> nn.Module:
         """A layer that computes the same, holding the parameters."""
-        module = _KINDS[self.node.name()].module(self.node)
+        module = _rule_layer(self.node).module(self.node)
         for leaf, name in self.leaves.items():
             module._parameters[leaf] = parameters[name]
         return module
 
     def record(self) -> Record:
         """What the operation left behind; of its output only the size and the edge are known."""
-        x = _KINDS[self.node.name()].input(self.node).detach()
+        x = _rule_layer(self.node).input(self.node).detach()
         output = x.new_empty(()).expand(self.node._input_metadata[0].shape)
         edge = GradientEdge(self.node, 0)
         return Record(x, x._version, output, output._version, edge)
@@ -93,10 +84,17 @@ def operations(
     return [operation for operation in found if not unlike & {*operation.leaves.values()}]
 
 
+def _rule_layer(node: Node) -> RuleLayer:
+    """How a node that :func:`operations` found is read."""
+    layer = kind_of(node).rule_layer
+    assert layer is not None
+    return layer
+
+
 def _leaf(node: Node, name: str, names: dict[int, str]) -> str | None:
     """What a parameter is to a node, if a rule covers that, and it is nothing else to it."""
-    kind = _KINDS.get(node.name())
-    if kind is None or not kind.fits(node):
+    layer = kind_of(node).rule_layer
+    if layer is None or not layer.fits(node):
         return None
     places = [place for place, read in enumerate(_read(node, names)) if read == name]
     return {1: "weight", 2: "bias"}.get(places[0]) if len(places) == 1 else None
@@ -133,74 +131,3 @@ def records_of(found: list[Operation]) -> Records:
         calls[operation.name] = ordinal + 1
         records[CallSite(operation.name, ordinal)] = operation.record()
     return records
-
-
-# ---- kinds ---------------------------------------------------------------------------------------
-
-
-def _statistics(node: Node) -> tuple[Any, ...]:
-    mean, variance = node._saved_running_mean, node._saved_running_var
-    return node._saved_eps, tuple(mean.tolist()), tuple(variance.tolist())
-
-
-def _batch_norm(node: Node) -> nn.Module:
-    mean, variance = node._saved_running_mean.detach(), node._saved_running_var.detach()
-    layer = nn.BatchNorm2d(len(mean), node._saved_eps, device="meta")
-    layer._buffers.update(running_mean=mean.clone(), running_var=variance.clone())
-    return layer.eval()
-
-
-_CONVOLUTIONS: dict[int, Callable[..., nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-
-_CONVOLUTION_RULES = {1: RULES[nn.Conv1d], 2: RULES[nn.Conv2d], 3: RULES[nn.Conv3d]}
-
-
-def _convolution_constants(node: Node) -> tuple[Any, ...]:
-    sizes = (node._saved_stride, node._saved_padding, node._saved_dilation)
-    return *map(tuple, sizes), node._saved_groups
-
-
-def _convolution(node: Node) -> nn.Module:
-    outputs, inputs, *kernel = node._saved_weight.shape
-    stride, padding, dilation, groups = _convolution_constants(node)
-    return _CONVOLUTIONS[len(kernel)](
-        inputs * groups, outputs, tuple(kernel), stride, padding, dilation, groups, device="meta"
-    )
-
-
-def _normalised(node: Node) -> Tensor:
-    """What LayerNorm scales and shifts; its eps is not on record, mean and deviation are."""
-    x: Tensor = node._saved_input.detach()
-    mean, inverse_std = node._saved_result1, node._saved_result2
-    return x.sub(mean).mul_(inverse_std)
-
-
-def _layer_norm(node: Node) -> nn.Module:
-    return nn.LayerNorm(tuple(node._saved_normalized_shape), device="meta")
-
-
-_KINDS = {
-    "NativeBatchNormBackward0": _Kind(
-        rule=lambda node: RULES[nn.BatchNorm2d],
-        fits=lambda node: not node._saved_training and node._saved_running_mean is not None,
-        constants=_statistics,
-        module=_batch_norm,
-        input=lambda node: node._saved_input,
-    ),
-    "ConvolutionBackward0": _Kind(
-        rule=lambda node: _CONVOLUTION_RULES[len(node._saved_stride)],
-        fits=lambda node: not node._saved_transposed and len(node._saved_stride) in _CONVOLUTIONS,
-        constants=_convolution_constants,
-        module=_convolution,
-        input=lambda node: node._saved_input,
-    ),
-    "NativeLayerNormBackward0": _Kind(
-        rule=lambda node: replace(
-            layer_norm.RULE, channels=lambda layer, leaf, x, indices: layer_norm.flattened(layer, x)
-        ),
-        fits=lambda node: True,
-        constants=lambda node: (tuple(node._saved_normalized_shape),),
-        module=_layer_norm,
-        input=_normalised,
-    ),
-}

@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vkdnw.backward.graph import Node, consumers, uses
+from vkdnw.backward.graph import Node, consumers
+from vkdnw.backward.parameter_uses import uses
 from vkdnw.ops.library import native
 from vkdnw.per_sample.capture import CallSite, Recorder, Records
 from vkdnw.per_sample.probing.functions import check_functions

@@ -12,7 +12,10 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from vkdnw.backward.graph import Node, consumers, uses
+from vkdnw.backward.graph import Node, consumers
+from vkdnw.backward.parameter_uses import uses
+from vkdnw.backward.tape import seed
+from vkdnw.backward.tape_readings import TapeReadings
 from vkdnw.batch import Batch
 from vkdnw.checks import check_logits
 from vkdnw.ops.jacobian_columns import jacobian_columns_
@@ -38,7 +41,6 @@ from vkdnw.per_sample.reverse_mode.gradient_sinks import (
     find_sources,
     kept_channels,
 )
-from vkdnw.per_sample.reverse_mode.replay import Replay, seed
 
 
 def chunk_jacobian(
@@ -166,11 +168,11 @@ def _accumulate(
         inputs = [x.to(dtype) for x in inputs]
         dense_inputs = [x.to(dtype) for x in dense_inputs]
     sources = find_sources(plan, _sites(plan), records, users, dtype, native=not trace.plain)
-    tapped = _sink_gradients(trace, plan, sources)
+    sunk = _sink_gradients(trace, plan, sources)
     if sources.sinks:
         together = 1  # they hold one cotangent's gradients
-    elif sources.replay is not None:
-        together = _replayed_together(sources.replay, records, len(logits))
+    elif sources.taped is not None:
+        together = _cotangents_of_tape(sources.taped, records, len(logits))
     if together < len(cotangents):  # they are read again, so let what is read be close together
         inputs = [x.contiguous() for x in inputs]
     for first, flowing in _flowing_gradients(
@@ -180,7 +182,7 @@ def _accumulate(
         count = min(together, len(cotangents) - first)
         rows = jacobian[:, first : first + count]  # [b, count, P]
         if plan.entries:
-            read = tapped | _replayed_gradients(trace, plan, sources, captured, count)
+            read = sunk | _taped_gradients(trace, plan, sources, captured, count)
             by_entry = [
                 read[number]
                 if number in read
@@ -209,7 +211,7 @@ def _flowing_gradients(
     edges = list(sources.edges.values())
     for first in range(0, len(cotangents), together):
         some = cotangents[first : first + together]
-        if together > 1 and sources.replay is None:
+        if together > 1 and sources.taped is None:
             try:
                 yield first, batched_vjp(logits, edges, some)
                 continue
@@ -235,16 +237,16 @@ def _stacked(one_by_one: list[list[Tensor | None]]) -> list[Tensor | None]:
     ]
 
 
-def _replayed_together(replay: Replay, records: Records, samples: int) -> int:
-    """Cotangents of one replay: as many as what is read of them fits a share of a chunk's memory.
+def _cotangents_of_tape(taped: TapeReadings, records: Records, samples: int) -> int:
+    """Cotangents of one run of a tape: as many as the channels that are read allow.
 
     The budget has room for every recorded layer's whole gradient, which a tape does not keep.
     """
     room = sum(record.output.nbytes for record in records.values())
-    return max(1, room // (4 * samples * max(1, replay.numbers)))
+    return max(1, room // (4 * samples * max(1, taped.numbers)))
 
 
-def _replayed_gradients(
+def _taped_gradients(
     trace: Trace,
     plan: Plan,
     sources: Sources,
@@ -252,15 +254,15 @@ def _replayed_gradients(
     count: int,
 ) -> dict[int, Tensor]:
     """What the tape, if there is one, gives entries: ``[count, b, Cg, G1, G2, G3]`` by number."""
-    if sources.replay is None:
+    if sources.taped is None:
         return {}
     seeds = [
         seed(node, captured[edge_key(GradientEdge(node, 0))], count)
-        for node in sources.replay.tape.entries
+        for node in sources.taped.tape.entries
     ]
     return {
         number: _gradient(trace, plan.entries[number].site, g.unflatten(0, (count, -1)))
-        for number, g in sources.replay.gradients(seeds).items()
+        for number, g in sources.taped.gradients(seeds).items()
     }
 
 

@@ -1,8 +1,8 @@
-"""Where output gradients are read: from a tape, asked of autograd, or tapped as they pass.
+"""Where output gradients are read: from a tape, from autograd, or from a native convolution.
 
 A gradient that autograd is asked for lives until the end of its backward pass and is read from
-memory again. A tape, or else a native convolution's backward, has it in cache: there the few
-channels that picks read are copied into a buffer, and the rest is let go.
+memory again. A tape has it in cache, and so has the backward of a native convolution. There the few
+channels that picks read are copied into a buffer, a sink, and the rest is freed.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from vkdnw.backward.graph import Node
-from vkdnw.backward.tape import compile_tape
+from vkdnw.backward.tape import Region
+from vkdnw.backward.tape_compiler import compile_tape
+from vkdnw.backward.tape_readings import TapeReadings, make_tape_readings
 from vkdnw.per_sample.capture import CallSite, Records
 from vkdnw.per_sample.plan import Plan
-from vkdnw.per_sample.reverse_mode.replay import Replay, make_replay
 
 EdgeKey = tuple[int, int]  # of a gradient edge: its node's id and the output's number
 
@@ -48,7 +49,7 @@ class Sources:
 
     edges: dict[EdgeKey, GradientEdge]
     sinks: dict[str, GradientSink]
-    replay: Replay | None  # its seeds are among the edges; with it, nothing is tapped
+    taped: TapeReadings | None  # its seeds are among the edges; with it, there are no sinks
 
 
 def edge_of(records: Records, site: CallSite) -> GradientEdge:
@@ -72,50 +73,51 @@ def find_sources(
     *,
     native: bool,
 ) -> Sources:
-    """Splits calls into those to replay, to ask for and to sink, into buffers of ``dtype``.
+    """Splits calls by where their gradients are read; sinks have buffers of ``dtype``.
 
     Args:
         native: whether a tape may be made.
     """
-    replay = _find_replay(plan, records, users, dtype) if native else None
-    if replay is None:
-        return _edges_and_taps(plan, sites, records, users, dtype)
-    replayed = {plan.entries[number].site for number in replay.of_entry}
-    asked = [edge_of(records, site) for site in sites if site not in replayed]
-    asked += [GradientEdge(node, 0) for node in replay.tape.entries]
-    return Sources({edge_key(edge): edge for edge in asked}, {}, replay)
+    taped = _find_tape(plan, records, users, dtype) if native else None
+    if taped is None:
+        return _edges_and_sinks(plan, sites, records, users, dtype)
+    on_tape = {plan.entries[number].site for number in taped.of_entry}
+    asked = [edge_of(records, site) for site in sites if site not in on_tape]
+    asked += [GradientEdge(node, 0) for node in taped.tape.entries]
+    return Sources({edge_key(edge): edge for edge in asked}, {}, taped)
 
 
-def _find_replay(
+def _find_tape(
     plan: Plan, records: Records, users: dict[Node, list[Node]], dtype: torch.dtype
-) -> Replay | None:
+) -> TapeReadings | None:
     """The tape for the entries that can have one; dense rows read whole gradients."""
     if plan.dense or dtype != torch.float32:
         return None
     nodes = [edge_of(records, entry.site).node for entry in plan.entries]
-    tape = compile_tape(nodes, users)
+    tape = compile_tape([Region(tuple(nodes))], users)
     if tape is None:
         return None
+    (values,) = tape.numbers
     read = {
-        number: (tape.number[node], plan.entries[number].grad_channels)
+        number: (values[node], plan.entries[number].grad_channels)
         for number, node in enumerate(nodes)
-        if node in tape.number
+        if node in values
     }
-    return make_replay(tape, read)
+    return make_tape_readings(tape, read)
 
 
-def _edges_and_taps(
+def _edges_and_sinks(
     plan: Plan,
     sites: list[CallSite],
     records: Records,
     users: dict[Node, list[Node]],
     dtype: torch.dtype,
 ) -> Sources:
-    """A native convolution is tapped where its backward runs anyway, on the way to an edge.
+    """A native convolution has a sink where its backward runs anyway, on the way to an edge.
 
     Calls are looked at from the input's side, so that few edges are needed.
     """
-    tappable = {plan.entries[n].site: layer for layer, ns in plan.sinks.items() for n in ns}
+    sinkable = {plan.entries[n].site: layer for layer, ns in plan.sinks.items() for n in ns}
     running: set[Node] = set()
     edges: dict[EdgeKey, GradientEdge] = {}
     sinks: dict[str, GradientSink] = {}
@@ -124,15 +126,15 @@ def _edges_and_taps(
         if site not in wanted:
             continue
         edge = edge_of(records, site)
-        if site not in tappable or edge.node not in running:
+        if site not in sinkable or edge.node not in running:
             edges[edge_key(edge)] = edge
             _add_users(edge.node, users, running)
-        elif tappable[site] not in sinks:
-            sinks[tappable[site]] = _tap(plan, tappable[site], records[site].output, dtype)
+        elif sinkable[site] not in sinks:
+            sinks[sinkable[site]] = _sink(plan, sinkable[site], records[site].output, dtype)
     return Sources(edges, sinks, None)
 
 
-def _tap(plan: Plan, layer: str, output: Tensor, dtype: torch.dtype) -> GradientSink:
+def _sink(plan: Plan, layer: str, output: Tensor, dtype: torch.dtype) -> GradientSink:
     channels = plan.entries[plan.sinks[layer][0]].grad_channels
     rows, _, height, width = output.shape
     return GradientSink(channels, output.new_zeros(rows, len(channels), height, width, dtype=dtype))

@@ -1,4 +1,4 @@
-"""Runs a chunk's tape, and hands the gradients that picks read to the entries of a plan."""
+"""Runs a tape of one region and returns the channels of gradients that are read."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from vkdnw.backward.graph import Node
-from vkdnw.backward.node_kinds import padded_channels
-from vkdnw.backward.tape import Tape
+from vkdnw.backward.tape import Tape, table
 
 
 @dataclass(frozen=True)
-class Block:
+class ReadChannels:
     """The channels ``[N, len(channels), H, W]`` of one value that some entries read."""
 
     value: int
@@ -36,11 +33,11 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Replay:
-    """A tape and what is read from it."""
+class TapeReadings:
+    """A tape and the channels that are read from it."""
 
     tape: Tape
-    blocks: tuple[Block, ...]  # by ascending value
+    blocks: tuple[ReadChannels, ...]  # by ascending value
     of_entry: dict[int, int]  # number of a plan's entry -> position of its block
 
     @property
@@ -63,39 +60,26 @@ class Replay:
         return {entry: views[position] for entry, position in self.of_entry.items()}
 
     def _readings(self, rows: int) -> Tensor:
-        table = [
+        rows_read = [
             (block.value, channel, rows * block.first + position * block.plane, block.numbers)
             for block in self.blocks
             for position, channel in enumerate(block.channels)
         ]
-        return torch.tensor(table, dtype=torch.int64, device="cpu").view(-1, 4)
+        return table(rows_read, 4)
 
 
-def make_replay(tape: Tape, read: dict[int, tuple[int, Tensor]]) -> Replay:
+def make_tape_readings(tape: Tape, read: dict[int, tuple[int, Tensor]]) -> TapeReadings:
     """Lays out what entries, by number, read: some channels of the gradient of a value.
 
     Entries that read the same share it: all layers whose outputs are summed up have one gradient.
     """
     keys = {entry: (value, tuple(channels.tolist())) for entry, (value, channels) in read.items()}
     distinct = sorted(set(keys.values()))
-    blocks: list[Block] = []
+    blocks: list[ReadChannels] = []
     first = 0
     for value, channels in distinct:
         _, height, width = tape.values[value].tolist()
-        blocks.append(Block(value, channels, first, height, width))
+        blocks.append(ReadChannels(value, channels, first, height, width))
         first += blocks[-1].numbers
     position = {key: number for number, key in enumerate(distinct)}
-    return Replay(tape, tuple(blocks), {entry: position[key] for entry, key in keys.items()})
-
-
-def seed(node: Node, gradients: Tensor | None, count: int) -> Tensor:
-    """Gradients ``[count, b, C, H, W]`` at a node as ``[count * b, D, H, W]`` channels_last.
-
-    D is C filled up as the tape has it. None stands for zeros.
-    """
-    rows, *image = node._input_metadata[0].shape
-    if gradients is None:
-        gradients = torch.zeros(count, rows, *image, device="cpu")
-    missing = padded_channels(image[0]) - image[0]
-    gradients = F.pad(gradients.flatten(0, 1), (0, 0, 0, 0, 0, missing))
-    return gradients.contiguous(memory_format=torch.channels_last)
+    return TapeReadings(tape, tuple(blocks), {entry: position[key] for entry, key in keys.items()})
