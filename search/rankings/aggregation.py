@@ -53,6 +53,8 @@ class Aggregate:
     """Sum log(rank); otherwise the ranks themselves."""
     share: bool = False
     """Divide ranks by the number of networks first, which changes the sum and not its order."""
+    agreement: bool = False
+    """Multiply each weight by the term's correlation with the sum: see `agreeing_weights`."""
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -96,6 +98,15 @@ NAMED: Mapping[str, Aggregate] = {
             ),
             "this package (docs/ranking.md): VKDNW_agg with SynFlow in VKDNW_single's place",
         ),
+        Aggregate(
+            "consensus_agg",
+            (
+                Term(("capacity",), 2.0),
+                *(Term((part,)) for part in ("expressivity", "trainability", "jacov", "naswot")),
+            ),
+            "this package (docs/ranking.md): what the parts agree on, in any search space",
+            agreement=True,
+        ),
     )
 }
 """The aggregates that `vkdnw evaluate` prints wherever their parts are on record."""
@@ -121,11 +132,51 @@ def aggregate_scores(table: pd.DataFrame, aggregate: Aggregate) -> pd.Series:
         raise AggregationError(f"{aggregate.name} ranks the rows of a table, and this has none")
     import pandas as pd
 
+    ranks = np.stack([term_ranks(table, term) for term in aggregate.terms])  # [terms, networks]
+    if aggregate.share:
+        ranks /= len(table)
+    places = np.log(ranks) if aggregate.logarithm else ranks
+    weights = np.array([term.weight for term in aggregate.terms])
+    if aggregate.agreement:
+        weights = agreeing_weights(places, weights)
+    # One term after the other: equal networks get equal sums whatever else is in the table.
     total = np.zeros(len(table))
-    for term in aggregate.terms:
-        ranks = term_ranks(table, term) / (len(table) if aggregate.share else 1)
-        total += term.weight * (np.log(ranks) if aggregate.logarithm else ranks)
+    for weight, of_term in zip(weights, places, strict=True):
+        total += weight * of_term
     return pd.Series(total, index=table.index, name=aggregate.name)
+
+
+AGREEMENT_STEPS = 20
+"""The weights of every space that was tried stand still to three digits after five."""
+
+
+def agreeing_weights(places: Vector, weights: Vector) -> Vector:
+    """Weights times how far each term agrees with all of them together, which needs no accuracy.
+
+    In step t the sum is ``s = sum_k w_k x_k``, and ``w_k`` becomes ``weights_k * max(0, corr(x_k,
+    s))``: a step of the power iteration for the first principal component of the terms, with
+    negative loadings cut off. A term that orders the networks of a space at random, or against the
+    others, loses its weight there. Compare Parisi et al. 2014, "Ranking and combining multiple
+    predictors without labeled data", PNAS 111.
+
+    Args:
+        places: logarithms of ranks, float64 ``[terms, networks]``.
+        weights: positive, float64 ``[terms]``.
+
+    Returns:
+        float64 ``[terms]``; all 0 where no term tells networks apart.
+    """
+    centred = places - places.mean(axis=1, keepdims=True)
+    lengths = np.linalg.norm(centred, axis=1)
+    agreeing = np.where(lengths > 0, weights, 0.0)
+    lengths = np.where(lengths > 0, lengths, 1.0)
+    for _ in range(AGREEMENT_STEPS):
+        total = agreeing @ centred
+        length = float(np.linalg.norm(total))
+        if length == 0:
+            return np.zeros_like(weights)
+        agreeing = weights * np.clip(centred @ total / (lengths * length), 0.0, None)
+    return agreeing
 
 
 def scores_of_complete(
@@ -182,20 +233,29 @@ def undefined_rows(table: pd.DataFrame, aggregate: Aggregate) -> int:
 
 
 _NAME = r"[A-Za-z_][\w.]*"
+_AGREEMENT = re.compile(r"\s*agreement\((?P<terms>.*)\)\s*")
 _TERM = re.compile(
     rf"\s*(?P<sign>[+-])?\s*(?:(?P<weight>\d+(?:\.\d*)?|\.\d+)\s*\*)?\s*"
     rf"(?:dense\((?P<dense>\s*{_NAME}(?:\s*,\s*{_NAME})*)\s*\)|(?P<value>{_NAME}))\s*"
 )
-FORM = "NAME=TERM+TERM+..., a term being VALUE, WEIGHT*VALUE or dense(VALUE,VALUE)"
+FORM = (
+    "NAME=TERM+TERM+... or NAME=agreement(TERM+TERM+...), a term being VALUE, WEIGHT*VALUE or "
+    "dense(VALUE,VALUE)"
+)
 
 
 def parse(text: str) -> Aggregate:
     """Read an aggregate such as ``mine=expressivity+2*jacov-0.5*flops+dense(layers,vkdnw)``.
 
     ``dense(a,b)`` is the dense rank by a, and by b between networks of equal a. A term after a
-    minus sign is subtracted. Raises `AggregationError` that names the position of what is wrong.
+    minus sign is subtracted. ``agreement(...)`` around the terms weighs them by `agreeing_weights`.
+    Raises `AggregationError` that names the position of what is wrong.
     """
     name, equals, body = text.partition("=")
+    agreement = _AGREEMENT.fullmatch(body)
+    start = len(name) + 1 + (agreement.start("terms") if agreement else 0)
+    if agreement:
+        body = agreement["terms"]
     if not equals or not re.fullmatch(_NAME, name.strip()):
         raise AggregationError(f"an aggregate is {FORM}; got {text!r}")
     terms: list[Term] = []
@@ -203,11 +263,13 @@ def parse(text: str) -> Aggregate:
     while position < len(body) or not terms:
         match = _TERM.match(body, position)
         if match is None or (terms and not match["sign"]):
-            at = len(name) + 1 + position
+            at = start + position
             raise AggregationError(f"position {at} of {text!r} has no term; the form is {FORM}")
         terms.append(_term(match))
         position = match.end()
-    return Aggregate(name.strip(), tuple(terms))
+    if agreement and any(term.weight < 0 for term in terms):
+        raise AggregationError(f"agreement() takes no term after a minus sign, got {text!r}")
+    return Aggregate(name.strip(), tuple(terms), agreement=agreement is not None)
 
 
 def _term(match: re.Match[str]) -> Term:
@@ -219,7 +281,8 @@ def _term(match: re.Match[str]) -> Term:
 
 def describe(aggregate: Aggregate) -> str:
     """The terms as `parse` reads them."""
-    return "+".join(map(_written, aggregate.terms)).replace("+-", "-")
+    terms = "+".join(map(_written, aggregate.terms)).replace("+-", "-")
+    return f"agreement({terms})" if aggregate.agreement else terms
 
 
 def _written(term: Term) -> str:

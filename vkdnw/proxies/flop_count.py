@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,25 +15,52 @@ from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 _aten = torch.ops.aten
 
 
+@dataclass(frozen=True)
+class Product:
+    """An operator of a forward pass that multiplies and adds."""
+
+    flops: int
+    """By the operator's formula; a multiply-add is two."""
+    outputs: int
+    """Numbers that it returns."""
+    channels: int
+    """Of these, how many belong to one position: a map's channels, a token's width."""
+
+    @property
+    def positions(self) -> float:
+        """Pixels or tokens at which it is applied, groups of attention heads counted apart."""
+        return self.outputs / self.channels
+
+    @property
+    def fan_in(self) -> float:
+        """Multiply-adds for each number that it returns."""
+        return self.flops / 2 / self.outputs
+
+
 def forward_flops(model: nn.Module, sample: Tensor) -> int:
     """FLOPs of ``model(sample)``: convolutions, matrix products, attention, recurrent layers.
 
     The formulas are those of ``torch.utils.flop_counter``, where a multiply-add is two FLOPs, and
     :data:`FORMULAS`. The model runs once, without gradients.
     """
-    counter = _Counter()
+    return sum(product.flops for product in forward_products(model, sample))
+
+
+def forward_products(model: nn.Module, sample: Tensor) -> list[Product]:
+    """What ``model(sample)`` multiplies, operator by operator, as :func:`forward_flops` counts."""
+    recorder = _Recorder()
     # With a function mode torch.nn leaves out its fused encoder, one operator for a whole layer.
-    with torch.no_grad(), BaseTorchFunctionMode(), counter:
+    with torch.no_grad(), BaseTorchFunctionMode(), recorder:
         model(sample)
-    return counter.total
+    return recorder.products
 
 
-class _Counter(TorchDispatchMode):
-    """Sums the formulas over every operator that runs."""
+class _Recorder(TorchDispatchMode):
+    """Notes every operator that has a formula."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.total = 0
+        self.products: list[Product] = []
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -46,8 +74,16 @@ class _Counter(TorchDispatchMode):
         returned = func(*args, **kwargs)
         formula = FORMULAS.get(func._overloadpacket)
         if formula is not None:
-            self.total += formula(*args, **kwargs, out_val=returned)
+            flops = formula(*args, **kwargs, out_val=returned)
+            self.products.append(_product(func._overloadpacket, flops, returned))
         return returned
+
+
+def _product(operator: Any, flops: int, returned: Any) -> Product:
+    tensors = returned if isinstance(returned, (tuple, list)) else (returned,)
+    out = next(tensor for tensor in tensors if isinstance(tensor, Tensor))
+    axis = 1 if "conv" in str(operator) else -1
+    return Product(flops, out.numel(), out.shape[axis] if out.dim() else 1)
 
 
 # ---- formulas that torch.utils.flop_counter lacks ----------------------------------------------

@@ -1,5 +1,6 @@
 """One training-free score a file: the computation, and the :class:`Proxy` that describes it."""
 
+from vkdnw.proxies.methods.capacity import capacity
 from vkdnw.proxies.methods.counts import complexity, flops, layers, parameters
 from vkdnw.proxies.methods.dss import dss
 from vkdnw.proxies.methods.epe_nas import epe_nas
@@ -68,5 +69,6 @@ BUILT_IN = (
     vkdnw_calibrated,
     fisher_dimension,
     fisher_volume,
+    capacity,
 )
 """In the order of the paper's Table 1, then those of other papers."""
