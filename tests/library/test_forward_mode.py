@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import vkdnw
 from tests.library.cases import CASES
-from tests.library.cases.case import Case
+from tests.library.cases.case import Case, Forward
 from tests.library.cases.networks import residual_network
 from tests.library.comparison import (
     assert_close,
@@ -184,6 +184,18 @@ def test_auto_falls_back_to_reverse_and_says_why(
     assert score.mode == "reverse"
     assert re.search(f"forward mode is not available: .*{reason}", score.mode_reason)
     assert score.vkdnw == vkdnw.score(model, batched, mode="reverse").vkdnw
+
+
+def test_a_model_that_moves_itself_has_no_forward_mode() -> None:
+    """As routers of experts do; with tangents, torch would end the process."""
+
+    def run(m: nn.Module, x: Tensor) -> Tensor:
+        return m.fc(torch.tanh(m.first.to(x.dtype)(x)))
+
+    model = Forward(run, first=nn.Linear(4, 4), fc=nn.Linear(4, 40)).eval()
+    with pytest.raises(ValueError, match=r"module\.to"):
+        vkdnw.jacobian(model, torch.randn(3, 4), mode="forward")
+    assert vkdnw.score(model, torch.randn(3, 4)).mode == "reverse"
 
 
 def test_an_unknown_mode_is_refused() -> None:

@@ -133,6 +133,23 @@ def test_a_hook_on_a_parameter_acts_as_in_autograd() -> None:
     torch.testing.assert_close(found, 0.5 * without)
 
 
+def scaled_tokens(m: Any, x: Tensor) -> Tensor:
+    """Tokens of a map that is channels-last; the scale has no rule."""
+    h = m.norm(m.conv(x) * m.scale).contiguous(memory_format=torch.channels_last)
+    return m.head(torch.tanh(h.flatten(2).transpose(1, 2)).mean(1))
+
+
+@pytest.mark.parametrize("size", [1, 5])
+def test_is_right_where_torch_is_wrong_about_a_lone_sample(size: int) -> None:
+    """torch 2.13 sums the wrong numbers in the backward pass of BatchNorm for one such image."""
+    parts = {"conv": nn.Conv2d(3, 8, 3), "norm": nn.BatchNorm2d(8), "head": nn.Linear(8, 3)}
+    net = model(scaled_tokens, **parts, scale=nn.Parameter(torch.ones(8, 1, 1))).double()
+    batch = torch.randn(size, 3, 6, 6).double()
+    selection = select(net, vkdnw.weights.first())
+    expected = reference_jacobian_by_loop(net, torch.cat([batch, batch]), selection)[:size]
+    assert_close(vkdnw.jacobian(net, batch), expected, selection)
+
+
 def before_in_the_batch(m: Any, x: Tensor) -> Tensor:
     h = torch.tanh(m.first(x))
     return m.fc(h + 0.5 * (h.detach().cumsum(0) - h.detach()))

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 
 from vkdnw.batch import Batch
 from vkdnw.checks import pick_logits
@@ -63,9 +64,11 @@ def logit_derivatives(
     )
     scales = {fold.conv: fold.norm.scale for fold in folds if fold.norm is not None}
     with torch.no_grad(), _differentiable_attention():
-        with recorder.attached(), recorder.recording() as records:
+        with recorder.attached(), recorder.recording() as records, _NoticedMemory() as noticed:
             problem.state.rewind()
             plain = _forward(problem, trace, piece)
+        if noticed.replaced:
+            raise ForwardRefused("forward() gives a parameter other memory (module.to, or .data =)")
         covered = {site for terms in trace.terms.values() for site, _ in terms}
         called = {site for site in covered if site.layer not in trace.operations}
         if not called <= records.keys():
@@ -83,6 +86,27 @@ def logit_derivatives(
     if differing_logits(logits, plain, Precision(logits.dtype, len(trace.records))).any():
         raise ForwardRefused("the logits are others where tangents are carried along")
     return derivatives, plain
+
+
+class _NoticedMemory(TorchFunctionMode):
+    """Notices that a tensor is given other memory, as ``module.to()`` does even if it need not.
+
+    torch ends the process with a segmentation fault where such a tensor carries a tangent.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.replaced = False
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func == _SET_DATA:
+            self.replaced = True
+        return func(*args, **(kwargs or {}))
+
+
+_SET_DATA = Tensor.data.__set__  # type: ignore[attr-defined]
 
 
 def _forward(

@@ -6,6 +6,7 @@ that belongs to the other sample.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,9 +15,11 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from vkdnw.backward.graph import Node
 from vkdnw.checks import check_logits
 from vkdnw.explained import explained
 from vkdnw.per_sample.capture import CallSite, Record, Recorder, Records
+from vkdnw.per_sample.plain_pass import plain_pass
 from vkdnw.per_sample.probing.forward_log import ForwardLog
 from vkdnw.per_sample.probing.randomness import check_draws, check_own_generators, generators
 from vkdnw.per_sample.probing.row_wise import address
@@ -141,18 +144,45 @@ def _of_records(records: Records) -> int:
     return _UNSEEN * sum(record.input.nbytes for record in records.values())
 
 
-def fewest_samples(problem: Problem, probe: Probe) -> int:
-    """Samples that a forward pass needs: 2 where a ``squeeze()`` drops the axis of a lone one."""
-    if probe.samples == 1:
+def fewest_samples(problem: Problem, probe: Probe, nodes: Iterable[Node]) -> int:
+    """Samples that a pass needs to be right: 1, or 2, of which one may be the other's copy.
+
+    Two where a ``squeeze()`` drops the axis of a lone one, and where torch's derivatives of a lone
+    one are wrong: those of an eval-mode BatchNorm on a CPU are (torch 2.13), if the gradient that
+    comes to it is that of a channels-last map, by a transposition for instance.
+
+    Args:
+        nodes: of the probe's graph.
+    """
+    if probe.samples > 1:
+        alone = problem.batch.chunk(slice(0, 1), probe.layout)
+        try:
+            # With a graph: a cache filled without one would be used by the passes that follow.
+            with torch.enable_grad():
+                logits = problem.logits(alone)
+        except Exception:
+            return 2  # it took two samples, so their number is what it cannot take
+        if logits.shape != (1, probe.logits.shape[1]):
+            return 2
+    if not any(node.name() == "NativeBatchNormBackward0" for node in nodes):
         return 1
-    alone = problem.batch.chunk(slice(0, 1), probe.layout)
-    try:
-        # With a graph: a cache that is filled without one would be used by the passes that follow.
-        with torch.enable_grad():
-            logits = problem.logits(alone)
-    except Exception:
-        return 2  # it took two samples, so their number is what it cannot take
-    return 1 if logits.shape == (1, probe.logits.shape[1]) else 2
+    return 1 if _has_lone_derivatives(problem, probe.logits.shape[1]) else 2
+
+
+_SAME_ALONE = 1e-3  # of a parameter's largest derivative; torch's fault is no matter of rounding
+
+
+def _has_lone_derivatives(problem: Problem, classes: int) -> bool:
+    """Whether a sample has the derivatives alone that it has beside a copy of itself."""
+    generator = torch.Generator(device="cpu").manual_seed(0)
+    cotangent = torch.randn(1, classes, generator=generator, device="cpu", dtype=torch.float64)
+    alone = plain_pass(problem, (0,), cotangent)
+    both = plain_pass(problem, (0, 0), torch.cat([cotangent, torch.zeros_like(cotangent)]))
+    return alone.gradients.keys() == both.gradients.keys() and all(
+        bool((gradient - other).abs().max() <= _SAME_ALONE * other.abs().max())
+        for name, gradient in alone.gradients.items()
+        if (other := both.gradients[name]).numel()
+    )
 
 
 def sample_rows(probe: Probe, ruled: Records) -> dict[CallSite, int]:

@@ -175,7 +175,7 @@ def trace_model(problem: Problem) -> Trace:
         classes=probe.logits.shape[1],
         dtype=torch.float64 if in_double else torch.float32,
         layout=probe.layout,
-        find_fewest=cache(lambda: fewest_samples(problem, probe)),
+        find_fewest=cache(lambda: fewest_samples(problem, probe, users)),
         layers=layers,
         relus=relus,
         pools=_pools(problem.modules) if native() else {},
