@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import random
 from collections.abc import Callable
@@ -77,6 +78,12 @@ def shuffled(m: Any, x: Tensor) -> Tensor:
     return m.fc(y[order.argsort()])
 
 
+def distinct(m: Any, x: Tensor) -> Tensor:
+    """An operation on the batch that has no derivative; the parameters have theirs."""
+    rows, place = torch.unique(x, dim=0, return_inverse=True)
+    return m.fc(torch.tanh(m.first(rows)))[place]
+
+
 @functools.cache
 def table(m: Any) -> Tensor:
     """A function of a parameter, kept with its graph outside of the model."""
@@ -109,6 +116,7 @@ RIGHT: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
         vectors,
     ),
     "a table that a global keeps": (lambda: model(through_a_global), vectors),
+    "distinct samples": (lambda: model(distinct), vectors),
     "samples in another order": (lambda: model(shuffled), lambda: torch.randn(12, 4)),
 }
 
@@ -214,6 +222,11 @@ def by_size_of_the_batch(m: Any, x: Tensor) -> Tensor:
     return m.fc(torch.tanh(m.first(x)) * (2 if len(x) > 4 else 1))
 
 
+def turn_about(m: Any, x: Tensor) -> Tensor:
+    """The same numbers every other call."""
+    return m.fc(torch.tanh(m.first(x)) * next(m.turns))
+
+
 KEPT: ContextVar[Any] = ContextVar("KEPT", default=None)
 
 
@@ -248,6 +261,10 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...]]] = {
         ("random.Random", "of its own", "from call to call"),
     ),
     "noise that no generator makes": (lambda: model(noise_of_the_system), ("from call to call",)),
+    "turn and turn about": (
+        lambda: model(turn_about, turns=itertools.cycle([1.0, 2.0])),
+        ("from call to call",),
+    ),
     "an input that is overwritten": (
         lambda: model(overwritten_input),
         ("torch.autograd.grad cannot differentiate", "inplace", "set_detect_anomaly"),

@@ -191,6 +191,8 @@ def sample_rows(probe: Probe, ruled: Records) -> dict[CallSite, int]:
     Where all operations keep samples apart, that is so wherever a sample is read at all. Else the
     gradient of one sample's logits must vanish exactly on the rows of the other sample.
 
+    None are told where an operation has no derivative.
+
     Raises:
         ValueError: it does not vanish on the other sample's input, so samples mix; or it cannot be
             had, as where the model runs a reentrant checkpoint.
@@ -205,7 +207,10 @@ def sample_rows(probe: Probe, ruled: Records) -> dict[CallSite, int]:
     if probe.log is not None and probe.mixing is None:
         return {site: n for site, n in rows.items() if not probe.log.is_constant(ruled[site].input)}
     edges = [edge for site in rows if (edge := ruled[site].edge) is not None]
-    reached = _reached(probe, [*edges, *map(get_gradient_edge, probe.inputs)])
+    try:
+        reached = _reached(probe, [*edges, *map(get_gradient_edge, probe.inputs)])
+    except NotImplementedError:  # of an operation on the batch alone, perhaps: verification tells
+        return {}
     if any(reached[len(edges) :]):
         raise ValueError(
             "samples mix: the logits of one sample depend on another sample's input; "
@@ -233,6 +238,8 @@ def _reached(probe: Probe, edges: list[GradientEdge]) -> list[bool]:
                 retain_graph=True,
                 allow_unused=True,
             )
+        except NotImplementedError:
+            raise
         except RuntimeError as error:  # a reentrant checkpoint says that it cannot be asked
             raise ValueError(
                 "torch.autograd.grad cannot differentiate the logits with respect to what layers "
