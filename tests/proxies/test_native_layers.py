@@ -210,6 +210,30 @@ def test_gradients_that_are_lost_are_refused() -> None:
         differentiated(Overwriting(), images(), pending=False)
 
 
+def test_a_map_may_be_written_to_between_a_convolution_and_its_batch_norm() -> None:
+    """The gradient of BatchNorm goes to the map that the ReLU has read, not to the one after it."""
+
+    class Writing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.relu, self.norm = nn.ReLU(), nn.BatchNorm2d(16)
+            self.conv = nn.Conv2d(16, 16, 3, padding=1, bias=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = 2 * x
+            convolved = self.conv(self.relu(x))
+            x *= 3
+            return x + self.norm(convolved)
+
+    torch.manual_seed(0)
+    model = Writing()
+    found = differentiated(model, images(), pending=False)
+    expected = _gradients(model.double(), images().double().requires_grad_())
+    scale = max(float(each.abs().max()) for each in expected[1:])
+    for ours, theirs in zip(found, expected, strict=True):
+        assert float((ours - theirs).abs().max()) <= ROUNDING * scale
+
+
 def test_gradients_end_where_the_model_ends_them() -> None:
     class Detaching(nn.Module):
         def __init__(self) -> None:

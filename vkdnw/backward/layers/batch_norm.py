@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from vkdnw.backward.graph import Node
-from vkdnw.backward.layers.convolution import Convolved
+from vkdnw.backward.layers.convolution import ConvolutionCall
+from vkdnw.backward.layers.eligibility import have_native_channels
 from vkdnw.backward.layers.lazy_tensor import LazyTensor, SumLazyOp, Term, VersionedTensor
-from vkdnw.backward.layers.values import CHANNELS_LAST, made_by, suits
+from vkdnw.backward.layers.values import CHANNELS_LAST, made_by
 from vkdnw.backward.layers.weight_gradients import WeightGradients
 from vkdnw.backward.tape_layers import TapeLayer
 from vkdnw.ops.backpropagate import Layer, Norm
@@ -26,7 +27,7 @@ from vkdnw.ops.batch_norm import (
 )
 
 
-def native_batch_norm(
+def train_batch_norm(
     norm: nn.BatchNorm2d, weights: WeightGradients, pending: bool
 ) -> Callable[[Tensor], Tensor]:
     """A BatchNorm's forward in train mode, whose result is computed now or stays pending.
@@ -35,9 +36,9 @@ def native_batch_norm(
     """
 
     def forward(input: Tensor) -> Tensor:
-        if not (norm.training and suits(input) and input.numel() > input.shape[1]):
+        if not (norm.training and have_native_channels(input) and input.numel() > input.shape[1]):
             return nn.BatchNorm2d.forward(norm, input)
-        call = made_by(input, Convolved)
+        call = made_by(input, ConvolutionCall)
         conv = None if call is None else call.layer.conv
         output: LazyTensor = _BatchNorm.apply(  # type: ignore[no-untyped-call]
             input if call is None else call.read,
@@ -70,7 +71,7 @@ class _BatchNorm(torch.autograd.Function):
         conv_bias: Tensor | None,
         reading: VersionedTensor,
         eps: float,
-        call: Convolved | None,
+        call: ConvolutionCall | None,
         weights: WeightGradients,
     ) -> Tensor:
         weight = None if weight is None else weight.detach().contiguous()
@@ -106,7 +107,7 @@ class _BatchNorm(torch.autograd.Function):
             weight = seen.new_ones(seen.shape[1]) if node.weight is None else node.weight
             return Norm(seen, node.statistics, weight)
 
-        call: Convolved | None = node.call
+        call: ConvolutionCall | None = node.call
         if call is None:
             return TapeLayer(Layer.IDENTITY, norm=norm)
         return call.layer.tape_layer(call.mask, norm)
@@ -114,7 +115,7 @@ class _BatchNorm(torch.autograd.Function):
 
 def _input_gradient(ctx: Any, of_output: Tensor) -> Tensor:
     """Through the convolution in front, if there is one, from the gradient of its output."""
-    call: Convolved | None = ctx.call
+    call: ConvolutionCall | None = ctx.call
     return of_output if call is None else call.layer.input_gradient(of_output, ctx.size, call.mask)
 
 
@@ -127,7 +128,7 @@ def _wanted_parameters(ctx: Any, of_parameters: Tensor) -> list[Tensor | None]:
 
 def _convolution_gradients(ctx: Any, of_output: Tensor) -> tuple[Tensor | None, Tensor | None]:
     """Those of the convolution in front."""
-    call: Convolved | None = ctx.call
+    call: ConvolutionCall | None = ctx.call
     if call is None or not ctx.needs_input_grad[3]:
         return None, None
-    return call.layer.weight_gradients(of_output, call.reading.numbers())
+    return call.weight_gradients(of_output)

@@ -1,4 +1,7 @@
-"""The 3x3 average pooling of NAS-Bench-201."""
+"""The 3x3 average pooling of NAS-Bench-201, with a native gradient.
+
+Torch's gradient of it costs as much as several convolutions.
+"""
 
 # ruff: noqa: A002 - a replaced forward keeps the name of torch's argument, for keyword calls
 
@@ -9,53 +12,56 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from vkdnw.backward.graph import Node
+from vkdnw.backward.layers.eligibility import are_native_images, have_native_channels
 from vkdnw.backward.layers.lazy_tensor import LazyTensor, SumLazyOp, Term, VersionedTensor
-from vkdnw.backward.layers.values import CHANNELS_LAST, suits
+from vkdnw.backward.layers.values import CHANNELS_LAST
 from vkdnw.backward.tape_layers import TapeLayer
 from vkdnw.ops.backpropagate import Layer
 from vkdnw.ops.pooling import avg_pool3x3, avg_pool3x3_input_gradient
-from vkdnw.per_sample.fusion.find import pools_natively
+
+Pool = Callable[[Tensor], Tensor]
 
 
-def is_cell_pooling(pool: nn.AvgPool2d) -> bool:
-    """Whether this is the 3x3 average pooling of NAS-Bench-201."""
-    sizes = [
-        (value, value) if isinstance(value, int) else tuple(value)
-        for value in (pool.kernel_size, pool.stride, pool.padding)
-    ]
-    return sizes == [(3, 3), (1, 1), (1, 1)] and not (
-        pool.count_include_pad or pool.ceil_mode or pool.divisor_override
-    )
+def eval_pooling(input: Tensor) -> Tensor:
+    """The forward of that pooling in eval mode: torch's own, whose bits the logits have."""
+    if not are_native_images(input):
+        return _torch_pooling(input)
+    pooled: Tensor = _AveragePooling.apply(input, _torch_pooling)  # type: ignore[no-untyped-call]
+    return pooled
 
 
-def native_pooling(pending: bool) -> Callable[[Tensor], Tensor]:
-    """The forward of that pooling, whose result is computed now or stays pending."""
+def train_pooling(pending: bool) -> Pool:
+    """The forward of that pooling in train mode, whose result is computed now or stays pending."""
 
     def forward(input: Tensor) -> Tensor:
-        if not pools_natively(input):
-            return F.avg_pool2d(input, 3, 1, 1, count_include_pad=False)
-        wait = pending and suits(input)
-        pooled: Tensor = _AveragePooling.apply(input, wait)  # type: ignore[no-untyped-call]
+        if not are_native_images(input):
+            return _torch_pooling(input)
+        pool = _pending if pending and have_native_channels(input) else avg_pool3x3
+        pooled: Tensor = _AveragePooling.apply(input, pool)  # type: ignore[no-untyped-call]
         return pooled
 
     return forward
+
+
+def _torch_pooling(x: Tensor) -> Tensor:
+    return F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+
+
+def _pending(x: Tensor) -> Tensor:
+    pooled: Tensor = LazyTensor.of(x, SumLazyOp(Term(VersionedTensor.of(x), pooled=True)))
+    return pooled
 
 
 class _AveragePooling(torch.autograd.Function):
     """3x3 average pooling of stride 1 that leaves the padding out of the count."""
 
     @staticmethod
-    def forward(ctx: Any, input: Tensor, pending: bool) -> Tensor:
-        if not pending:
-            return avg_pool3x3(input)
-        pooled: Tensor = LazyTensor.of(
-            input, SumLazyOp(Term(VersionedTensor.of(input), pooled=True))
-        )
-        return pooled
+    def forward(ctx: Any, input: Tensor, pool: Pool) -> Tensor:
+        return pool(input)
 
     @staticmethod
     @once_differentiable

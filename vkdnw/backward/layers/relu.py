@@ -1,4 +1,8 @@
-"""ReLU that keeps the mask of its gradient, one bit a number."""
+"""ReLU that keeps the mask of its gradient, one bit a number.
+
+In eval mode the output is computed at once, with the mask. In train mode it may stay pending, since
+most of its readers are convolutions that compute it on the way.
+"""
 
 # ruff: noqa: A002 - a replaced forward keeps the name of torch's argument, for keyword calls
 
@@ -14,11 +18,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from vkdnw.backward.graph import Node
+from vkdnw.backward.layers.eligibility import have_native_channels
 from vkdnw.backward.layers.lazy_tensor import LazyTensor, ReLULazyOp, SumLazyOp, VersionedTensor
-from vkdnw.backward.layers.values import note, suits
+from vkdnw.backward.layers.values import note
 from vkdnw.backward.tape_layers import TapeLayer
 from vkdnw.ops.backpropagate import Layer
-from vkdnw.ops.relu import relu_mask
+from vkdnw.ops.relu import rectify, relu_mask
 
 
 @dataclass(frozen=True)
@@ -29,18 +34,52 @@ class Rectified:
     mask: Tensor
 
 
-def native_relu(on_relu: Callable[[Tensor], None], pending: bool) -> Callable[[Tensor], Tensor]:
+# ---- eval mode ---------------------------------------------------------------------------------
+
+
+def rectified(x: Tensor) -> tuple[Tensor, Tensor]:
+    """ReLU of a tensor and its mask, kept with it: parallel branches of a cell rectify the same."""
+    kept: tuple[int, tuple[Tensor, Tensor]] | None = getattr(x, "_vkdnw_rectified", None)
+    if kept is None or kept[0] != x._version:
+        kept = x._version, _Rectification.apply(x)  # type: ignore[no-untyped-call]
+        x._vkdnw_rectified = kept  # type: ignore[attr-defined]
+    return kept[1]
+
+
+class _Rectification(torch.autograd.Function):
+    """ReLU and its mask; in the graph only where something else than a fused layer reads it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        output, mask = rectify(x.contiguous(memory_format=torch.channels_last))
+        ctx.save_for_backward(output)
+        ctx.mark_non_differentiable(mask)
+        return output, mask
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (output,) = ctx.saved_tensors
+        passed: Tensor = gradients[0] * (output > 0)
+        return passed
+
+
+# ---- train mode --------------------------------------------------------------------------------
+
+
+def train_relu(on_relu: Callable[[Tensor], None], pending: bool) -> Callable[[Tensor], Tensor]:
     """A ReLU's forward that tells its output to an observer.
 
     The output is computed now or stays pending.
     """
 
     def forward(input: Tensor) -> Tensor:
-        if not suits(input):
+        if not have_native_channels(input):
             return F.relu(input)  # the observer of torch's own operators sees this one
         mask = _mask(input)
         kept: list[VersionedTensor] = []  # of the output; the output itself would be kept by itself
-        output: LazyTensor = _Rectification.apply(input, VersionedTensor.of(input), mask, kept)  # type: ignore[no-untyped-call]
+        output: LazyTensor = _PendingRectification.apply(
+            input, VersionedTensor.of(input), mask, kept
+        )  # type: ignore[no-untyped-call]
         kept.append(VersionedTensor.of(output.detached()))
         if not pending:
             output.recipe.value()
@@ -70,7 +109,7 @@ def _mask_of_sum(input: Tensor) -> Tensor | None:
     return recipe.relu_mask
 
 
-class _Rectification(torch.autograd.Function):
+class _PendingRectification(torch.autograd.Function):
     """ReLU; its backward runs where something else than a convolution reads it."""
 
     @staticmethod

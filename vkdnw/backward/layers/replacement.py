@@ -3,61 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 from torch import Tensor, nn
 
-from vkdnw.backward.layers.batch_norm import native_batch_norm
-from vkdnw.backward.layers.convolution import native_convolution
-from vkdnw.backward.layers.pooling import is_cell_pooling, native_pooling
-from vkdnw.backward.layers.relu import native_relu
+from vkdnw.backward.layers.batch_norm import train_batch_norm
+from vkdnw.backward.layers.convolution import train_convolution
+from vkdnw.backward.layers.eligibility import is_native_pooling
+from vkdnw.backward.layers.pooling import train_pooling
+from vkdnw.backward.layers.relu import train_relu
 from vkdnw.backward.layers.weight_gradients import WeightGradients
+
+Forward = Callable[[Tensor], Any]
 
 
 @contextmanager
-def native_layers(
-    modules: Iterable[nn.Module],
-    weights: WeightGradients,
-    on_relu: Callable[[Tensor], None],
-    pending: bool,
-) -> Iterator[None]:
-    """Replaces the forward of every layer that has a native gradient.
-
-    Args:
-        weights: whether gradients of weights are wanted, at the time of a backward pass.
-        on_relu: is told the output of every ReLU that is replaced.
-        pending: whether results may wait until they are needed. A forward pass may then raise
-            :class:`OverwrittenError`, and has to be run again without.
-    """
+def replaced_forwards(forwards: Iterable[tuple[nn.Module, Forward]]) -> Iterator[None]:
+    """Inside the block, modules compute by these functions."""
     replaced: list[nn.Module] = []
     try:
-        for module in modules:
-            forward = _replacement(module, weights, on_relu, pending)
-            if forward is not None:
-                module.__dict__["forward"] = forward
-                replaced.append(module)
+        for module, forward in forwards:
+            module.__dict__["forward"] = forward
+            replaced.append(module)
         yield
     finally:
         for module in replaced:
             module.__dict__.pop("forward", None)
 
 
-def _replacement(
+def native_layers(
+    modules: Iterable[nn.Module],
+    weights: WeightGradients,
+    on_relu: Callable[[Tensor], None],
+    pending: bool,
+) -> AbstractContextManager[None]:
+    """Inside the block, every layer with a native gradient in train mode has another forward.
+
+    Args:
+        weights: whether gradients of weights are wanted, at the time of a backward pass.
+        on_relu: is called with the output of every ReLU that is replaced.
+        pending: whether results may wait until they are needed. A forward pass may then raise
+            :class:`OverwrittenError`, and has to be run again without.
+    """
+    found = ((module, _train_forward(module, weights, on_relu, pending)) for module in modules)
+    return replaced_forwards((module, forward) for module, forward in found if forward is not None)
+
+
+def _train_forward(
     module: nn.Module,
     weights: WeightGradients,
     on_relu: Callable[[Tensor], None],
     pending: bool,
-) -> Callable[[Tensor], Tensor] | None:
+) -> Forward | None:
     if "forward" in vars(module):  # nothing that the caller put there is replaced
         return None
     if type(module) is nn.ReLU and not module.inplace:
-        return native_relu(on_relu, pending)
-    if type(module) is nn.AvgPool2d and is_cell_pooling(module):
-        return native_pooling(pending)
+        return train_relu(on_relu, pending)
+    if is_native_pooling(module):
+        return train_pooling(pending)
     if type(module) is nn.Conv2d and "weight" in module._parameters:
-        return native_convolution(module, weights)
+        return train_convolution(module, weights)
     if type(module) is nn.BatchNorm2d and _has_plain_parameters(module):
-        return native_batch_norm(module, weights, pending)
+        return train_batch_norm(module, weights, pending)
     return None
 
 

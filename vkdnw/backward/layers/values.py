@@ -8,9 +8,6 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from vkdnw.ops.convolution import CHANNEL_MULTIPLE
-from vkdnw.per_sample.fusion.find import pools_natively
-
 CHANNELS_LAST = torch.channels_last
 
 Origin = TypeVar("Origin")
@@ -31,11 +28,6 @@ class _Note:
     origin: object
     versions: tuple[int, int]  # of what it read and returned; others mean it was overwritten
     read: Tensor
-
-
-def suits(x: Tensor) -> bool:
-    """Whether native layers take this input: float32 images on the CPU in channels_last."""
-    return pools_natively(x) and x.shape[1] % CHANNEL_MULTIPLE == 0
 
 
 def note(output: Tensor, read: Tensor, origin: object) -> None:

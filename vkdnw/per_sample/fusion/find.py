@@ -16,31 +16,17 @@ next layer alone, no hooks of the caller's in between.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from vkdnw.backward.graph import Node
+from vkdnw.backward.layers.eligibility import data_gradient
 from vkdnw.ops.backpropagate import Layer
-from vkdnw.ops.convolution import CHANNEL_MULTIPLE
 from vkdnw.per_sample.capture import CallSite, Record
 from vkdnw.per_sample.probing.trace import Trace
 from vkdnw.rules.batch_norm import normaliser
 from vkdnw.runtime.host_copies import on_host
 
-Gradient = Literal["winograd", "pointwise", "strided"]
-
-Layout = torch.memory_format | None
-
-LAYERS: dict[Gradient, Layer] = {
-    "winograd": Layer.CONV3X3,
-    "pointwise": Layer.CONV1X1,
-    "strided": Layer.STRIDED_CONV,
-}
-"""What a native data gradient is on a tape."""
-
-MAX_PLAIN_CHANNELS = 128  # plain products lose their lead where weights leave level 1
 MAX_OFFSET = 10.0  # |bias / weight| up to which (y - bias) / weight keeps its digits
 
 
@@ -60,7 +46,7 @@ class Fusion:
     conv: str
     norm: FoldedNorm | None
     relu: str | None  # in front; only with a native gradient
-    gradient: Gradient | None  # None: autograd's
+    gradient: Layer | None  # that computes the data gradient; None: autograd does
 
 
 def find_fusions(trace: Trace) -> tuple[Fusion, ...]:
@@ -74,9 +60,7 @@ def find_fusions(trace: Trace) -> tuple[Fusion, ...]:
         if site not in single or record.edge is None or not _is_conv(trace, site):
             continue
         conv = trace.layers[site.layer].module
-        gradient = native_gradient(conv, record.input, trace.layout) or strided_gradient(
-            conv, record.input, trace.layout
-        )
+        gradient = data_gradient(conv, record.input, trace.layout)
         relu = _relu_before(trace, record, makers) if gradient is not None else None
         norm = _norm_after(trace, record, makers)
         if gradient is not None or norm is not None:
@@ -98,55 +82,6 @@ def find_folds(trace: Trace) -> tuple[Fusion, ...]:
             if norm is not None:
                 folds.append(Fusion(site.layer, norm, None, None))
     return tuple(folds)
-
-
-def native_gradient(conv: nn.Module, x: Tensor, layout: Layout) -> Gradient | None:
-    """The native op that computes this convolution's data gradient at stride 1, if one does."""
-    shape = _native_shape(conv, x, layout)
-    if shape == (3, 1, 1):
-        return "winograd"
-    return "pointwise" if shape == (1, 1, 0) and _is_narrow(conv) else None
-
-
-def strided_gradient(conv: nn.Module, x: Tensor, layout: Layout) -> Gradient | None:
-    shape = _native_shape(conv, x, layout)
-    return "strided" if shape is not None and shape[1] > 1 and _is_narrow(conv) else None
-
-
-def _native_shape(conv: nn.Module, x: Tensor, layout: Layout) -> tuple[int, int, int] | None:
-    """Kernel size, stride and padding of a convolution that the native ops may cover."""
-    if (
-        not isinstance(conv, nn.Conv2d)
-        or x.device.type != "cpu"
-        or x.dtype != torch.float32
-        or layout != torch.channels_last
-        or conv.dilation != (1, 1)
-        or conv.groups != 1
-        or conv.padding_mode != "zeros"
-        or conv.in_channels % CHANNEL_MULTIPLE
-        or conv.out_channels % CHANNEL_MULTIPLE
-    ):
-        return None
-    square = [conv.kernel_size, conv.stride, conv._reversed_padding_repeated_twice]
-    if any(len(set(sizes)) > 1 for sizes in square):
-        return None
-    kernel, stride, padding = (int(sizes[0]) for sizes in square)
-    return kernel, stride, padding
-
-
-def _is_narrow(conv: nn.Module) -> bool:
-    assert isinstance(conv, nn.Conv2d)
-    return max(conv.in_channels, conv.out_channels) <= MAX_PLAIN_CHANNELS
-
-
-def pools_natively(x: Tensor) -> bool:
-    """Whether the native gradient of 3x3 average pooling covers this input."""
-    return (
-        x.device.type == "cpu"
-        and x.dtype == torch.float32
-        and x.dim() == 4
-        and x.is_contiguous(memory_format=torch.channels_last)
-    )
 
 
 def _is_conv(trace: Trace, site: CallSite) -> bool:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from vkdnw.backward.graph import Node, consumers
+from vkdnw.backward.layers.eligibility import is_native_pooling
 from vkdnw.backward.parameter_uses import uses
 from vkdnw.ops.library import native
 from vkdnw.per_sample.capture import CallSite, Recorder, Records
@@ -52,7 +53,7 @@ class Trace:
     find_fewest: Callable[[], int]  # runs the model when it is first called
     layers: dict[str, Layer]
     relus: dict[str, nn.ReLU]  # by module name; they may be fused with the layer behind them
-    pools: dict[str, nn.AvgPool2d]  # 3x3 average poolings of stride 1, by module name
+    pools: dict[str, nn.Module]  # 3x3 average poolings of stride 1, by module name
     calls: tuple[CallSite, ...]  # of layers that own chosen parameters, in order
     operations: dict[str, tuple[Any, ...]]  # layers read off the graph, and their constants
     rows: dict[CallSite, int]  # rows of the layer's leading axis that belong to one sample
@@ -178,7 +179,11 @@ def trace_model(problem: Problem) -> Trace:
         find_fewest=cache(lambda: fewest_samples(problem, probe, users)),
         layers=layers,
         relus=relus,
-        pools=_pools(problem.modules) if native() else {},
+        pools={
+            name: module
+            for name, module in problem.modules.items()
+            if is_native_pooling(module) and "forward" not in vars(module) and native()
+        },
         calls=calls_of_chosen,
         operations=constants,
         rows=rows,
@@ -196,21 +201,6 @@ def trace_model(problem: Problem) -> Trace:
         records=probe.records,
         users=users,
     )
-
-
-_CELL_POOLING = ((3, 1, 1), ((3, 3), (1, 1), (1, 1)))  # kernel, stride, padding
-
-
-def _pools(modules: dict[str, nn.Module]) -> dict[str, nn.AvgPool2d]:
-    """Average poolings as NAS-Bench-201 has them."""
-    return {
-        name: module
-        for name, module in modules.items()
-        if type(module) is nn.AvgPool2d
-        and "forward" not in vars(module)  # nothing that the caller put there is replaced
-        and (module.kernel_size, module.stride, module.padding) in _CELL_POOLING
-        and not (module.count_include_pad or module.ceil_mode or module.divisor_override)
-    }
 
 
 def plainly(trace: Trace) -> Trace:
