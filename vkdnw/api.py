@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +16,10 @@ from torch import Tensor, nn
 from vkdnw import spectrum
 from vkdnw.batch import BatchLike
 from vkdnw.checks import Output
-from vkdnw.fisher_information import Convention, check_options, eigenvalues, fisher_matrix
+from vkdnw.fisher_information import eigenvalues, fisher_matrix
+from vkdnw.options import Convention, Mode, Options
 from vkdnw.per_sample.cotangents import ClassCotangents
 from vkdnw.per_sample.jacobian import Differentiation, differentiated, jacobian_chunks
-from vkdnw.per_sample.mode import Mode
 from vkdnw.per_sample.problem import Problem, prepared
 from vkdnw.per_sample.reverse_mode.chunks import bytes_of_sample, chunk_size
 from vkdnw.rank import LowRankWarning, check_not_zero, low_rank
@@ -61,19 +62,18 @@ def score(
             :class:`vkdnw.ZeroFisherError`.
         MemoryError: one sample does not fit ``max_memory``.
     """
-    check_options(smoothing, convention)
-    with prepared(
-        model,
-        batch,
+    options = Options(
         output=output,
         weights=weights,
+        smoothing=smoothing,
+        convention=convention,
         dtype=dtype,
         max_memory=max_memory,
         tf32=tf32,
-    ) as problem:
-        on_device, differentiation = differentiated(
-            problem, mode, lambda one: eigenvalues(problem, one, smoothing, convention)
-        )
+        mode=mode,
+    )
+    with prepared(model, batch, options) as problem:
+        on_device, differentiation = differentiated(problem, partial(eigenvalues, problem))
     if differentiation.fallback_reason:
         _announce_fallback(differentiation)
     ascending = on_device.cpu()
@@ -140,19 +140,18 @@ def fisher(
         ValueError: the model or the batch is refused; the message names what and the remedy.
         MemoryError: ``[P, P]`` or one sample does not fit ``max_memory``.
     """
-    check_options(smoothing, convention)
-    with prepared(
-        model,
-        batch,
+    options = Options(
         output=output,
         weights=weights,
+        smoothing=smoothing,
+        convention=convention,
         dtype=dtype,
         max_memory=max_memory,
         tf32=tf32,
-    ) as problem:
-        matrix, differentiation = differentiated(
-            problem, mode, lambda one: fisher_matrix(problem, one, smoothing, convention)
-        )
+        mode=mode,
+    )
+    with prepared(model, batch, options) as problem:
+        matrix, differentiation = differentiated(problem, partial(fisher_matrix, problem))
     _announce_fallback(differentiation)
     return matrix
 
@@ -181,16 +180,11 @@ def jacobian(
         ValueError: as :func:`vkdnw.fisher`.
         MemoryError: ``[B, C, P]`` or one sample does not fit ``max_memory``.
     """
-    with prepared(
-        model,
-        batch,
-        output=output,
-        weights=weights,
-        dtype=dtype,
-        max_memory=max_memory,
-        tf32=tf32,
-    ) as problem:
-        full, differentiation = differentiated(problem, mode, lambda one: _collected(problem, one))
+    options = Options(
+        output=output, weights=weights, dtype=dtype, max_memory=max_memory, tf32=tf32, mode=mode
+    )
+    with prepared(model, batch, options) as problem:
+        full, differentiation = differentiated(problem, partial(_collected, problem))
     _announce_fallback(differentiation)
     return full
 

@@ -11,13 +11,14 @@ those of ``logit_c - logit_C``.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from vkdnw.ops.fisher import fisher_accumulate_, fisher_factor
 from vkdnw.ops.spectrum import low_rank_spectrum
+from vkdnw.options import Convention
 from vkdnw.per_sample.cotangents import ClassCotangents
 from vkdnw.per_sample.jacobian import Differentiation, jacobian_chunks
 from vkdnw.per_sample.problem import Problem
@@ -25,21 +26,9 @@ from vkdnw.per_sample.reverse_mode.chunks import Chunk
 from vkdnw.runtime.threads import several_threads
 from vkdnw.weights import Selection
 
-Convention = Literal["fisher", "released"]
-
 # Beyond these sizes a Gram matrix costs less than the Jacobi rotations of the factor.
 DIRECT_COLUMNS = 4096
 DIRECT_RANK = 1024
-
-
-def check_options(smoothing: float, convention: Convention) -> None:
-    """Refuses an unknown convention and a smoothing outside [0, 1]."""
-    if convention not in get_args(Convention):
-        raise ValueError(f"convention={convention!r}: expected 'fisher' or 'released'")
-    if isinstance(smoothing, bool) or not isinstance(smoothing, int | float):
-        raise TypeError(f"smoothing={smoothing!r}: expected a number in [0, 1]")
-    if not 0.0 <= smoothing <= 1.0:
-        raise ValueError(f"smoothing={smoothing}: expected a number in [0, 1]")
 
 
 def probabilities(logits: Tensor, smoothing: float, convention: Convention) -> Tensor:
@@ -68,9 +57,7 @@ def class_cotangents(classes: int, convention: Convention, device: torch.device)
     return ClassCotangents("differences" if convention == "fisher" else "leading", classes, device)
 
 
-def fisher_matrix(
-    problem: Problem, differentiation: Differentiation, smoothing: float, convention: Convention
-) -> Tensor:
+def fisher_matrix(problem: Problem, differentiation: Differentiation) -> Tensor:
     """The Fisher matrix ``[P, P]``, float64, accumulated chunk by chunk.
 
     Raises:
@@ -85,22 +72,14 @@ def fisher_matrix(
             "(vkdnw.score needs no matrix where scalars outnumber samples times classes)"
         )
     matrix = torch.zeros(columns, columns, dtype=torch.float64, device=problem.device)
-    cotangents = class_cotangents(differentiation.trace.classes, convention, problem.device)
-    for chunk in jacobian_chunks(problem, differentiation, problem.selection, cotangents):
-        check_jacobian(chunk, problem.selection)
-        fisher_accumulate_(
-            matrix,
-            chunk.jacobian,
-            probabilities(chunk.logits, smoothing, convention),
-            released=convention == "released",
-            scale=1.0 / problem.batch.size,
-        )
+    released = problem.options.convention == "released"
+    scale = 1.0 / problem.batch.size
+    for chunk, weights in _checked_chunks(problem, differentiation, problem.selection):
+        fisher_accumulate_(matrix, chunk.jacobian, weights, released=released, scale=scale)
     return matrix
 
 
-def eigenvalues(
-    problem: Problem, differentiation: Differentiation, smoothing: float, convention: Convention
-) -> Tensor:
+def eigenvalues(problem: Problem, differentiation: Differentiation) -> Tensor:
     """All P eigenvalues of the Fisher matrix, ascending, float64.
 
     With ``M = B (C - 1)`` rows (``B C`` for ``released``) in the stacked factor ``A``, there are at
@@ -110,18 +89,17 @@ def eigenvalues(
     of columns so that ``B C P`` numbers are never held; small ones are then accurate to rounding
     of the largest only.
     """
-    rows = problem.batch.size * (differentiation.trace.classes - (convention == "fisher"))
+    of_sample = differentiation.trace.classes - (problem.options.convention == "fisher")
+    rows = problem.batch.size * of_sample
     columns = len(problem.selection)
     small = columns <= DIRECT_COLUMNS and min(rows, columns) <= DIRECT_RANK
     if small and rows * columns * 8 <= problem.max_memory // 4:
-        factor = _factor(problem, differentiation, problem.selection, smoothing, convention)
+        factor = _factor(problem, differentiation, problem.selection)
         nonzero = low_rank_spectrum(factor) / problem.batch.size
     elif columns <= rows:
-        nonzero = _gram_spectrum(
-            problem, fisher_matrix(problem, differentiation, smoothing, convention)
-        )
+        nonzero = _gram_spectrum(problem, fisher_matrix(problem, differentiation))
     else:
-        gram = _dual_gram(problem, differentiation, rows, smoothing, convention)
+        gram = _dual_gram(problem, differentiation, rows)
         nonzero = _gram_spectrum(problem, gram) / problem.batch.size
     zeros = torch.zeros(columns - len(nonzero), dtype=torch.float64, device=nonzero.device)
     return torch.cat([zeros, nonzero])
@@ -134,30 +112,27 @@ def _gram_spectrum(problem: Problem, gram: Tensor) -> Tensor:
     return ascending.clamp_(min=0.0)
 
 
-def _factor(
-    problem: Problem,
-    differentiation: Differentiation,
-    selection: Selection,
-    smoothing: float,
-    convention: Convention,
-) -> Tensor:
+def _factor(problem: Problem, differentiation: Differentiation, selection: Selection) -> Tensor:
     """The stacked ``A_n``: ``[M, len(selection)]`` float64."""
+    released = problem.options.convention == "released"
+    chunks = _checked_chunks(problem, differentiation, selection)
+    return torch.cat(
+        [fisher_factor(chunk.jacobian, weights, released=released) for chunk, weights in chunks]
+    )
+
+
+def _checked_chunks(
+    problem: Problem, differentiation: Differentiation, selection: Selection
+) -> Iterator[tuple[Chunk, Tensor]]:
+    """The finite derivatives of the cotangents and the class probabilities, chunk by chunk."""
+    convention = problem.options.convention
     cotangents = class_cotangents(differentiation.trace.classes, convention, problem.device)
-    pieces = []
     for chunk in jacobian_chunks(problem, differentiation, selection, cotangents):
         check_jacobian(chunk, selection)
-        weights = probabilities(chunk.logits, smoothing, convention)
-        pieces.append(fisher_factor(chunk.jacobian, weights, released=convention == "released"))
-    return torch.cat(pieces)
+        yield chunk, probabilities(chunk.logits, problem.options.smoothing, convention)
 
 
-def _dual_gram(
-    problem: Problem,
-    differentiation: Differentiation,
-    rows: int,
-    smoothing: float,
-    convention: Convention,
-) -> Tensor:
+def _dual_gram(problem: Problem, differentiation: Differentiation, rows: int) -> Tensor:
     """``A A^T [M, M]`` from blocks of columns of at most a quarter of ``max_memory``.
 
     Raises:
@@ -172,7 +147,7 @@ def _dual_gram(
         )
     gram = torch.zeros(rows, rows, dtype=torch.float64, device=problem.device)
     for selection in problem.selection.blocks(block):
-        factor = _factor(problem, differentiation, selection, smoothing, convention)
+        factor = _factor(problem, differentiation, selection)
         with several_threads(problem.threads):
             gram.addmm_(factor, factor.T)
     return gram

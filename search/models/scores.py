@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import vkdnw
 from vkdnw import proxies
-from vkdnw.per_sample.mode import Mode
+from vkdnw.options import Mode
 from vkdnw.proxies.inputs import Inputs
 from vkdnw.search.inputs.batches import load_batch
 from vkdnw.search.models.source import Source, input_shape, noise

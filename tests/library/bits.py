@@ -43,19 +43,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", type=int, default=4, help="of each search space")
     parser.add_argument("--without-cases", action="store_true", help="search spaces only")
+    parser.add_argument(
+        "--together", action="store_true", help="all proxies of a network in one call: faster"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     for number in range(options.networks):
         for space in SPACES:
-            for line in space_lines(space, number):
+            for line in space_lines(space, number, options.together):
                 print(line, flush=True)
     if not options.without_cases:
         for line in [*case_lines(), *odd_lines()]:
             print(line, flush=True)
 
 
-def space_lines(space: SearchSpace, number: int) -> Iterator[str]:
+def space_lines(space: SearchSpace, number: int, together: bool) -> Iterator[str]:
     """Every value of one random network of a space."""
     architecture = space.sample(Random(number))
     torch.manual_seed(number)
@@ -63,7 +66,8 @@ def space_lines(space: SearchSpace, number: int) -> Iterator[str]:
     inputs = labelled_inputs(space.classes, space.resolution, number)
     features = space.features(model)
     label = f"{space.name} {architecture}"
-    yield from proxy_lines(label, model, inputs, features)
+    lines = lines_together if together else proxy_lines
+    yield from lines(label, model, inputs, features)
     vkdnw.initialise(model, "kaiming_normal", seed=number)
     yield f"{label} score {numbers(vkdnw.score(model.eval(), inputs.noise).eigenvalues)}"
 
@@ -99,10 +103,23 @@ def proxy_lines(
                 found = proxies.compute(
                     [name], model, inputs, seed=7, features=features, initialise=initialise
                 )[name].value
-                value = "nan" if math.isnan(found) else float(found).hex()
+                value = bits(found)
             except Exception as error:
                 value = type(error).__name__
             yield f"{label} {name} {initialise} {value}"
+
+
+def lines_together(
+    label: str, model: nn.Module, inputs: proxies.Inputs, features: tuple[str, ...] | None
+) -> Iterator[str]:
+    """The values of all proxies from one call, in which they share passes."""
+    values = proxies.compute(proxies.names(), model, inputs, seed=7, features=features)
+    for name, found in values.items():
+        yield f"{label} {name} together {bits(found.value)}"
+
+
+def bits(value: float) -> str:
+    return "nan" if math.isnan(value) else float(value).hex()
 
 
 def labelled_inputs(classes: int, resolution: int, seed: int) -> proxies.Inputs:

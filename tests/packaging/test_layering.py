@@ -20,7 +20,7 @@ FOLDERS = {"vkdnw": ROOT / "vkdnw", "vkdnw.search": ROOT / "search"}
 LAYERS = (
     {"ops"},
     {"runtime"},
-    {"batch", "checks", "explained", "initialisation", "spectrum", "weights"},
+    {"batch", "checks", "explained", "initialisation", "options", "spectrum", "weights"},
     {"backward", "rules"},
     {"per_sample"},
     {"fisher_information", "result", "rank"},

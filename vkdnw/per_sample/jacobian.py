@@ -9,7 +9,7 @@ from typing import TypeVar
 from vkdnw.per_sample.capture import PathChanged
 from vkdnw.per_sample.cotangents import Cotangents
 from vkdnw.per_sample.forward_mode.chunks import forward_chunks
-from vkdnw.per_sample.mode import Decision, ForwardRefused, Mode, check_mode, decide, in_reverse
+from vkdnw.per_sample.mode import Decision, ForwardRefused, decide, in_reverse
 from vkdnw.per_sample.probing.trace import Trace, plainly, trace_model, without_rules
 from vkdnw.per_sample.problem import Problem
 from vkdnw.per_sample.reverse_mode.chunks import Chunk, reverse_chunks
@@ -48,7 +48,7 @@ def jacobian_chunks(
 
 
 def differentiated(
-    problem: Problem, mode: Mode, run: Callable[[Differentiation], T]
+    problem: Problem, run: Callable[[Differentiation], T]
 ) -> tuple[T, Differentiation]:
     """Runs with the rules, in forward mode if it is cheaper, and with what is left otherwise.
 
@@ -57,18 +57,16 @@ def differentiated(
     path depends on the samples, every parameter goes through the fallback.
 
     Raises:
-        ValueError: ``mode`` is unknown, or ``"forward"`` and refused; says why. Or the model is
-            refused.
+        ValueError: the model is refused, or forward mode is asked for and refused; says why.
     """
-    check_mode(mode)
     trace = trace_model(problem)
-    decision = decide(mode, problem, trace)
+    decision = decide(problem, trace)
     way = Differentiation(trace, decision, Verification(problem, trace))
     if decision.mode == "forward":
         try:
             return run(way), way
         except (ForwardRefused, PathChanged, NotAsAutograd) as refusal:
-            if mode == "forward":
+            if problem.options.mode == "forward":
                 raise ValueError(
                     f"mode='forward': {_said(refusal)}; mode='reverse' differentiates this model, "
                     "and mode='auto' chooses it where it has to"

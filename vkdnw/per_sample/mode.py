@@ -9,7 +9,7 @@ how many times they do.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import nn
@@ -17,8 +17,6 @@ from torch import nn
 from vkdnw.per_sample.probing.trace import Trace
 from vkdnw.per_sample.problem import Problem
 from vkdnw.weights import Selection
-
-Mode = Literal["auto", "reverse", "forward"]
 
 NATIVE_TANGENT_COST = 4.0
 """Of a tangent through a whole convolutional network in float32 on a CPU, in backward passes: torch
@@ -44,20 +42,14 @@ class ForwardRefused(Exception):
     """Forward mode cannot differentiate this model, or not as reverse mode does; says why."""
 
 
-def check_mode(mode: Mode) -> None:
-    """Refuses an unknown mode."""
-    if mode not in get_args(Mode):
-        raise ValueError(f"mode={mode!r}: expected 'auto', 'reverse' or 'forward'")
-
-
-def decide(mode: Mode, problem: Problem, trace: Trace) -> Decision:
+def decide(problem: Problem, trace: Trace) -> Decision:
     """Forward mode where it is asked for, or where it crosses fewer layers.
 
     Both numbers are in units of a backward pass of the batch. A parameter without a rule costs
     reverse mode as many passes again, sample by sample; it costs forward mode nothing more.
     """
-    if mode != "auto":
-        return Decision(mode, "asked for")
+    if problem.options.mode != "auto":
+        return Decision(problem.options.mode, "asked for")
     passes = (trace.classes - 1) * (1 + bool(trace.fallback))
     cost = NATIVE_TANGENT_COST if _carries_natively(trace) else TANGENT_COST
     tangents = cost * tangent_passes(problem.selection, trace) + START_COST

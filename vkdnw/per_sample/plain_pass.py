@@ -109,7 +109,7 @@ class Copy:
         return _pass(lambda: self._logits(model, piece), chosen, len(samples), cotangents)
 
     def _logits(self, model: nn.Module, piece: Batch) -> Tensor:
-        return pick_logits(piece.forward(model), self._problem.output)
+        return pick_logits(piece.forward(model), self._problem.options.output)
 
 
 @contextmanager

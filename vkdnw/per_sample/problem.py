@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from vkdnw.batch import Batch, BatchLike, as_batch
-from vkdnw.checks import Output, check_batch, check_device, check_model, pick_logits
+from vkdnw.checks import check_batch, check_device, check_model, pick_logits
+from vkdnw.options import Options, check_options
 from vkdnw.runtime import memory
 from vkdnw.runtime.bfloat16 import warn_of_slow_bfloat16
 from vkdnw.runtime.host_copies import constants_copied
@@ -20,9 +21,7 @@ from vkdnw.runtime.model_state import State, preserved
 from vkdnw.runtime.one_call import one_call
 from vkdnw.runtime.precision import float32_on
 from vkdnw.runtime.threads import one_thread
-from vkdnw.weights import Selection, Weights, select
-
-DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+from vkdnw.weights import Selection, select
 
 KEPT_OUT_OF_REACH = (
     "the model keeps a tensor of one forward pass, with its graph, and uses it in the next, in a "
@@ -40,9 +39,9 @@ class Problem:
 
     model: nn.Module
     batch: Batch
-    output: Output
+    options: Options
     selection: Selection
-    max_memory: int  # bytes
+    max_memory: int  # bytes, as the options say or as are free
     threads: int  # that the caller gave torch
     state: State  # of the model as it was given; see State.rewind
 
@@ -65,7 +64,7 @@ class Problem:
         """
         if rewind:
             self.state.rewind()
-        return pick_logits(piece.forward(self.model), self.output)
+        return pick_logits(piece.forward(self.model), self.options.output)
 
     @property
     def keeps_graphs(self) -> bool:
@@ -84,16 +83,7 @@ class Problem:
 
 
 @contextmanager
-def prepared(
-    model: nn.Module,
-    batch: BatchLike,
-    *,
-    output: Output,
-    weights: Weights,
-    dtype: torch.dtype | None,
-    max_memory: int | str | None,
-    tf32: bool = False,
-) -> Iterator[Problem]:
+def prepared(model: nn.Module, batch: BatchLike, options: Options) -> Iterator[Problem]:
     """Checks the arguments and opens a problem; the caller's model is unchanged afterwards.
 
     With a ``dtype`` other than the model's, a copy of the model is converted.
@@ -101,6 +91,8 @@ def prepared(
     Raises:
         ValueError, TypeError: an argument cannot be used; the message names it and the remedy.
     """
+    check_options(options)
+    dtype = options.dtype
     model = getattr(model, "_orig_mod", model)  # torch.compile hides layers from hooks
     with (
         one_call("vkdnw"),
@@ -110,9 +102,8 @@ def prepared(
     ):
         check_device(model)
         check_model(model)
-        selection = select(model, weights)
-        check_dtype(dtype)
-        asked = memory.in_bytes(max_memory)
+        selection = select(model, options.weights)
+        asked = memory.in_bytes(options.max_memory)
         samples = as_batch(batch).to(dtype)
         if dtype is not None and any(
             p.dtype != dtype for p in model.parameters() if p.is_floating_point()
@@ -126,11 +117,11 @@ def prepared(
         with (
             preserved(model, room=max(budget // 4, _ROOM)) as state,
             constants_copied(model),
-            float32_on(device, tf32=tf32),
+            float32_on(device, tf32=options.tf32),
             torch.autocast(device.type, enabled=False),
         ):
             try:
-                yield Problem(model, samples, output, selection, budget, threads, state)
+                yield Problem(model, samples, options, selection, budget, threads, state)
             except RuntimeError as error:
                 if "a second time" not in str(error):
                     raise
@@ -155,9 +146,3 @@ def _converted(model: nn.Module, dtype: torch.dtype) -> nn.Module:
             "(torch.nn.utils.weight_norm and spectral_norm do), remove that, or use "
             "torch.nn.utils.parametrizations"
         ) from error
-
-
-def check_dtype(dtype: torch.dtype | None) -> None:
-    """Refuses a dtype that networks do not compute in."""
-    if dtype is not None and dtype not in DTYPES:
-        raise ValueError(f"dtype={dtype}: expected one of {', '.join(map(str, DTYPES))}")

@@ -115,9 +115,9 @@ def _forward(
     """Logits of a copy of the samples, with some parameters replaced."""
     copied = piece.chunk(slice(0, piece.size), trace.layout)
     if not moved:
-        return pick_logits(copied.forward(problem.model), problem.output)
+        return pick_logits(copied.forward(problem.model), problem.options.output)
     returned = torch.func.functional_call(problem.model, moved, copied.args, copied.kwargs)
-    return pick_logits(returned, problem.output)
+    return pick_logits(returned, problem.options.output)
 
 
 def _input_alone(record: Record) -> Record:

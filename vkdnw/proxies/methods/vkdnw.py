@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import vkdnw.api
-from vkdnw.fisher_information import Convention
+from vkdnw.options import Convention
 from vkdnw.proxies.call import Call
 from vkdnw.proxies.proxy import Proxy
 from vkdnw.proxies.value import Value, undefined
