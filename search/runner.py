@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from vkdnw.runtime.garbage_collection import gc_seldom
 from vkdnw.search.errors import RunError
 from vkdnw.search.evaluation import Failure, Scored, Task
 from vkdnw.search.executors import Done, Executor, Failed, Lost, Outcome
@@ -22,7 +23,8 @@ DEPTH = 2
 HOPELESS = 20
 """Failures, and not one success on record, after which the cause is not the networks."""
 BATCH = 2000
-"""Results written in one transaction at most, so that workers are not kept waiting for it."""
+"""Results written in one transaction at most, and tasks proposed at once: whatever is left comes in
+the next round, so that the executor is never left alone for long."""
 POLL_SECONDS = 0.2
 """How long an interrupt may go unnoticed."""
 NO_WORKER_SECONDS = 30.0
@@ -71,6 +73,7 @@ class Runner:
         self._in_flight: set[Task] = set()
         self._losses: Counter[Task] = Counter()
         self._set_aside: deque[Task] = deque()
+        self._unwritten: deque[tuple[Task, Scored | Failure]] = deque()
         self._last_tries: set[Task] = set()
         self._next_notice = 0.0
 
@@ -84,22 +87,29 @@ class Runner:
             ExecutorError: workers cannot be started.
             RunError: everything fails, so that going on is pointless.
         """
-        while not self.interruption.requested:
-            working = len(self._in_flight) - len(self._set_aside)
-            room = DEPTH * self.executor.slots - working
-            proposed = driver.propose(room) if room > 0 else ()
-            for task in proposed:
-                self._in_flight.add(task)
-                self.executor.submit(task)
-            if not working and not proposed and room > 0:  # asked for more, and there is none
-                if not self._set_aside:
+        with gc_seldom():
+            while not self.interruption.requested:
+                if not self._submit_more(driver):
                     return self.summary
-                self._try_alone(self._set_aside.popleft())
-            if self.executor.slots == 0:
-                self._say_that_nobody_works()
-            self._take(driver)
-        self._drain(driver)
-        return self.summary
+                if self.executor.slots == 0:
+                    self._say_that_nobody_works()
+                self._take(driver)
+            self._drain(driver)
+            return self.summary
+
+    def _submit_more(self, driver: Driver) -> bool:
+        """Keep the workers busy; False where all is done."""
+        working = len(self._in_flight) - len(self._set_aside)
+        room = DEPTH * self.executor.slots - working
+        proposed = driver.propose(min(room, BATCH)) if room > 0 else ()
+        for task in proposed:
+            self._in_flight.add(task)
+            self.executor.submit(task)
+        if not working and not proposed and room > 0:  # asked for more, and there is none
+            if not self._set_aside:
+                return False
+            self._try_alone(self._set_aside.popleft())
+        return True
 
     def _say_that_nobody_works(self) -> None:
         """Now and then: machines may join at any time, so the run waits for them."""
@@ -110,12 +120,14 @@ class Runner:
 
     def _take(self, driver: Driver) -> None:
         """Wait for outcomes, write them down, then let the driver know."""
-        finished = self._settle(self.executor.wait(POLL_SECONDS))
-        for begin in range(0, len(finished), BATCH):
-            self._write(driver, finished[begin : begin + BATCH])
+        self._unwritten += self._settle(self.executor.wait(0 if self._unwritten else POLL_SECONDS))
+        self._write(driver)
         self.store.tend()
 
-    def _write(self, driver: Driver, finished: Sequence[tuple[Task, Scored | Failure]]) -> None:
+    def _write(self, driver: Driver) -> None:
+        """Write down a batch of what has come in."""
+        count = min(len(self._unwritten), BATCH)
+        finished = [self._unwritten.popleft() for _ in range(count)]
         scored = [(task, result) for task, result in finished if isinstance(result, Scored)]
         failed = [(task, result) for task, result in finished if isinstance(result, Failure)]
         self.store.record(scored, failed)
@@ -201,4 +213,6 @@ class Runner:
         deadline = time.monotonic() + GRACE_SECONDS
         while self._in_flight and time.monotonic() < deadline:
             self._take(driver)
+        while self._unwritten:
+            self._write(driver)
         self.summary.dropped += len(self._in_flight)

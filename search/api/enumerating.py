@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from vkdnw.search.devices import spread
 from vkdnw.search.enumeration import Request, score_all
 from vkdnw.search.evaluation import Asked
 from vkdnw.search.progress import Progress
+from vkdnw.search.spaces.search_space import figures
 from vkdnw.search.spaces.selection import Selection, describe
 from vkdnw.search.values import check_inputs, resolve
 
@@ -191,6 +192,6 @@ def _telling(callback: OnResult, setup: Setup, asked: Sequence[Asked]) -> Tellin
         by_network[one.network].append(one.architecture)
 
     def counts(network: str) -> Mapping[str, float]:
-        return asdict(setup.space.cost(by_network[network][0]))
+        return figures(setup.space.cost(by_network[network][0]))
 
     return Telling(callback, counts, by_network)

@@ -1,7 +1,7 @@
 """`search.evolve`: breed architectures of a space under budgets, and keep what was found."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from vkdnw.search.evolution.latency_table import LatencyTable
 from vkdnw.search.evolution.plan import PAPER_KEYS, Opposed, Plan, StrategyName
 from vkdnw.search.evolution.run import SearchRequest, search
 from vkdnw.search.progress import Progress
+from vkdnw.search.spaces.search_space import figures
 from vkdnw.search.values import check_inputs, ranked_parts
 
 if TYPE_CHECKING:
@@ -274,4 +275,4 @@ def _scorers(setup: Setup, plan: Plan) -> Sequence[Callable[[Task], Scored]]:
 
 
 def _telling(callback: OnResult, setup: Setup) -> Telling:
-    return Telling(callback, lambda network: asdict(setup.space.cost(network)))
+    return Telling(callback, lambda network: figures(setup.space.cost(network)))

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 
 from vkdnw.search.configuration import Json
 from vkdnw.search.spaces.search_space import Cost
@@ -49,12 +49,12 @@ class Budget:
         return self.latency is None or values.get("latency", -math.inf) <= self.latency
 
     def settings(self) -> dict[str, Json]:
-        return {f"budget_{name}": bound for name, bound in asdict(self).items()}
+        return {f"budget_{name}": bound for name, bound in vars(self).items()}
 
     def _told(self, cost: Cost) -> dict[str, float]:
         return {
             name: bound
-            for name, bound in asdict(self).items()
+            for name, bound in vars(self).items()
             if bound is not None and (name != "latency" or hasattr(cost, "latency"))
         }
 

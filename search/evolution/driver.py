@@ -9,12 +9,12 @@ whose results are then on record.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from random import Random
 
 from vkdnw.search.evaluation import Asked, Failure, Scored, Task
 from vkdnw.search.evolution.plan import Plan
-from vkdnw.search.spaces.search_space import Cost, SearchSpace
+from vkdnw.search.spaces.search_space import Cost, SearchSpace, figures
 
 DRAWS = 10_000
 """Draws in a row that are over the budget or known already, after which there is nothing left."""
@@ -86,7 +86,7 @@ class Search:
                 self._take(child.network, self._known[child.network])
                 continue
             tasks.append(Task(child.network, self._plan.score_seed, self._plan.names))
-            asked.append(Asked(child.architecture, child.network, asdict(child.cost)))
+            asked.append(Asked(child.architecture, child.network, figures(child.cost)))
         if asked:
             self._ask(asked)
         return tasks
@@ -145,7 +145,7 @@ class Search:
 
     def _row(self, child: Child, values: Values) -> list[float]:
         """What the strategy ranks, and last the cost that it opposes, if any, as a benefit."""
-        told = {**asdict(child.cost), **values}
+        told = {**figures(child.cost), **values}
         row = [told[key] for key in self._plan.ranked]
         if self._plan.pareto:
             row.append(-told[self._plan.pareto])

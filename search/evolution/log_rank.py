@@ -14,17 +14,20 @@ costs time in the number of networks that may be among the best, exactly:
   times.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-HORIZON_SHARE = 50
-"""Everything is ranked anew when the history has grown by 1/50."""
+HORIZON_SHARE = 25
+"""Everything is ranked anew when the history has grown by 1/25."""
 LEAST_HORIZON = 32
 SLACK = 1e-9
 """Above the rounding of a sum of a few logarithms, far below the effect of one rank among 10^7."""
 
+Number = TypeVar("Number", np.intp, np.float64, np.int64)
 Rows = NDArray[np.intp]
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -45,9 +48,12 @@ class LogRanks:
         self._best: Rows | None = None
         self._horizon = 0  # insertions that the contenders are good for; 0 before the first ranking
         self._ranked = 0  # rows that were ranked together
-        self._sorted: Matrix = np.empty((keys, 0))  # their values, each key's sorted
+        self._ranks: Ranks = np.empty((keys, 0), np.int64)  # their ranks, doubled
+        self._sorted: list[list[float]] = []  # their values, each key's sorted
+        # Contenders: `_contending` columns of arrays that are longer.
+        self._contending = 0
         self._contenders: Rows = np.empty(0, np.intp)  # ascending; those since inserted at the end
-        self._contending: Matrix = np.empty((keys, 0))  # their values
+        self._contents: Matrix = np.empty((keys, 0))  # their values
         self._doubled: Ranks = np.empty((keys, 0), np.int64)  # their ranks, doubled
         self._log_half: Vector = np.empty(0)  # log(j / 2) at j
 
@@ -59,10 +65,10 @@ class LogRanks:
         row = np.array(values, np.float64)
         row[np.isnan(row)] = -np.inf
         if self._rows == self._values.shape[1]:
-            self._values = np.concatenate([self._values, np.empty_like(self._values)], axis=1)
+            self._values = _longer(self._values)
         self._values[:, self._rows] = row
         if self._horizon:
-            self._insert_contender(row[:, None])
+            self._insert_contender(row)
         self._rows += 1
         self._best = None
 
@@ -80,35 +86,54 @@ class LogRanks:
             return np.arange(self._rows)
         if not self._horizon or self._rows - self._ranked >= self._horizon:
             self._rank_everything()
-        sums = self._log_half[self._doubled].sum(0)
+        sums = self._log_half[self._doubled[:, : self._contending]].sum(0)
         return self._contenders[greatest(sums, self._count)]
 
-    def _insert_contender(self, column: Matrix) -> None:
-        self._doubled += self._contending > column
-        self._doubled += self._contending >= column
-        since = self._contending[:, self._contending.shape[1] - (self._rows - self._ranked) :]
-        below = [
-            np.searchsorted(ordered, value, "left") + np.searchsorted(ordered, value, "right")
-            for ordered, value in zip(self._sorted, column[:, 0], strict=True)
+    def _insert_contender(self, row: Vector) -> None:
+        count, column = self._contending, row[:, None]
+        if count == len(self._contenders):
+            self._contenders, self._contents = _longer(self._contenders), _longer(self._contents)
+            self._doubled = _longer(self._doubled)
+        known, doubled = self._contents[:, :count], self._doubled[:, :count]
+        above, equal_or_above = known > column, known >= column
+        doubled += above
+        doubled += equal_or_above
+        # Below the row: of those that were ranked together, and of those inserted since.
+        since = count - (self._rows - self._ranked)
+        of_ranked = [
+            bisect_left(ordered, value) + bisect_right(ordered, value)
+            for ordered, value in zip(self._sorted, row.tolist(), strict=True)
         ]
-        doubled = below + (since < column).sum(1) + (since <= column).sum(1) + 2
-        self._doubled = np.column_stack([self._doubled, doubled])
-        self._contending = np.column_stack([self._contending, column])
-        self._contenders = np.append(self._contenders, self._rows)
+        not_below = above[:, since:].sum(1) + equal_or_above[:, since:].sum(1)
+        self._doubled[:, count] = of_ranked + (2 * (count - since) + 2 - not_below)
+        self._contents[:, count] = row
+        self._contenders[count] = self._rows
+        self._contending = count + 1
 
     def _rank_everything(self) -> None:
         values = self._values[:, : self._rows]
-        self._sorted = np.sort(values, axis=1)
+        before, since = values[:, : self._ranked], values[:, self._ranked :]
+        ordered = np.sort(values, axis=1)
+        self._sorted = ordered.tolist()
+        # What was ranked before has risen by what has come since, which is a short list to look in.
+        risen = self._ranks + places(before, np.sort(since, axis=1))
+        doubled = self._ranks = np.concatenate([risen, doubled_ranks(since, ordered)], axis=1)
         self._ranked = self._rows
         self._horizon = max(LEAST_HORIZON, self._rows // HORIZON_SHARE)
         with np.errstate(divide="ignore"):
             self._log_half = np.log(np.arange(2 * (self._rows + self._horizon) + 2) / 2)
-        doubled = doubled_ranks(values, self._sorted)
         threshold = np.partition(self._log_half[doubled].sum(0), -self._count)[-self._count]
         bounds = self._log_half[doubled + 2 * self._horizon].sum(0)
         self._contenders = np.flatnonzero(bounds >= threshold - SLACK)
-        self._contending = values[:, self._contenders]
+        self._contending = len(self._contenders)
+        self._contents = values[:, self._contenders]
         self._doubled = doubled[:, self._contenders]
+
+
+def _longer(array: NDArray[Number]) -> NDArray[Number]:
+    """With room for at least as many columns again; what is in the new ones is undefined."""
+    more = max(LEAST_HORIZON, array.shape[-1])
+    return np.concatenate([array, np.empty((*array.shape[:-1], more), array.dtype)], axis=-1)
 
 
 def doubled_ranks(values: Matrix, ordered: Matrix) -> Ranks:
@@ -116,9 +141,15 @@ def doubled_ranks(values: Matrix, ordered: Matrix) -> Ranks:
 
     ``ordered`` are the values of each key, sorted.
     """
+    return places(values, ordered) + 1
+
+
+def places(values: Matrix, ordered: Matrix) -> Ranks:
+    """For each value of a key, twice the number of values below it in ``ordered``, which are
+    sorted, and those equal to it once: [keys, rows]."""
     return np.stack(
         [
-            np.searchsorted(column, row, "left") + np.searchsorted(column, row, "right") + 1
+            np.searchsorted(column, row, "left") + np.searchsorted(column, row, "right")
             for row, column in zip(values, ordered, strict=True)
         ]
     )

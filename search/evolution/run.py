@@ -73,7 +73,7 @@ def search(request: SearchRequest, progress: Progress, interruption: Interruptio
             space,
             plan,
             founder,
-            ask=lambda asked: store.ask(asked, plan.score_seeds, plan.names),
+            ask=lambda asked: store.ask_soon(asked, plan.score_seeds, plan.names),
             known=known,
             cost=request.cost,
         )

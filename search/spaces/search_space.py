@@ -7,7 +7,7 @@ tests that a space must pass.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
@@ -31,6 +31,11 @@ class Cost:
     """Multiply-adds."""
     parameters: int
     """Trainable scalars."""
+
+
+def figures(cost: Cost) -> dict[str, Any]:
+    """The fields of a cost by name. (`dataclasses.asdict` copies deeply, ten times slower.)"""
+    return {field.name: getattr(cost, field.name) for field in fields(cost)}
 
 
 class SearchSpace(Protocol):

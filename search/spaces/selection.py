@@ -3,12 +3,12 @@
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from random import Random
 from typing import Any, cast
 
 from vkdnw.search.evaluation import Asked
-from vkdnw.search.spaces.search_space import SearchSpace, Subset
+from vkdnw.search.spaces.search_space import SearchSpace, Subset, figures
 
 DRAWS_FOR_ONE = 1000
 """Draws in a row that give nothing new, after which a space has no more to give."""
@@ -165,7 +165,7 @@ def describe(architectures: Sequence[str], space: SearchSpace) -> list[Asked]:
         Asked(
             architecture,
             network=space.canonical(architecture),
-            counts=asdict(space.cost(architecture)),
+            counts=figures(space.cost(architecture)),
         )
         for architecture in architectures
     ]

@@ -84,7 +84,7 @@ class _Session:
 
 
 class Store:
-    """Writes a run. Whatever a method has returned from is on disk."""
+    """Writes a run. Whatever a method has returned from is on disk, but for `ask_soon`."""
 
     def __init__(self, opened: Opened, path: Path, lock: Lock) -> None:
         self.notes = opened.notes
@@ -97,6 +97,7 @@ class Store:
         self._checkpointed = opened.ledger.checkpointed
         self._checkpoint_at: float | None = None  # when the journal is to be written back
         self._session = 0
+        self._unwritten: list[tuple[Table, list[Row]]] = []  # what `ask_soon` left to be written
 
     def begin(self, settings: Settings, versions: Mapping[str, Json], inputs: Inputs) -> list[str]:
         """Open a session under these settings and inputs.
@@ -128,6 +129,14 @@ class Store:
 
     def ask(self, asked: Iterable[Asked], seeds: Sequence[int], names: Sequence[str]) -> None:
         """Note which values are to be computed. Asking again changes nothing."""
+        self.ask_soon(asked, seeds, names)
+        if self._unwritten:
+            with self._transaction():
+                pass
+
+    def ask_soon(self, asked: Iterable[Asked], seeds: Sequence[int], names: Sequence[str]) -> None:
+        """As `ask`, with what is written next: a search that breeds asks before every result, and
+        asks the same again should this be lost."""
         known = self._known
         wanted = json.dumps(sorted(set(names)))
         networks: dict[str, int] = {}
@@ -149,10 +158,11 @@ class Store:
                     new_asked[place, seed, wanted] = None
         if not new_asked:
             return
-        with self._transaction() as insert:
-            insert(NETWORKS, [(identity, network) for network, identity in networks.items()])
-            insert(ARCHITECTURES, new_architectures)
-            insert(ASKED, list(new_asked))
+        self._unwritten += [
+            (NETWORKS, [(identity, network) for network, identity in networks.items()]),
+            (ARCHITECTURES, new_architectures),
+            (ASKED, list(new_asked)),
+        ]
         known.networks.update(networks)
         known.architectures.update(architectures)
         known.asked.update(new_asked)
@@ -334,9 +344,12 @@ class Store:
         inserter = _Inserter(self._connection)
         after = replace(self._ledger, writing=writing)
         with reported(self._path), transaction(self._connection):
+            for table, rows in self._unwritten:
+                inserter(table, rows)
             yield inserter
             after = after.after(inserter.added, self._checkpointed)
             ledgers.write(self._connection, after)
+        self._unwritten.clear()
         first = not self._ledger.writing and writing
         self._ledger = after
         self._lock.note(after.identity, after.generation)

@@ -10,6 +10,7 @@ layer.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from vkdnw.search.spaces.mobilenetv2.halves import Half, halves, squeezed
@@ -43,13 +44,12 @@ def cost(
     """
     check_sizes(classes, resolution, formula)
     blocks = parse(structure)
-    rule = _exact_size if formula == "exact" else _released_size
     layers, flops, parameters = 0, 0, 0
-    for unit, times, pixels in _units(blocks, resolution, formula):
-        size = rule(unit, pixels, squeeze_excitation, residual)
-        layers += times * size.layers
-        flops += times * size.flops
-        parameters += times * size.parameters
+    for block in blocks:
+        size, resolution = _block_size(block, resolution, squeeze_excitation, residual, formula)
+        layers += size.layers
+        flops += size.flops
+        parameters += size.parameters
     width = blocks[-1].outputs
     return StructureCost(
         layers=layers + 2,
@@ -84,25 +84,34 @@ class _Size(NamedTuple):
 _Unit = _Convolution | Half
 
 
-def _units(
-    blocks: tuple[Block, ...], resolution: int, formula: Formula
-) -> Iterator[tuple[_Unit, int, _Pixels]]:
-    """The units of a network, how often each is there, and at which resolution."""
-    for block in blocks:
-        stride = block.stride
-        after = -(-resolution // stride) if formula == "exact" else resolution // stride
-        strided, plain = _Pixels(resolution, after), _Pixels(after, after)
-        first: _Unit
-        if isinstance(block, Convolutions):
-            first = _Convolution(block.inputs, block.outputs, block.kernel, stride)
-            more: _Unit = _Convolution(block.outputs, block.outputs, block.kernel, 1)
-        else:
-            first, more, second = halves(block)
-            yield second, block.sublayers, plain
-        yield first, 1, strided
-        if block.sublayers > 1:
-            yield more, block.sublayers - 1, plain
-        resolution = after
+@lru_cache(maxsize=65536)  # a child has most of its blocks from its parent
+def _block_size(
+    block: Block, resolution: int, squeeze_excitation: bool, residual: bool, formula: Formula
+) -> tuple[_Size, int]:
+    """What a block costs at a resolution, and the resolution behind it."""
+    stride = block.stride
+    after = -(-resolution // stride) if formula == "exact" else resolution // stride
+    rule = _exact_size if formula == "exact" else _released_size
+    sizes = [
+        (times, rule(unit, pixels, squeeze_excitation, residual))
+        for unit, times, pixels in _units(block, resolution, after)
+    ]
+    return _Size(*(sum(times * size[i] for times, size in sizes) for i in range(3))), after
+
+
+def _units(block: Block, before: int, after: int) -> Iterator[tuple[_Unit, int, _Pixels]]:
+    """The units of a block, how often each is there, and at which resolution."""
+    strided, plain = _Pixels(before, after), _Pixels(after, after)
+    first: _Unit
+    if isinstance(block, Convolutions):
+        first = _Convolution(block.inputs, block.outputs, block.kernel, block.stride)
+        more: _Unit = _Convolution(block.outputs, block.outputs, block.kernel, 1)
+    else:
+        first, more, second = halves(block)
+        yield second, block.sublayers, plain
+    yield first, 1, strided
+    if block.sublayers > 1:
+        yield more, block.sublayers - 1, plain
 
 
 def _exact_size(unit: _Unit, pixels: _Pixels, squeeze_excitation: bool, residual: bool) -> _Size:

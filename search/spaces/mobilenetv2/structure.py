@@ -96,56 +96,62 @@ def parse(structure: str) -> tuple[Block, ...]:
     blocks: list[Block] = []
     position = 0
     while position < len(structure) or not blocks:
-        where = f"block {len(blocks)} at position {position} of {structure!r}"
         match = _BLOCK.match(structure, position)
-        if match is None:
-            raise ArchitectureError(f"{where}: expected {_FORMS}")
-        blocks.append(_parse_block(match, where))
-        _check_inputs(blocks, where)
+        try:
+            if match is None:
+                raise ArchitectureError(f"expected {_FORMS}")
+            block = _parse_block(match[0])
+            _check_inputs(block, blocks[-1] if blocks else None, len(blocks))
+        except ArchitectureError as error:
+            where = f"block {len(blocks)} at position {position} of {structure!r}"
+            raise ArchitectureError(f"{where}: {error}") from None
+        blocks.append(block)
         position = match.end()
     return tuple(blocks)
 
 
-def _parse_block(match: "re.Match[str]", where: str) -> Block:
+@lru_cache(maxsize=65536)  # a child has most of its blocks from its parent
+def _parse_block(text: str) -> Block:
+    """A block that `_BLOCK` has matched."""
+    match = _BLOCK.fullmatch(text)
+    assert match is not None
     kind = match["kind"]
     if found := _CONVOLUTIONS.fullmatch(kind):
-        kernel = _choice("kernel", found[1], CONVOLUTION_KERNELS, where)
-        return Convolutions(kernel, *_sizes(match["sizes"], _CONVOLUTION_SIZES, where))
+        kernel = _choice("kernel", found[1], CONVOLUTION_KERNELS)
+        return Convolutions(kernel, *_sizes(match["sizes"], _CONVOLUTION_SIZES))
     if found := _RESIDUALS.fullmatch(kind):
-        expansion = _choice("expansion", found[1], EXPANSIONS, where)
-        kernel = _choice("kernel", found[2], DEPTHWISE_KERNELS, where)
-        return InvertedResiduals(expansion, kernel, *_sizes(match["sizes"], _RESIDUAL_SIZES, where))
-    raise ArchitectureError(f"{where}: unknown block {kind!r}; expected {_FORMS}")
+        expansion = _choice("expansion", found[1], EXPANSIONS)
+        kernel = _choice("kernel", found[2], DEPTHWISE_KERNELS)
+        return InvertedResiduals(expansion, kernel, *_sizes(match["sizes"], _RESIDUAL_SIZES))
+    raise ArchitectureError(f"unknown block {kind!r}; expected {_FORMS}")
 
 
-def _choice(what: str, text: str, known: Sequence[int], where: str) -> int:
+def _choice(what: str, text: str, known: Sequence[int]) -> int:
     if text not in map(str, known):
-        raise ArchitectureError(f"{where}: {what} {text} is not among {', '.join(map(str, known))}")
+        raise ArchitectureError(f"{what} {text} is not among {', '.join(map(str, known))}")
     return int(text)
 
 
-def _sizes(text: str, names: Sequence[str], where: str) -> list[int]:
+def _sizes(text: str, names: Sequence[str]) -> list[int]:
     entries = text.split(",")
     if len(entries) != len(names):
         raise ArchitectureError(
-            f"{where}: {len(entries)} size(s), not the {len(names)} of ({','.join(names)})"
+            f"{len(entries)} size(s), not the {len(names)} of ({','.join(names)})"
         )
     sizes = []
     for name, entry in zip(names, entries, strict=True):
         if _NUMBER.fullmatch(entry) is None or int(entry) < 1:
-            raise ArchitectureError(f"{where}: {name} must be a positive integer, got {entry!r}")
+            raise ArchitectureError(f"{name} must be a positive integer, got {entry!r}")
         sizes.append(int(entry))
     return sizes
 
 
-def _check_inputs(blocks: Sequence[Block], where: str) -> None:
-    """Raise unless the last of the blocks reads what the one before it gives."""
-    before = blocks[-2].outputs if len(blocks) > 1 else IMAGE_CHANNELS
-    if blocks[-1].inputs != before:
-        giver = f"block {len(blocks) - 2} gives" if len(blocks) > 1 else "an image has"
-        raise ArchitectureError(
-            f"{where}: it reads {blocks[-1].inputs} channels where {giver} {before}"
-        )
+def _check_inputs(block: Block, before: Block | None, number: int) -> None:
+    """Raise unless a block reads what the one before it gives."""
+    channels = IMAGE_CHANNELS if before is None else before.outputs
+    if block.inputs != channels:
+        giver = "an image has" if before is None else f"block {number - 1} gives"
+        raise ArchitectureError(f"it reads {block.inputs} channels where {giver} {channels}")
 
 
 def format(blocks: Sequence[Block]) -> str:  # noqa: A001 - the counterpart of parse
