@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from vkdnw.runtime.garbage_collection import gc_disabled
 from vkdnw.search.configuration import Settings, versions
 from vkdnw.search.evaluation import Asked, Failure, Scored, Task
 from vkdnw.search.executors import Executor, start
@@ -68,9 +69,10 @@ def score_all(request: Request, progress: Progress, interruption: Interruption) 
         for change in store.begin(request.settings, versions(), request.inputs):
             progress.note(f"note: since the last session, {change}; scores may round differently")
         seeds = list(request.inputs)
-        store.ask(request.asked, seeds, request.names)
-        everything = tasks_of(request.asked, seeds, request.names)
-        tasks = pending(store, everything)
+        with gc_disabled():  # it would go through all of the list, time and again
+            store.ask(request.asked, seeds, request.names)
+            everything = tasks_of(request.asked, seeds, request.names)
+            tasks = pending(store, everything)
         progress.start(total=len(everything), done=len(everything) - len(tasks))
         if not tasks:
             return Summary()
@@ -108,7 +110,11 @@ def pending(store: Store, tasks: Iterable[Task]) -> list[Task]:
     recorded, failed = store.recorded(), store.failed()
     left = []
     for task in tasks:
-        known = recorded.get((task.network, task.seed), set())
-        if missing := tuple(name for name in task.names if name not in known):
+        known = recorded.get((task.network, task.seed))
+        if known is None:
+            left.append(task)
+        elif missing := tuple(name for name in task.names if name not in known):
             left.append(replace(task, names=missing))
-    return sorted(left, key=lambda task: (task.network, task.seed) in failed)
+    if failed:
+        left.sort(key=lambda task: (task.network, task.seed) in failed)
+    return left

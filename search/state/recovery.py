@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from vkdnw.runtime.garbage_collection import gc_disabled
 from vkdnw.search.configuration import FREE_SETTINGS
 from vkdnw.search.errors import StoreError
 from vkdnw.search.state.database import (
@@ -57,7 +58,8 @@ def open_sound(folder: Path, path: Path) -> Opened:
             wrong, indices = structural_damage(connection)
             if wrong:
                 raise damaged(path, wrong)
-            seen = survey(connection)
+            with gc_disabled():  # it would go through all that is read, time and again
+                seen = survey(connection)
         if seen.ledger is not None and not (seen.damage or seen.lost or indices):
             return Opened(connection, seen, seen.ledger, tuple(notes))
         notes.append(_describe(path, seen))
