@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -87,15 +87,19 @@ class Runner:
             ExecutorError: workers cannot be started.
             RunError: everything fails, so that going on is pointless.
         """
-        with gc_seldom():
-            while not self.interruption.requested:
-                if not self._submit_more(driver):
-                    return self.summary
-                if self.executor.slots == 0:
-                    self._say_that_nobody_works()
-                self._take(driver)
-            self._drain(driver)
-            return self.summary
+        try:
+            with gc_seldom():
+                while not self.interruption.requested:
+                    if not self._submit_more(driver):
+                        return self.summary
+                    if self.executor.slots == 0:
+                        self._say_that_nobody_works()
+                    self._take(driver)
+                self._drain(driver)
+                return self.summary
+        finally:  # of an executor or a driver that raised
+            self._record(self._unwritten)
+            self._unwritten.clear()
 
     def _submit_more(self, driver: Driver) -> bool:
         """Keep the workers busy; False where all is done."""
@@ -128,9 +132,7 @@ class Runner:
         """Write down a batch of what has come in."""
         count = min(len(self._unwritten), BATCH)
         finished = [self._unwritten.popleft() for _ in range(count)]
-        scored = [(task, result) for task, result in finished if isinstance(result, Scored)]
-        failed = [(task, result) for task, result in finished if isinstance(result, Failure)]
-        self.store.record(scored, failed)
+        scored, failed = self._record(finished)
         self._in_flight.difference_update(task for task, _ in finished)
         self.summary.scored += len(scored)
         self.summary.failed += len(failed)
@@ -138,6 +140,20 @@ class Runner:
         for task, result in finished:
             driver.observe(task, result)
         self._stop_if_hopeless(failed)
+
+    def _record(
+        self, finished: Iterable[tuple[Task, Scored | Failure]]
+    ) -> tuple[list[tuple[Task, Scored]], list[tuple[Task, Failure]]]:
+        """Put results on disk, and return them as what was scored and what failed."""
+        scored: list[tuple[Task, Scored]] = []
+        failed: list[tuple[Task, Failure]] = []
+        for task, result in finished:
+            if isinstance(result, Scored):
+                scored.append((task, result))
+            else:
+                failed.append((task, result))
+        self.store.record(scored, failed)
+        return scored, failed
 
     def _settle(
         self, outcomes: Sequence[Outcome[Task, Scored]]

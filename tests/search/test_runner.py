@@ -10,7 +10,7 @@ import pytest
 from tests.search.fakes import SETTINGS, FakeScorer
 from vkdnw.search import runner as runner_module
 from vkdnw.search.enumeration import Enumeration
-from vkdnw.search.errors import RunError
+from vkdnw.search.errors import ExecutorError, RunError
 from vkdnw.search.evaluation import Asked, Failure, Scored, Task
 from vkdnw.search.executors import Done, Failed, InProcess, Lost, Outcome
 from vkdnw.search.interruption import Interruption
@@ -243,6 +243,25 @@ def test_a_driver_learns_from_results_on_disk_and_proposes_more(tmp_path: Path) 
         evolution = Evolution(runner.store)
         runner.run(evolution)
     assert set(evolution.seen) == set(TASKS)
+
+
+def test_what_an_executor_gave_before_it_failed_is_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing(Scripted):
+        """Gives more at once than a batch, and then loses its head."""
+
+        def wait(self, timeout: float) -> Sequence[Outcome[Task, Scored]]:
+            if not self._queue:
+                raise ExecutorError("the head of the cluster is gone")
+            count = 4 if len(self._queue) == 4 else 0
+            return [outcome for _ in range(count) for outcome in super(Failing, self).wait(timeout)]
+
+    monkeypatch.setattr(runner_module, "BATCH", 3)
+    with runner_of(tmp_path, Failing()) as runner:
+        with pytest.raises(ExecutorError, match="head"):
+            runner.run(Enumeration(TASKS[:4]))
+        assert recorded(runner.store) == set(TASKS[:4])
 
 
 class InterruptsAfter(Interruption):
