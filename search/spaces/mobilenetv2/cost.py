@@ -92,11 +92,13 @@ def _block_size(
     stride = block.stride
     after = -(-resolution // stride) if formula == "exact" else resolution // stride
     rule = _exact_size if formula == "exact" else _released_size
-    sizes = [
-        (times, rule(unit, pixels, squeeze_excitation, residual))
-        for unit, times, pixels in _units(block, resolution, after)
-    ]
-    return _Size(*(sum(times * size[i] for times, size in sizes) for i in range(3))), after
+    layers, flops, parameters = 0, 0, 0
+    for unit, times, pixels in _units(block, resolution, after):
+        size = rule(unit, pixels, squeeze_excitation, residual)
+        layers += times * size.layers
+        flops += times * size.flops
+        parameters += times * size.parameters
+    return _Size(layers, flops, parameters), after
 
 
 def _units(block: Block, before: int, after: int) -> Iterator[tuple[_Unit, int, _Pixels]]:

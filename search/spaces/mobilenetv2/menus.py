@@ -22,6 +22,7 @@ RELEASED_WEIGHTS = (12, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2)
 """How often the authors' search offers each of `TYPES`: its lists of candidates are cumulative."""
 
 
+@cache
 def round_width(channels: float) -> int:
     """The nearest multiple of 8, ties to the even one, and at least 8."""
     return max(WIDTH_MULTIPLE, round(channels / WIDTH_MULTIPLE) * WIDTH_MULTIPLE)

@@ -5,7 +5,6 @@ lists and sorts the thousands of strings that a block may be replaced with, to d
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from random import Random
 from typing import Literal
 
@@ -69,9 +68,9 @@ def split(blocks: Sequence[Block]) -> list[Block]:
     parts: list[Block] = []
     for block in blocks:
         while isinstance(block, InvertedResiduals) and block.sublayers > MAX_SUBLAYERS:
-            parts.append(replace(block, sublayers=SPLIT))
-            block = replace(
-                block, inputs=block.outputs, stride=1, sublayers=block.sublayers - SPLIT
+            parts.append(block._replace(sublayers=SPLIT))
+            block = block._replace(
+                inputs=block.outputs, stride=1, sublayers=block.sublayers - SPLIT
             )
         parts.append(block)
     return parts
@@ -80,7 +79,7 @@ def split(blocks: Sequence[Block]) -> list[Block]:
 def _replacement(block: Block, random: Random, draw: Draw) -> Block:
     if isinstance(block, Convolutions):
         outputs = block.outputs if is_fixed(block) else random.choice(widths(block.outputs))
-        return replace(block, outputs=outputs, sublayers=1)
+        return Convolutions(block.kernel, block.inputs, outputs, block.stride, sublayers=1)
     weights = RELEASED_WEIGHTS if draw == "released" else None
     ((expansion, kernel),) = random.choices(TYPES, weights)
     return InvertedResiduals(
@@ -99,5 +98,5 @@ def _connected(blocks: Sequence[Block]) -> list[Block]:
     connected = [blocks[0]]
     for block in blocks[1:]:
         inputs = connected[-1].outputs
-        connected.append(block if block.inputs == inputs else replace(block, inputs=inputs))
+        connected.append(block if block.inputs == inputs else block._replace(inputs=inputs))
     return connected

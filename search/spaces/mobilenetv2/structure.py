@@ -7,8 +7,8 @@ The strings are those of Zen-NAS, ZiCo, AZ-NAS and VKDNW (Section 4.2, "MobileNe
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from vkdnw.search.spaces.search_space import ArchitectureError
 
@@ -19,8 +19,7 @@ EXPANSIONS = (1, 2, 4, 6)
 DEPTHWISE_KERNELS = (3, 5, 7)
 
 
-@dataclass(frozen=True, slots=True)
-class Convolutions:
+class Convolutions(NamedTuple):
     """``sublayers`` times convolution, BatchNorm, ReLU; the first one has the stride."""
 
     kernel: int
@@ -36,8 +35,7 @@ class Convolutions:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class InvertedResiduals:
+class InvertedResiduals(NamedTuple):
     """``sublayers`` times a pair of inverted residuals; the very first one has the stride.
 
     The first of a pair leads to ``bottleneck`` channels, the second to ``outputs``; each expands to
@@ -64,6 +62,12 @@ Block = Convolutions | InvertedResiduals
 _BLOCK = re.compile(r"(?P<kind>[A-Za-z0-9]*)\((?:(?P<name>[^|()]*)\|)?(?P<sizes>[^()]*)\)")
 _CONVOLUTIONS = re.compile(r"SuperConvK(\d+)BNRELU")
 _RESIDUALS = re.compile(r"SuperResIDWE(\d+)K(\d+)")
+_PLAIN_RESIDUALS = re.compile(
+    r"SuperResIDWE([{}])K([{}])\({size},{size},{size},{size},{size}\)".format(
+        "".join(map(str, EXPANSIONS)), "".join(map(str, DEPTHWISE_KERNELS)), size="([1-9][0-9]{,8})"
+    )
+)
+"""Inverted residuals as `format` writes them: most of what is parsed."""
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _CONVOLUTION_SIZES = ("in", "out", "stride", "sub")
 _RESIDUAL_SIZES = ("in", "out", "stride", "bottleneck", "sub")
@@ -113,6 +117,8 @@ def parse(structure: str) -> tuple[Block, ...]:
 @lru_cache(maxsize=65536)  # a child has most of its blocks from its parent
 def _parse_block(text: str) -> Block:
     """A block that `_BLOCK` has matched."""
+    if plain := _PLAIN_RESIDUALS.fullmatch(text):
+        return InvertedResiduals(*map(int, plain.groups()))
     match = _BLOCK.fullmatch(text)
     assert match is not None
     kind = match["kind"]
