@@ -246,3 +246,44 @@ def test_scores_of_another_space_are_compared_with_a_loss(vkdnw: Vkdnw, tmp_path
     code, _, error = vkdnw(*arguments, "--dataset", "loss:less")
     assert code == 2
     assert "after ':' comes percent, higher, lower" in error.replace("\n", " ")
+
+
+def test_predict_says_what_few_trainings_are_worth(vkdnw: Vkdnw, scores: Path, truth: Path) -> None:
+    predict = ["predict", scores, "--truth", truth, "--by", "flops", "--fits", 2]
+    spend = ["--strategy", "random", "--strategy", "improve", "--dataset", "cifar10"]
+    code, out, _ = vkdnw(*predict, *spend, "--train", "4,8", "--json")
+    assert code == 0
+    rows = json.loads(out)["rows"]
+    assert [(r["strategy"], r["trained"]) for r in rows] == [
+        ("random", 4),
+        ("random", 8),
+        ("improve", 4),
+        ("improve", 8),
+    ]
+    assert all(r["regret"] >= 0 and r["networks"] <= 30 for r in rows)
+    code, out, _ = vkdnw(*predict, *spend, "--train", "4")
+    assert code == 0
+    assert "flops alone" in out
+    for options, message in (
+        (["--strategy", "luck"], "'luck' is not known. Known are random, prior, improve"),
+        (["--strategy", "random", "--train", "4,x"], "is no list of whole numbers"),
+        (["--strategy", "random", "--train", "29"], "must lie in 2 to"),
+        (["--train", "4,8"], "--strategy takes more"),
+    ):
+        code, _, err = vkdnw(*predict, *options)
+        assert code == 2
+        assert message in " ".join(err.replace("│", " ").split())
+
+
+def test_predict_says_which_network_to_train_next(
+    vkdnw: Vkdnw, scores: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.csv"
+    trained = ARCHITECTURES[:3]
+    mine.write_text("arch,mine\n" + "".join(f"{a},{90 + k}\n" for k, a in enumerate(trained)))
+    code, out, _ = vkdnw("predict", scores, "--truth", mine, "--by", "flops", "--next", 2, "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["about"]["trained"] == 3
+    assert [row["order"] for row in found["rows"]] == [1, 2]
+    assert not {row["architecture"] for row in found["rows"]} & set(trained)
