@@ -7,6 +7,7 @@ RELATIVE_COSTS: Mapping[str, float] = {
     "layers": 0.0,
     "flops": 0.01,
     "complexity": 0.01,
+    "capacity": 0.01,
     "synflow": 0.05,
     "progressivity": 0.18,
     "expressivity": 0.18,
