@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vkdnw.ops.library import NativeLibraryError, PlainOpsWarning
     from vkdnw.rank import LowRankWarning, ZeroFisherError
     from vkdnw.result import Score
+    from vkdnw.runtime.bfloat16 import SlowDtypeWarning
     from vkdnw.runtime.retry_on_oom import SmallerChunksWarning
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "NativeLibraryError",
     "PlainOpsWarning",
     "Score",
+    "SlowDtypeWarning",
     "SmallerChunksWarning",
     "ZeroFisherError",
     "fisher",
@@ -39,6 +41,7 @@ _MODULES = {
     "NativeLibraryError": "vkdnw.ops.library",
     "PlainOpsWarning": "vkdnw.ops.library",
     "Score": "vkdnw.result",
+    "SlowDtypeWarning": "vkdnw.runtime.bfloat16",
     "SmallerChunksWarning": "vkdnw.runtime.retry_on_oom",
     "ZeroFisherError": "vkdnw.rank",
     "fisher": "vkdnw.api",
