@@ -1,4 +1,4 @@
-// The facts of this build, as a Python module: what `vkdnw doctor` prints, and what is compared
+// The facts of this build, as a Python module. `vkdnw doctor` prints them, and they are compared
 // with the machine before the ops are loaded. Holds no code for a particular CPU and needs no
 // torch.
 #include "build_info.h"

@@ -28,10 +28,9 @@ from vkdnw.weights import DEFAULT, Weights, has_derivative
 
 
 class FallbackWarning(UserWarning):
-    """Something was differentiated in a slower way, for a reason that is given: exact all the same.
+    """Parameters were differentiated in a slower way, which is exact, for the reason given.
 
-    A parameter without a layer rule; or all of them, where what is fast did not tell what autograd
-    does.
+    Some, because they have no layer rule; or all, because the fast way differed from autograd.
     """
 
 
@@ -121,14 +120,14 @@ def fisher(
         convention: ``"fisher"`` for ``mean_n J_n^T (diag p_n - p_n p_n^T) J_n``; ``"released"``
             for the authors' code, ``mean_n (L_n J_n)^T (L_n J_n)``, which differs.
         dtype: computes in this dtype on a converted copy; by default in the model's own.
-        max_memory: what a chunk of the computation may use, in bytes or as text (``"1GiB"``); by
-            default what is free on the device less a margin. The result does not depend on it
+        max_memory: the memory of a chunk of the computation, in bytes or as text (``"1GiB"``); by
+            default the free memory of the device less a margin. The result does not depend on it
             beyond rounding. A GPU that runs out of memory all the same goes on with smaller chunks,
             and a warning says so.
         tf32: lets a GPU round the factors of float32 products to 10 bits, as torch does by default
             for convolutions; here float32 is float32 unless this is asked for.
         mode: ``"reverse"`` for backward passes, one for each of C - 1 cotangents; ``"forward"`` for
-            tangents, one for each of P scalars, which give all classes; ``"auto"`` for what takes
+            tangents, one for each of P scalars, which give all classes; ``"auto"`` for the one with
             fewer passes through the network (:mod:`vkdnw.per_sample.mode`), and for reverse where
             an operation of the model has no forward derivative. The result is the same up to
             rounding.
@@ -137,7 +136,7 @@ def fisher(
         ``[P, P]`` float64 on the model's device, symmetric, not multiplied by B.
 
     Raises:
-        ValueError: the model or the batch is refused; the message names what and the remedy.
+        ValueError: the model or the batch is refused; the message names the cause and the remedy.
         MemoryError: ``[P, P]`` or one sample does not fit ``max_memory``.
     """
     options = Options(
@@ -213,7 +212,7 @@ def _collected(problem: Problem, differentiation: Differentiation) -> Tensor:
 
 
 def _announce_fallback(differentiation: Differentiation) -> None:
-    """Warns, once a call, of what was computed in a slower way, and why."""
+    """Warns, once a call, of parameters that were differentiated in a slower way, and why."""
     fallback = differentiation.trace.fallback
     reason = differentiation.fallback_reason
     if reason and not fallback:

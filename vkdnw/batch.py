@@ -89,7 +89,7 @@ class Batch:
         return named + [(f"batch[{key!r}]", value) for key, value in self.kwargs.items()]
 
     def forward(self, model: nn.Module) -> Any:
-        """What the model returns for these arguments."""
+        """The model's return value for these arguments."""
         return model(*self.args, **self.kwargs)
 
     def _map(self, function: Callable[[Any], Any], size: int) -> Batch:

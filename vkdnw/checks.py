@@ -1,8 +1,8 @@
-"""What a model and a batch must satisfy before a per-sample Jacobian exists; refusals by name.
+"""Conditions under which a per-sample Jacobian exists; models and batches without it are refused.
 
 The Jacobian of one sample's logits is well defined only if samples do not mix, the model is
-deterministic, and every number is finite. Each check raises ValueError with the name of what was
-found and what to do about it; :mod:`vkdnw.per_sample.probing.trace` adds the checks that need a
+deterministic, and every number is finite. Each check raises ValueError with the cause by name
+and the remedy; :mod:`vkdnw.per_sample.probing.trace` adds the checks that need a
 forward pass.
 """
 

@@ -1,8 +1,7 @@
-"""What a model's own error means for whoever scores it.
+"""Explains errors that a model raises while it is scored.
 
-The first thing that is done with a model is to run it on two samples. Where that fails, the error
-is torch's, about sizes that the caller has never seen; here it is said what was done, and what to
-do.
+A call first runs the model on two samples. Where that fails, the error is torch's, about sizes that
+the caller has never seen. The explanation adds how the model was run, and the remedy.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ def check_not_zero(ascending: Tensor) -> None:
         ascending: ``[P]`` eigenvalues.
 
     Raises:
-        ZeroFisherError: it says what to look at.
+        ZeroFisherError: it names the likely causes.
     """
     if not float(ascending[-1]) > 0.0:
         raise ZeroFisherError(
@@ -32,7 +32,7 @@ def check_not_zero(ascending: Tensor) -> None:
 
 
 def low_rank(ascending: Tensor, deciles: Tensor, samples: int, classes: int) -> str | None:
-    """What is to be said of deciles that are zero, and None where none is.
+    """A warning about deciles that are zero; None where none is.
 
     A Fisher matrix of B samples and C classes has rank B (C - 1) at most. With fewer than some nine
     tenths of the scalars, the lowest deciles are zero whatever the network is, and the score moves

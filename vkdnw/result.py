@@ -1,4 +1,4 @@
-"""What scoring a network gives: its score, and the numbers that it was made of."""
+"""The result of scoring a network: its score, and the numbers it was computed from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Score:
-    """A network's score and what it was made of.
+    """A network's score and the numbers it was computed from.
 
     Scores are ordered by ``single``, so ``max``, ``sorted`` and ``<`` rank networks of one search
     space; ``float(score)`` is ``single`` too. They are equal where all their numbers are, to the
@@ -27,7 +27,7 @@ class Score:
     unreached: tuple[str, ...]  #: chosen parameters that the logits do not depend on
     mode: Literal["reverse", "forward"]  #: in which the derivatives were taken
     mode_reason: str  #: why in this one
-    fallback_reason: str = ""  #: why what is fast was left; empty where it was not
+    fallback_reason: str = ""  #: why a slower way was taken; empty where none was
 
     @property
     def single(self) -> float:

@@ -8,7 +8,7 @@
 namespace vkdnw {
 
 // Throws std::invalid_argument, naming the argument, unless it is [N, C, H, W] float32
-// channels_last on the CPU; `otherwise` names what to use in other cases. The result's memory is
+// channels_last on the CPU; `otherwise` names the remedy. The result's memory is
 // still to be given.
 avg_pool::InputGradient checked_pooling(const char* name, const torch::stable::Tensor& images,
                                         const char* otherwise);

@@ -24,7 +24,7 @@ constexpr int64_t kNumbers = kSamples * kHeight * kWidth * kChannels;
 constexpr batch_norm::Coefficients kAsItIs{
     .scale = nullptr, .slope = nullptr, .mean = nullptr, .shift = nullptr};
 
-// What a summand is by itself.
+// A summand by itself.
 std::vector<float> alone(const Summand& summand) {
   std::vector<float> result(summand.x, summand.x + kNumbers);
   if (summand.pooled) {

@@ -124,7 +124,7 @@ TEST_CASE("equals the definition for any kernel, stride and padding") {
   const std::vector<Example> examples = {
       random_example(axis(8, 3, 2, 1), axis(8, 3, 2, 1)),
       random_example(axis(7, 3, 2, 1), axis(10, 3, 2, 1)),
-      random_example(axis(9, 1, 2, 0), axis(6, 1, 2, 0)),   // most inputs are read by nobody
+      random_example(axis(9, 1, 2, 0), axis(6, 1, 2, 0)),   // no output reads most inputs
       random_example(axis(9, 5, 3, 0), axis(11, 2, 3, 2)),  // and some behind the last window
       random_example(axis(5, 3, 1, 1), axis(4, 5, 1, 2)),
       random_example(axis(1, 3, 2, 1), axis(1, 4, 4, 2)),

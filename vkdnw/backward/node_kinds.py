@@ -1,7 +1,7 @@
-"""The registry of autograd nodes: what the package knows of each kind.
+"""The registry of autograd nodes, by kind.
 
-A node is recognised by the name that torch gives it and by what it has saved. Nothing is recognised
-by a module's name or class, so that models may be written in any way.
+A node is recognised by the name that torch gives it and by the values it has saved. Nothing is
+recognised by a module's name or class, so that models may be written in any way.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TapeReader = Callable[[Node], TapeLayer | None]
 
 @dataclass(frozen=True)
 class NodeKind:
-    """What is known of the nodes of one name. Each field is optional."""
+    """The entry for nodes of one name. Each field is optional."""
 
     tape_layer: TapeReader | None = None
     """The layer of a native tape that computes a node's backward; None for a node without one."""
@@ -47,10 +47,10 @@ _UNKNOWN = NodeKind()
 
 
 def kind_of(node: Node) -> NodeKind:
-    """What is known of a node.
+    """The entry for a node.
 
     The package's own functions (:mod:`vkdnw.backward.layers`) have a ``tape_layer`` themselves;
-    nothing is known of other functions that are written in Python.
+    other functions written in Python have an empty entry.
     """
     function = getattr(node, "_forward_cls", None)
     if function is not None:

@@ -11,8 +11,9 @@ from vkdnw.backward.node_kinds import kind_of
 def uses(users: dict[Node, list[Node]]) -> Counter[int]:
     """How many times each leaf tensor is used in the graph, by the tensor's id.
 
-    A transposition or a cast of it is what is done with the result: ``linear`` transposes its
-    weight, autocast keeps what it has cast, and other operations may use either.
+    A transposition or a cast is not counted itself; the uses of its result are. ``linear``
+    transposes its weight, autocast keeps the tensors it has cast, and other operations may use
+    either.
     """
     counts: Counter[int] = Counter()
     for node in users:

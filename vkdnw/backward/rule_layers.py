@@ -59,7 +59,7 @@ def _convolution(node: Node) -> nn.Module:
 
 
 def _normalised(node: Node) -> Tensor:
-    """What LayerNorm scales and shifts; its eps is not on record, mean and deviation are."""
+    """The normalised input of a LayerNorm: its node has saved mean and deviation, not eps."""
     x: Tensor = node._saved_input.detach()
     mean, inverse_std = node._saved_result1, node._saved_result2
     return x.sub(mean).mul_(inverse_std)

@@ -30,7 +30,7 @@ class Signs:
     def numbers(self, device: torch.device | str = "cpu") -> Tensor:
         """Float32 on a device; four-dimensional shapes in channels_last.
 
-        Bits are what is copied there: a thirty-second of the numbers.
+        Only bits are copied there: a thirty-second of the size.
         """
         bits = self.bits.to(device).int()
         signs = _byte_signs().to(device).index_select(0, bits).flatten()[: self.shape.numel()]

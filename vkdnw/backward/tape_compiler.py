@@ -129,7 +129,7 @@ def _shapes_of_images(nodes: Iterable[Node]) -> dict[Node, Shape]:
 
 
 def _leads_to(layer: TapeLayer, position: int, same_shape: bool) -> bool:
-    """Whether the gradient at this position is what the layer computes."""
+    """Whether the layer computes the gradient at this position."""
     if layer.layer == Layer.IDENTITY:  # of either term
         return same_shape  # nothing was broadcast
     return position == 0
@@ -178,7 +178,7 @@ class _Part:
 class _Writer:
     """A tape that is being written, values from the seeds on.
 
-    A gradient is written for all regions in turn, so that what they share is fetched once.
+    A gradient is written for all regions in turn, so that shared weights are fetched once.
     """
 
     wanted: frozenset[Node]  # goals and starts; each has a value

@@ -1,4 +1,4 @@
-"""Autograd nodes as layers of a native tape: what the backward of each kind of node computes.
+"""Autograd nodes as layers of a native tape: the backward of each kind of node.
 
 A reader looks at the sizes, options and weights that a node has saved. It returns the layer that
 computes the node's backward, or None where no layer does.

@@ -35,7 +35,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Block:
-    """What cotangents of a block's output become on the way to its input."""
+    """Products of cotangents with a block's Jacobian, from its output to its input."""
 
     seed: int  # the value that holds the cotangent
     arrival: int | None  # the one at the block's input: the seed if that is its output as well;
@@ -58,7 +58,7 @@ class TrainTape:
 
 @dataclass(frozen=True)
 class TrainGradients:
-    """What tapes have computed of what was asked for."""
+    """The requested values that tapes have computed."""
 
     input: Tensor | None = None  # [B, C, H, W]
     products: list[Tensor | None] | None = None

@@ -72,7 +72,7 @@ _COMPUTING = {
 
 
 def _computes(problem: str | None) -> str:
-    """What a score would be computed with."""
+    """The operations that a score would be computed with."""
     if problem is None:
         return "native"
     replaced = library.obstacle() is not None and not library.native_is_required()

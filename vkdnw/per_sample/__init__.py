@@ -1,11 +1,11 @@
 """Exact per-sample Jacobians of any model: probe it, plan the columns, go in chunks, verify.
 
 problem       checked arguments             mode       reverse or forward, by counts
-jacobian      one way, or what is left      plan       the table of columns
-verification  against plain autograd        tolerance  what is rounding, and what decides
+jacobian      the ways, fastest first       plan       the table of columns
+verification  against plain autograd        tolerance  how far rounding may go
 plain_pass    the model as it was given     fallback   columns by autograd, sample by sample
 capture       hooks that record layer calls
 probing       two samples: rules, rows, random draws, train mode, functions of the model's own
-fusion        layers that go together, and what computes them
+fusion        layers that are computed together
 reverse_mode  a chunk by backward passes    forward_mode  a chunk by tangents
 """

@@ -1,5 +1,5 @@
-"""Records what layers see during a forward pass: their inputs, and where their outputs enter
-the autograd graph.
+"""Records the inputs of layers during a forward pass, and where their outputs enter the autograd
+graph.
 
 An output is kept as a *gradient edge*, not as a tensor: an in-place ReLU or ``y += x`` may
 overwrite the tensor later, but the edge still names the value that the layer returned.
@@ -33,14 +33,14 @@ class PathChanged(Exception):
 
 @dataclass(frozen=True)
 class Record:
-    """What one call of a layer left behind."""
+    """The record of one call of a layer."""
 
     input: Tensor
     input_version: int  # of the input when the layer read it
     output: Tensor
     output_version: int
     edge: GradientEdge | None  # None where no gradient flows into the output
-    source: Node | None = None  # what made the input; known once its values are gone
+    source: Node | None = None  # the edge of the input; known once its values are gone
 
     def without_values(self) -> Record:
         """The same with tensors of the same sizes that hold one number: it keeps no memory."""
@@ -110,7 +110,7 @@ class Recorder:
     def sinking(self, sinks: Mapping[str, GradientSink]) -> Iterator[None]:
         """Hands the output gradients of native convolutions to ``sinks``, by layer, as they pass.
 
-        Reading a gradient while it is in cache, and letting it go, is cheaper than capturing it.
+        Reading a gradient while it is in cache is cheaper than keeping it.
         """
         self._current.sinks = sinks
         try:
@@ -167,7 +167,7 @@ def _of_size(tensor: Tensor) -> Tensor:
 def _entry(output: Tensor) -> GradientEdge:
     """Where a layer's output enters the graph; the gradient there may have another shape.
 
-    A layer may return a view of what it computed (Linear over positions does). Writing into a view
+    A layer may return a view of its result (Linear over positions does). Writing into a view
     rewrites the history of all of it, and the view's own node drops out of the graph.
     """
     base = output._base

@@ -62,7 +62,7 @@ class ClassCotangents:
 
 
 Cotangents = Tensor | ClassCotangents
-"""``[K, C]``, or what stands for it: both have a length, rows and slices of rows."""
+"""``[K, C]``, as a tensor or as a description: both have a length, rows and slices of rows."""
 
 
 def applied(cotangents: Cotangents, derivatives: Tensor) -> Tensor:

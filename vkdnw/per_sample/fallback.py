@@ -1,8 +1,8 @@
 """The exact fallback: autograd itself, one sample at a time, for parameters without a rule.
 
 It covers whatever autograd differentiates: bare parameters, attention, recurrent layers,
-parametrised weights, custom functions. The arithmetic is that of the batched backward passes; what
-it costs is batches of one.
+parametrised weights, custom functions. The arithmetic is that of the batched backward passes; the
+cost is that of batches of one.
 """
 
 from __future__ import annotations

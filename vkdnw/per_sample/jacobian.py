@@ -1,4 +1,4 @@
-"""The per-sample Jacobian of a batch, chunk by chunk, verified, in the way that was decided on."""
+"""The per-sample Jacobian of a batch, chunk by chunk, in the mode decided on, and verified."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Differentiation:
-    """How a problem is differentiated: what is known of the model, the mode, and the check."""
+    """How a problem is differentiated: the trace of the model, the mode, and the check."""
 
     trace: Trace
     decision: Decision
@@ -50,11 +50,11 @@ def jacobian_chunks(
 def differentiated(
     problem: Problem, run: Callable[[Differentiation], T]
 ) -> tuple[T, Differentiation]:
-    """Runs with the rules, in forward mode if it is cheaper, and with what is left otherwise.
+    """Runs by the fastest way that agrees with autograd.
 
-    Where forward mode is refused, reverse mode is taken. Where that does not tell what autograd
-    does, layers are computed plainly, one by one; and where that does not either, or the model's
-    path depends on the samples, every parameter goes through the fallback.
+    Forward mode comes first if it is cheaper, then reverse mode with the rules. Where that differs
+    from autograd, torch computes the layers one by one. Where that differs too, or where the
+    model's path depends on the samples, every parameter goes through the fallback.
 
     Raises:
         ValueError: the model is refused, or forward mode is asked for and refused; says why.
@@ -101,4 +101,4 @@ def _said(refusal: Exception) -> str:
 
 
 _FAULTS = (RuntimeError, IndexError, KeyError, TypeError, AttributeError, AssertionError)
-"""What a rule that does not fit a layer may run into; the caller's own come again."""
+"""Errors that a rule may raise on a layer it does not fit; the caller's own come again."""

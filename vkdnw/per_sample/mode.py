@@ -1,9 +1,9 @@
-"""Reverse or forward mode: which of the two, told from counts, and never from a clock.
+"""Reverse or forward mode: chosen by counting passes, never by a clock.
 
 Reverse mode takes one backward pass for each of C - 1 cotangents and gives the derivatives with
 respect to all scalars. Forward mode takes one tangent for each of P scalars through the layers
-behind it and gives the derivatives of all classes. Both cross the same layers, so what decides is
-how many times they do.
+behind it and gives the derivatives of all classes. Both cross the same layers, so the number of
+passes decides.
 """
 
 from __future__ import annotations

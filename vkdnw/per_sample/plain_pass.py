@@ -1,7 +1,7 @@
 """Plain autograd: the model as the caller gave it, on a few samples, and one backward pass.
 
 Nothing of this package takes part: no hooks, no layer computed with another, no change of layout,
-no native kernel. What a call returns is compared with this (:mod:`vkdnw.per_sample.verification`).
+no native kernel. The result of a call is compared with this (:mod:`vkdnw.per_sample.verification`).
 """
 
 from __future__ import annotations

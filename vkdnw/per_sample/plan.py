@@ -53,7 +53,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a chunk computes."""
+    """The columns that a chunk computes."""
 
     columns: int
     entries: tuple[Entry, ...]

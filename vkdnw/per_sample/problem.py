@@ -35,7 +35,7 @@ _ROOM = 2**22  # bytes that copies of weights may take in any case
 
 @dataclass(frozen=True)
 class Problem:
-    """What is differentiated: the logits of ``batch`` with respect to ``selection``."""
+    """The logits of ``batch``, to be differentiated with respect to ``selection``."""
 
     model: nn.Module
     batch: Batch
@@ -56,11 +56,11 @@ class Problem:
         return dict(self.model.named_parameters())
 
     def logits(self, piece: Batch, *, rewind: bool = True) -> Tensor:
-        """What the model gives for some samples, ``[b, C]`` if it is what it should be.
+        """The model's logits for some samples, ``[b, C]`` unless the model is at fault.
 
         Args:
-            rewind: whether the model is made what it was when it was given, so that nothing of an
-                earlier pass is left in it; not while another thread runs it.
+            rewind: whether the model is first put back to its state when it was given, so that
+                nothing of an earlier pass is left in it; not while another thread runs it.
         """
         if rewind:
             self.state.rewind()

@@ -1,4 +1,4 @@
-"""By how much two computations of the same derivatives may differ, and what decides if they do.
+"""By how much two computations of the same derivatives may differ, and how that is decided.
 
 Rounding grows with the number of layers that numbers pass, so the first bound is a multiple of the
 dtype's precision and of that number, relative to the size of each column. It is wide enough for
@@ -43,7 +43,7 @@ _MOST = 0.25  # of a column's size that rounding explains
 
 @dataclass(frozen=True)
 class Compared:
-    """What a call computed for some samples, and how large it is."""
+    """The result of a call for some samples, and its size."""
 
     logits: Tensor  # [n, C]
     columns: Tensor  # [P] float64, the derivatives of a combination of the logits
@@ -73,7 +73,7 @@ class Precision:
 
     @property
     def noise(self) -> float:
-        """What a column may hold that cancels to zero, relative to the largest column."""
+        """The size of a column that cancels to zero, relative to the largest column."""
         if self.dtype == torch.float64:
             return 1e-11
         return min(_NOISE * torch.finfo(self.dtype).eps, 1e-3)

@@ -55,7 +55,7 @@ class NotAsAutograd(Exception):
 
 @dataclass(frozen=True)
 class Expected:
-    """What plain autograd tells of some samples that were run together."""
+    """The result of plain autograd for some samples that were run together."""
 
     samples: tuple[int, ...]
     factors: Tensor  # [n, K] float64, of the cotangents
@@ -65,7 +65,7 @@ class Expected:
 
 @dataclass
 class _Sums:
-    """What a call's chunks add up to, for the samples of one :class:`Expected`."""
+    """The result of a call's chunks, for the samples of one :class:`Expected`."""
 
     logits: dict[int, Tensor] = field(default_factory=dict)  # by sample
     columns: Tensor | None = None
@@ -213,7 +213,7 @@ class Verification:
         raise NotAsAutograd(difference)
 
     def _difference(self, run: PlainPass, found: Compared, selection: Selection) -> str | None:
-        """What differs, in words; None where nothing does."""
+        """The difference, in words; None where there is none."""
         if differing_logits(found.logits, run.logits, self._precision).any():
             return f"the logits differ by {_by(found.logits, run.logits)}"
         together = len(run.logits) > 1

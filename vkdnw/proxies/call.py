@@ -27,7 +27,7 @@ class Call:
     """Names of the modules whose outputs are F_0 .. F_K; None: found by rule."""
     output: Output = None
     shared: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
-    """What proxies outside the shared pass have computed for each other."""
+    """Values that proxies outside the shared pass share with each other."""
 
     @property
     def released(self) -> bool:

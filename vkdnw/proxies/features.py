@@ -1,4 +1,4 @@
-"""The features F_0 .. F_K of AZ-NAS: what comes out of the stem and of every block.
+"""The features F_0 .. F_K of AZ-NAS: the outputs of the stem and of every block.
 
 Any model is cut into blocks by one rule, or as the caller names it. Values are reduced to what
 proxies need while the model runs, so that layers that work in place afterwards do no harm; what is

@@ -1,4 +1,4 @@
-"""FLOPs of a forward pass by torch's formulas, and by formulas for what torch has none for."""
+"""FLOPs of a forward pass by torch's formulas, and by own formulas where torch has none."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from vkdnw.runtime.model_state import Parts
 
 
 def check_inputs(proxy: Proxy, inputs: Inputs, parts: Parts) -> None:
-    """Refuses inputs that lack what a proxy reads, or hold what a model cannot read.
+    """Refuses inputs that lack a tensor that a proxy reads, or hold one that a model cannot read.
 
     Raises ValueError.
     """

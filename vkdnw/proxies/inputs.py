@@ -1,4 +1,4 @@
-"""What proxies are computed on: noise, images with labels, and the draws that go with them."""
+"""The inputs of proxies: noise, images with labels, and the draws that go with them."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _is_no_class(labels: Tensor) -> bool:
 
 
 def given(name: str, value: Tensor | None) -> Tensor:
-    """The value, or an error that names what is missing."""
+    """The value, or an error that names the missing input."""
     if value is None:
         raise ValueError(f"inputs.{name} is None and needed here; pass Inputs({name}=...)")
     return value

@@ -1,4 +1,4 @@
-"""What the layers of a model return in a forward pass."""
+"""The outputs of a model's layers in a forward pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a train-mode pass may use beside torch's own layers: verified, model by model.
+"""Which native layers and tapes a train-mode pass may use: verified, model by model.
 
 Native layers and tapes are derived from what layers are called and from the autograd graph, and a
 model may do more than that shows: attributes set after construction, forwards replaced, hooks on
@@ -50,7 +50,7 @@ class Verified:
     weights: bool = False  # gradients of parameters
 
     def cover(self, observed: Iterable[Observable]) -> bool:
-        """Whether what is observed of a pass was compared, and agreed."""
+        """Which observed values of a pass were compared, and agreed."""
         return (
             self.layers
             and (self.products or "features" not in observed)
@@ -145,7 +145,7 @@ class _Draws:
 
 @dataclass(frozen=True)
 class _Shown:
-    """What a pass computes; empty where it is not observed."""
+    """The observed values of a pass; empty where they are not observed."""
 
     logits: Tensor
     of_input: Tensor

@@ -1,4 +1,4 @@
-"""A proxy as data: what it is, what it reads, and the function that computes it."""
+"""A proxy as data: its name, its inputs, and the function that computes it."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Proxy:
     undefined: str  #: when there is no finite value, and what there is then
     labels: Labels = "none"
     batches: int = 1
-    released: str | None = None  #: what convention="released" changes
+    released: str | None = None  #: the change by convention="released"
     compute: Callable[[Call], Value] | None = None
     """Computes it by passes of its own."""
     from_pass: Callable[[TrainPass, Call], Value] | None = None
     """Computes it from a train-mode pass over its input that other proxies share."""
     requires: tuple[Observable, ...] = ()
-    """What has to be observed of that pass."""
+    """The values that have to be observed in that pass."""
     request: Callable[[TrainPass, Call], None] | None = None
     """Says what it will want of the pass, before any value is computed: backward passes that are
     requested by several proxies run together."""

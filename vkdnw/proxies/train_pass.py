@@ -41,7 +41,7 @@ respect to the input and to the parameters."""
 
 @dataclass(frozen=True)
 class Watched:
-    """What is observed of a pass, and where."""
+    """The observed values of a pass, and where they are read."""
 
     observed: frozenset[Observable]
     features: tuple[str, ...] | None = None  # names of modules; None: found by rule

@@ -1,4 +1,4 @@
-"""What a proxy returns: a number, or why there is none."""
+"""The value of a proxy: a number, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Value:
 
 
 def _rank(value: float) -> tuple[bool, float]:
-    """What values are ordered by: NaN is below minus infinity."""
+    """The sort key of values: NaN is below minus infinity."""
     return (False, 0.0) if math.isnan(value) else (True, value)
 
 

@@ -1,4 +1,4 @@
-"""What was in the containers, objects and generators that a model holds, and putting it back.
+"""The contents of containers, objects and generators that a model holds, noted and put back.
 
 Contents are noted as references and compared by identity: that takes no memory, and a fraction of a
 millisecond for a network of hundreds of modules. Numbers in tensors are another matter
@@ -26,7 +26,7 @@ _OURS = frozenset({"forward"})
 
 
 class Contents:
-    """What was in everything that a model holds when this was made."""
+    """The contents of everything that a model holds, at the time this is made."""
 
     def __init__(self, reached: Reached) -> None:
         self._kinds = [(module, type(module)) for module in reached.modules]

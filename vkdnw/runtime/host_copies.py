@@ -21,7 +21,7 @@ _copies: ContextVar[_Copies | None] = ContextVar("copies", default=None)
 
 @contextmanager
 def constants_copied(model: nn.Module) -> Iterator[None]:
-    """Inside the block, ``on_host`` finds what folding convolutions and normalisations needs."""
+    """Inside the block, ``on_host`` finds the constants of convolutions and normalisations."""
     wanted = [tensor for tensor in _constants(model) if tensor.device.type != "cpu"]
     token = _copies.set(_copied(wanted))
     try:

@@ -1,4 +1,4 @@
-"""How much memory a call may use: what the caller says, or what is free."""
+"""How much memory a call may use: the caller's number, or the free memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def parse_size(text: str) -> int:
 
 
 def in_bytes(max_memory: int | str | None) -> int | None:
-    """What a caller passed as ``max_memory``, in bytes; None where it was left open.
+    """The caller's ``max_memory``, in bytes; None where it was left open.
 
     Raises:
         ValueError, TypeError: it is no size, or not a positive one.
@@ -62,7 +62,7 @@ def available(device: torch.device) -> int:
 
 
 def _container() -> float:
-    """What the process's control group (version 2) still allows; infinite without a limit."""
+    """Bytes that the process's control group (version 2) still allows; infinite without a limit."""
     try:
         limit = (_CGROUP / "memory.max").read_text(encoding="ascii").strip()
         used = (_CGROUP / "memory.current").read_text(encoding="ascii").strip()

@@ -1,4 +1,4 @@
-"""What float32 means on a GPU, for the length of a call.
+"""The precision of float32 on a GPU, for the length of a call.
 
 torch lets cuDNN round the factors of float32 convolutions to TF32, 10 bits of mantissa, unless told
 otherwise. A Jacobian asked for in float32 is computed in float32 here; TF32 has to be asked for.

@@ -267,7 +267,7 @@ def slots(kind: type) -> list[str]:
 
 
 def content(cell: types.CellType) -> Any:
-    """What a closure's cell holds; None for an empty one."""
+    """The content of a closure's cell; None for an empty one."""
     try:
         return cell.cell_contents
     except ValueError:

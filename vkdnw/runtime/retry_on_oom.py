@@ -1,7 +1,7 @@
 """Goes on with smaller chunks where a device runs out of memory.
 
-What is free on a GPU is known before a call and not during it: other processes take their share,
-and libraries take workspace that nobody announced.
+The free memory of a GPU is known before a call, but it changes during it: other processes take
+memory, and libraries take workspace.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What this package promises of every proxy, as tests of one's own."""
+"""The conditions that every proxy meets, as tests for a proxy of your own."""
 
 from __future__ import annotations
 

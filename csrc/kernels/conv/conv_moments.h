@@ -1,4 +1,4 @@
-// A convolution and the sums that a BatchNorm behind it takes over what it writes, which is a few
+// A convolution and the sums that a BatchNorm behind it takes over its output, which is a few
 // samples at a time, so that they are summed up while they are in a core's cache.
 #pragma once
 

@@ -10,7 +10,7 @@
 
 namespace vkdnw::cuda {
 
-// Lets an error pass to the caller, who knows what was asked for.
+// Passes an error on to the caller, which knows the arguments.
 #define VKDNW_RETURN_IF_CUDA_FAILS(call) \
   if (const cudaError_t error = (call); error != cudaSuccess) return error
 

@@ -1,4 +1,4 @@
-// The steps of the softmax factor from probabilities, and what is wrong with those, if anything.
+// The steps of the softmax factor from probabilities, and the fault of those, if there is one.
 #pragma once
 
 #include <cuda_runtime.h>

@@ -1,4 +1,4 @@
-// The shim itself: what it must let pass and what it must find.
+// The shim itself: correct kernels pass, and faults are found.
 #include <cuda_runtime.h>
 #include <doctest.h>
 

@@ -9,8 +9,8 @@ front computes (:mod:`vkdnw.per_sample.fusion`). In train mode a BatchNorm norma
 and layers that follow one another are differentiated together: a convolution that reads what a ReLU
 has just returned takes the ReLU's own input from the graph and applies its mask on the way back; a
 BatchNorm that reads what such a convolution has just returned does the same with the convolution.
-A value in between that is a feature, and so is differentiated by itself, is read as it is
-(:func:`cut`). What is passed on is written down only where it is needed (:mod:`lazy_tensor`).
+A value in between that is a feature is differentiated by itself, and so is read as it is
+(:func:`cut`). A result is computed only where it is needed (:mod:`lazy_tensor`).
 """
 
 from vkdnw.backward.layers.replacement import native_layers, replaced_forwards

@@ -32,7 +32,7 @@ def train_batch_norm(
 ) -> Callable[[Tensor], Tensor]:
     """A BatchNorm's forward in train mode, whose result is computed now or stays pending.
 
-    Running statistics stay what they are: whoever opens the pass puts them back in any case.
+    Running statistics are not updated: the pass restores them in any case.
     """
 
     def forward(input: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ def train_batch_norm(
 
 
 class _BatchNorm(torch.autograd.Function):
-    """BatchNorm of what it has seen; with a call of a convolution, of what that has read."""
+    """BatchNorm of its input; with a call of a convolution, of that convolution's output."""
 
     @staticmethod
     def forward(

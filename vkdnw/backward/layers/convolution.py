@@ -71,7 +71,7 @@ class NativeConvolution:
         )
 
     def weight_gradients(self, gradient: Tensor, seen: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Gradients of weight and bias, by torch, from what the convolution has seen."""
+        """Gradients of weight and bias, by torch, from the convolution's input."""
         conv = self.conv
         sizes = None if conv.bias is None else list(conv.bias.shape)
         padding = [self.padding, self.padding]
@@ -88,8 +88,8 @@ class ConvolutionCall:
 
     layer: NativeConvolution
     mask: Tensor | None  # of a ReLU that is differentiated with the convolution
-    read: Tensor | None = None  # what the graph says that it read: that ReLU's own input
-    reading: VersionedTensor | None = None  # what it did read, where it is needed again
+    read: Tensor | None = None  # its input in the graph: that ReLU's own input
+    reading: VersionedTensor | None = None  # its input, where it is needed again
     moments: Tensor | None = None  # of the output's channels, once it has run
     sink: Callable[[Tensor], None] | None = None  # is called with the output gradient
 
@@ -111,8 +111,8 @@ def folded_convolution(
 ) -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
     """The forward of a convolution with given weights, such as those of a folded BatchNorm.
 
-    It takes the tensor that the graph says was read, the values that were read, and the mask of a
-    ReLU between the two.
+    It takes the tensor that is its input in the graph, the values that it convolves, and the mask
+    of a ReLU between the two.
 
     Args:
         sink: is called with the output gradient in every backward pass.
@@ -140,7 +140,7 @@ def folded_convolution(
 
 
 def train_convolution(conv: nn.Conv2d, weights: WeightGradients) -> Callable[[Tensor], Tensor]:
-    """A convolution's forward."""
+    """A convolution's forward in train mode."""
     layer: list[NativeConvolution] = []  # made on the first call: weights may be drawn until then
 
     def forward(input: Tensor) -> Tensor:
@@ -180,7 +180,7 @@ def _forward(conv: nn.Conv2d, layer: Layer, weight: Tensor) -> Forward:
 
 
 class _Convolution(torch.autograd.Function):
-    """Convolution of what it has seen; a mask differentiates the ReLU in front with it."""
+    """Convolution of ``seen``; with a mask, the ReLU in front is differentiated with it."""
 
     @staticmethod
     def forward(
@@ -188,7 +188,7 @@ class _Convolution(torch.autograd.Function):
         read: Tensor,
         weight: Tensor,
         bias: Tensor | None,
-        seen: list[Tensor],  # a list, so that the graph does not lead to what is in it
+        seen: list[Tensor],  # a list, so that the graph does not lead to the tensor in it
         call: ConvolutionCall,
         weights: WeightGradients,
     ) -> Tensor:

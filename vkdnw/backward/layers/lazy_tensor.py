@@ -1,10 +1,10 @@
-"""Feature maps that are written down only if someone looks at them.
+"""Feature maps that are computed only when they are read.
 
-What BatchNorm and pooling return is mostly added to other maps, and what ReLU returns is mostly
-read by a convolution; all of it can be computed on the way. So the native layers return tensors
-without memory that remember how they are made, and a sum of them is another one. Whatever torch
-does with one, from Python or from C++, sees its numbers, which are computed then, to the same bits;
-there is no memory to read behind torch's back. Autograd sees tensors like any other.
+Results of BatchNorm and pooling are mostly added to other maps, and those of ReLU are mostly read
+by a convolution. The reader can compute them on the way. So the native layers return tensors
+without memory, which hold a recipe; a sum of such tensors is another one. Any operation of torch on
+one, from Python or from C++, computes its numbers first, to the same bits. To autograd they are
+ordinary tensors.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class LazyTensor(Tensor):
 
     @classmethod
     def of(cls, like: Tensor, recipe: LazyOp) -> Any:
-        """What the recipe makes, of which only the numbers differ from another tensor."""
+        """The result of the recipe; all but its numbers is that of another tensor."""
         pending = torch.Tensor._make_wrapper_subclass(
             cls, like.shape, strides=like.stride(), dtype=like.dtype, device=like.device
         )
@@ -111,7 +111,7 @@ class LazyTensor(Tensor):
 
 
 def _known(argument: Any) -> Any:
-    """An argument with numbers in the place of what is pending."""
+    """An argument in which pending tensors are computed."""
     if isinstance(argument, LazyTensor):
         return argument.recipe.value()
     if isinstance(argument, Tensor | int | float | None):  # most are, and a tree takes its time
@@ -134,7 +134,7 @@ class ReLULazyOp(LazyOp):
 
 
 def rectified_from(x: Tensor) -> Tensor | None:
-    """What a ReLU is pending of, outside the graph; None for any other tensor."""
+    """The input of a pending ReLU, outside the graph; None for any other tensor."""
     recipe = x.recipe if isinstance(x, LazyTensor) else None
     return recipe.read.numbers() if isinstance(recipe, ReLULazyOp) and not recipe.is_made else None
 
@@ -144,7 +144,7 @@ def rectified_from(x: Tensor) -> Tensor | None:
 
 @dataclass(frozen=True)
 class Term:
-    """A feature map that is added, once it is normalised or pooled: a summand to be."""
+    """A summand: a feature map, which is normalised or pooled before it is added."""
 
     read: VersionedTensor
     factors: Tensor | None = None

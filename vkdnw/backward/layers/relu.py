@@ -28,7 +28,7 @@ from vkdnw.ops.relu import rectify, relu_mask
 
 @dataclass(frozen=True)
 class Rectified:
-    """What a ReLU read, and where its gradient passes."""
+    """A ReLU's input, and the mask of its gradient."""
 
     input: Tensor
     mask: Tensor
@@ -47,7 +47,7 @@ def rectified(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _Rectification(torch.autograd.Function):
-    """ReLU and its mask; in the graph only where something else than a fused layer reads it."""
+    """ReLU and its mask. Its backward runs where another layer than a fused one reads it."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,9 +67,10 @@ class _Rectification(torch.autograd.Function):
 
 
 def train_relu(on_relu: Callable[[Tensor], None], pending: bool) -> Callable[[Tensor], Tensor]:
-    """A ReLU's forward that tells its output to an observer.
+    """A ReLU's forward in train mode, whose output is computed now or stays pending.
 
-    The output is computed now or stays pending.
+    Args:
+        on_relu: is called with the output.
     """
 
     def forward(input: Tensor) -> Tensor:
@@ -101,7 +102,7 @@ def _mask(input: Tensor) -> Tensor:
 
 
 def _mask_of_sum(input: Tensor) -> Tensor | None:
-    """The mask that is made with a sum, if the input is one that was not written to since."""
+    """The mask that comes with a pending sum, unless the sum was written to since."""
     recipe = input.recipe if isinstance(input, LazyTensor) else None
     if not isinstance(recipe, SumLazyOp) or input._version > 0:
         return None
@@ -110,7 +111,7 @@ def _mask_of_sum(input: Tensor) -> Tensor | None:
 
 
 class _PendingRectification(torch.autograd.Function):
-    """ReLU; its backward runs where something else than a convolution reads it."""
+    """ReLU. Its backward runs where another layer than a convolution reads it."""
 
     @staticmethod
     def forward(

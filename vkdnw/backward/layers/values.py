@@ -1,4 +1,4 @@
-"""What is known of the values that pass between native layers, hung on the tensors themselves."""
+"""Notes on values between native layers, kept as attributes of the tensors themselves."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class _Note:
     """How a native layer made a tensor."""
 
     origin: object
-    versions: tuple[int, int]  # of what it read and returned; others mean it was overwritten
+    versions: tuple[int, int]  # of its input and output; others mean that one was overwritten
     read: Tensor
 
 
 def note(output: Tensor, read: Tensor, origin: object) -> None:
     """Remembers how an output was made of a tensor, for the layer that reads it next.
 
-    Nothing is remembered of what is outside the graph: its readers end their gradients there.
+    There is no note on a value outside the graph: gradients of its readers end there.
     """
     if output.requires_grad:
         output._vkdnw_note = _Note(  # type: ignore[attr-defined]
@@ -50,5 +50,5 @@ def made_by(output: Tensor, kind: type[Origin]) -> Origin | None:
 
 
 def cut(value: Tensor) -> None:
-    """Makes later readers of a value differentiate the value itself, not what it was made of."""
+    """Makes later readers of a value differentiate the value itself, not its inputs."""
     value.__dict__.pop("_vkdnw_note", None)

@@ -1,9 +1,9 @@
 """The Jacobian of one chunk of samples in forward mode: tangents of the chosen scalars.
 
-The logits' derivatives with respect to a scalar are what a tangent has become at the logits that
-began at the output of the scalar's layer (:mod:`vkdnw.per_sample.forward_mode.tangents`) or at the
-parameter itself. Torch carries the tangents (``torch.func.jacfwd``), a group of them through one
-forward pass.
+A tangent begins at the output of the scalar's layer
+(:mod:`vkdnw.per_sample.forward_mode.tangents`) or at the parameter itself. At the logits it is
+their derivative with respect to the scalar. Torch carries the tangents (``torch.func.jacfwd``), a
+group of them through one forward pass.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def _carried(
     tangents: dict[CallSite, FirstTangents],
     piece: Batch,
 ) -> tuple[Tensor, Tensor]:
-    """What the tangents of a group have become at the logits, ``[b, C, q]``, and the logits."""
+    """The tangents of a group at the logits, ``[b, C, q]``, and the logits."""
     parameters = problem.parameters
 
     def logits_of(coefficients: Tensor) -> tuple[Tensor, Tensor]:
@@ -183,7 +183,7 @@ def _moved(parameter: Tensor, indices: Tensor, coefficients: Tensor) -> Tensor:
 def _moving(
     trace: Trace, tangents: dict[CallSite, FirstTangents], coefficients: Tensor
 ) -> Iterator[None]:
-    """Adds to layers' outputs what their moved scalars change, ahead of the caller's hooks."""
+    """Adds to layers' outputs the change by their moved scalars, ahead of the caller's hooks."""
     handles = []
     try:
         for name in dict.fromkeys(site.layer for site in tangents):

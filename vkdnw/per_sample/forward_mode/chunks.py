@@ -51,7 +51,7 @@ def forward_chunks(
             except ForwardRefused:
                 if not folds:
                     raise
-                folds = ()  # a model may look at what a folded convolution returns
+                folds = ()  # a model may read the output of a folded convolution
                 return one(samples, folds)
 
     yield from retry_on_oom(

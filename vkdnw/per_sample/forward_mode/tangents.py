@@ -1,9 +1,8 @@
-"""First tangents: what a layer's output does when one scalar of its parameters moves.
+"""First tangents: derivatives of a layer's output with respect to single parameter scalars.
 
 A rule tells the derivative of a loss with respect to a scalar as a correlation of the layer's
 input with the gradient ``g`` of its output (:mod:`vkdnw.rules.rule`). The derivative of the output
-itself is what ``g`` is multiplied by: one channel of it, a shifted and strided channel of the
-input.
+itself is the factor of ``g`` there: in one channel, a shifted and strided channel of the input.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class FirstTangents:
     channels_last: bool
 
     def times(self, coefficients: Tensor) -> Tensor:
-        """What the output changes by, to first order, for coefficients of all slots."""
+        """The change of the output, to first order, for coefficients of all slots."""
         change: Tensor = torch.tensordot(coefficients[self.slots], self.maps, dims=1)
         return change.movedim(-1, 1) if self.channels_last else change
 

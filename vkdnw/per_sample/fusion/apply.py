@@ -55,7 +55,7 @@ def _identity(input: Tensor) -> Tensor:
 def _passing(passed: threading.local) -> Forward:
     """The ReLU's forward: the convolution behind it takes the ReLU's own input from the graph.
 
-    What is returned is rectified all the same: a reader may look at it outside the graph.
+    The output is rectified all the same: other code may read it outside the graph.
     """
 
     def forward(input: Tensor) -> Tensor:

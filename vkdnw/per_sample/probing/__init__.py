@@ -1,1 +1,1 @@
-"""What a model does, found out on two samples and proved again for every chunk."""
+"""Facts about a model, found on two samples and checked again for every chunk."""

@@ -18,7 +18,7 @@ _HANDING_ON = (torch.ops.aten.detach.default, torch.ops.aten.alias.default)  # t
 
 
 class ForwardLog(TorchDispatchMode):
-    """What one forward pass did, as far as it went through torch's operators."""
+    """The operations of one forward pass that went through torch's operators."""
 
     def __init__(self, model: nn.Module, inputs: list[Tensor], samples: int) -> None:
         """``inputs`` are the tensors that the model is given, of so many samples."""

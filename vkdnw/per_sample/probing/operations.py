@@ -37,7 +37,7 @@ class Operation:
 
     @property
     def constants(self) -> tuple[Any, ...]:
-        """What a rule needs besides input and gradient."""
+        """The constants that a rule needs besides input and gradient."""
         return self.node.name(), *_rule_layer(self.node).constants(self.node)
 
     @property
@@ -53,7 +53,7 @@ class Operation:
         return module
 
     def record(self) -> Record:
-        """What the operation left behind; of its output only the size and the edge are known."""
+        """The record of the operation; of its output only the size and the edge are known."""
         x = _rule_layer(self.node).input(self.node).detach()
         output = x.new_empty(()).expand(self.node._input_metadata[0].shape)
         edge = GradientEdge(self.node, 0)

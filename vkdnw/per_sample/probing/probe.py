@@ -36,7 +36,7 @@ ATTEMPTS: tuple[Attempt, ...] = (
 
 @dataclass(frozen=True)
 class Probe:
-    """What the model did with two samples (one, if the batch has no more)."""
+    """A run of the model on two samples (one, if the batch has no more)."""
 
     samples: int
     layout: torch.memory_format  # of images

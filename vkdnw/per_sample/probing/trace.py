@@ -1,9 +1,9 @@
-"""What a probe of the model tells: which parameters a rule covers, which go to the fallback.
+"""From a probe of the model: which parameters a rule covers, which go to the fallback.
 
 Everything that is decided about a model is decided here, once, from evidence: the autograd graph
 says how often each parameter is used, so a parameter counts as covered only if every use is a
 recorded call of a layer with a rule; gradients say exactly which rows of a layer belong to which
-sample. What is not covered goes to the fallback.
+sample. All others go to the fallback.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Trace:
-    """What the probe found; ``terms`` are the layer calls that make up a covered parameter."""
+    """The findings of the probe; ``terms`` are the layer calls that use a covered parameter."""
 
     chosen: tuple[str, ...]  # parameters with chosen scalars, in the selection's order
     classes: int

@@ -1,7 +1,7 @@
 """The Jacobian of one chunk of samples: one forward pass, a backward pass for some cotangents.
 
 No weight gradient is ever formed. Backward passes stop at the outputs of the chosen layers, and
-each chosen scalar is a short correlation between what its layer read and what flowed back into it.
+each chosen scalar is a short correlation of its layer's input with the gradient of its output.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def chunk_jacobian(
         still zero) and logits ``[b, C]``, detached.
 
     Raises:
-        PathChanged: what the probe found does not hold for these samples.
+        PathChanged: the findings of the probe do not hold for these samples.
     """
     tracked = piece.with_leaves([])  # so that whatever is done to the inputs enters the graph
     with recorder.recording() as records:
@@ -173,7 +173,7 @@ def _accumulate(
         together = 1  # they hold one cotangent's gradients
     elif sources.taped is not None:
         together = _cotangents_of_tape(sources.taped, records, len(logits))
-    if together < len(cotangents):  # they are read again, so let what is read be close together
+    if together < len(cotangents):  # they are read again, so they are copied close together
         inputs = [x.contiguous() for x in inputs]
     for first, flowing in _flowing_gradients(
         recorder, sources, logits, cotangents, together, keep_graph=keep_graph
@@ -206,7 +206,7 @@ def _flowing_gradients(
 ) -> Iterator[tuple[int, list[Tensor | None]]]:
     """The first cotangent of each pass and the gradients ``[count, ...]`` at the sources' edges.
 
-    Cotangents that cannot go together go one by one; what they fill is the same.
+    Cotangents that cannot share a pass go one by one, to the same result.
     """
     edges = list(sources.edges.values())
     for first in range(0, len(cotangents), together):
@@ -253,7 +253,7 @@ def _taped_gradients(
     captured: dict[EdgeKey, Tensor | None],
     count: int,
 ) -> dict[int, Tensor]:
-    """What the tape, if there is one, gives entries: ``[count, b, Cg, G1, G2, G3]`` by number."""
+    """The entries' gradients by the tape, if there is one: ``[count, b, Cg, G1, G2, G3]`` each."""
     if sources.taped is None:
         return {}
     seeds = [

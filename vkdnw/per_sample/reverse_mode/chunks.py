@@ -162,7 +162,7 @@ def chunk_in_reverse(
 
 
 def cotangents_together(problem: Problem, trace: Trace, cotangents: int) -> int:
-    """Cotangents of one backward pass: what the device is given, if the fewest samples fit."""
+    """Cotangents of one backward pass: as many as suit the device, if the fewest samples fit."""
     wanted = min(AT_ONCE.get(problem.device.type, 1), cotangents)
     while wanted > 1 and bytes_together(trace, wanted) * trace.fewest > problem.max_memory:
         wanted -= 1
@@ -170,7 +170,7 @@ def cotangents_together(problem: Problem, trace: Trace, cotangents: int) -> int:
 
 
 def bytes_together(trace: Trace, together: int) -> int:
-    """What a sample needs where so many cotangents share a backward pass.
+    """Bytes of a sample where so many cotangents share a backward pass.
 
     Activations are there once; each cotangent has the gradients that are read at the end, and a
     few that pass by.
@@ -185,7 +185,7 @@ differences, their magnitudes, their factor in float64."""
 
 
 def bytes_of_result(trace: Trace, columns: int) -> int:
-    """What the Jacobian of one sample takes, and what is made of it."""
+    """Bytes of the Jacobian of one sample, and of the rows made from it."""
     return RESULTS * trace.classes * columns * trace.dtype.itemsize
 
 
@@ -205,7 +205,7 @@ def chunk_size(problem: Problem, trace: Trace, columns: int, together: int = 1) 
     threads = problem.threads if on_cpu and trace.concurrent else 1
     needed = bytes_of_sample(trace, columns, together)
     fitting = problem.max_memory // needed
-    # It is one or two: where there is room for two anyway, nobody needs to know.
+    # It is one or two: where there is room for two, the number does not matter.
     fewest = trace.fewest if fitting < 2 * threads else 1
     if fitting < fewest:
         raise MemoryError(

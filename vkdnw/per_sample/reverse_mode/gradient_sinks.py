@@ -37,7 +37,7 @@ class GradientSink:
         self.filled = True
 
     def finish(self) -> None:
-        """Ends a backward pass: what did not pass by is zero."""
+        """Ends a backward pass: gradients that did not arrive are zero."""
         if not self.filled:
             self.buffer.zero_()
         self.filled = False
@@ -60,7 +60,7 @@ def edge_of(records: Records, site: CallSite) -> GradientEdge:
 
 
 def edge_key(edge: GradientEdge) -> EdgeKey:
-    """What tells two edges apart; a folded pair shares one."""
+    """The identity of an edge; a folded pair shares one."""
     return id(edge.node), edge.output_nr
 
 

@@ -1,4 +1,4 @@
-"""What a network costs: multiply-adds, parameters, layers. The plainest training-free scores."""
+"""Costs of a network: multiply-adds, parameters, layers. The plainest training-free scores."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _aten = torch.ops.aten
 
 
 def sum_of_effective_ranks(call: Call) -> Value:
-    """Sum of the effective ranks of what layers with weights and activation functions return.
+    """Sum of the effective ranks of the outputs of layers with weights and activation functions.
 
     The matrix of an output has a row for each pixel or token and a column for each channel; of the
     rows, as many as there are channels are drawn, so that matrices are square. The effective rank
@@ -71,7 +71,7 @@ def effective_rank(matrix: Tensor) -> float:
 
 
 class _Activations(TorchDispatchMode):
-    """Reports what activation functions return."""
+    """Reports the outputs of activation functions."""
 
     def __init__(self, see: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

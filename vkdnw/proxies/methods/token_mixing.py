@@ -22,7 +22,7 @@ def sum_of_mixing(shared: TrainPass, call: Call) -> Value:
     of tokens by linear layers all count; a block that treats every token by itself adds 0.
 
     Pixels of maps are tokens. The gradient is in the model's dtype, the rest float64. This score is
-    this package's own: it is nobody's published proxy.
+    this package's own: no paper has published it.
     """
     source = call.generator("token_mixing")
     total = 0.0

@@ -50,7 +50,7 @@ def zen_score(call: Call) -> Value:
 
 @dataclass
 class _Observed:
-    """What a forward pass showed."""
+    """The findings of a forward pass."""
 
     variances: list[float] = field(default_factory=list)  # of each BatchNorm, mean over channels
     last: Tensor | None = None
