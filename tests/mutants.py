@@ -67,7 +67,7 @@ MUTANTS = (
         TAPE,
     ),
     Mutant("vkdnw/backward/tape_compiler.py", "return same_shape", "return True", TAPE),
-    Mutant("vkdnw/backward/tape_compiler.py", "and sent.mask is None for", "for", TAPE),
+    Mutant("vkdnw/backward/tape_compiler.py", "return is_relu and all(", "return any(", TAPE),
     Mutant("vkdnw/backward/tape_compiler.py", "any(len(kinds) > 1", "any(len(kinds) > 2", TAPE),
     Mutant(
         "vkdnw/ops/library.py", "if missing:", "if False:", ("tests/packaging/test_library.py",)
