@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 SAMPLES, CLASSES, LENGTH, PIXELS = 16, 10, 12, 32
-WORDS = 99
+WORDS = 33
 
 Batch = dict[str, Tensor]
 

@@ -43,6 +43,40 @@ def explained(model: nn.Module, piece: Batch) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def differentiation_explained() -> Iterator[None]:
+    """Says of torch's error in a backward pass that it is the model's, and what to do.
+
+    Raises:
+        ValueError: autograd cannot differentiate the model.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        line = str(error).strip().splitlines()[0]
+        if any(words in line for words in ("a second time", "allocate memory")):
+            raise  # a freed graph of the caller's, or no memory: others know what to say
+        raise ValueError(
+            "torch.autograd.grad cannot differentiate the model's logits, so there is no "
+            f"derivative to return: {line}; {_remedy_of_backward(line)}"
+        ) from error
+
+
+def _remedy_of_backward(line: str) -> str:
+    if "use_reentrant" in line:
+        return "use torch.utils.checkpoint.checkpoint(..., use_reentrant=False)"
+    if "donated" in line:
+        return (
+            "pass the model as it was before torch.compile, or set "
+            "torch._functorch.config.donated_buffer = False before it is compiled"
+        )
+    return (
+        "loss.backward() on model(batch) says where, under torch.autograd.set_detect_anomaly(True)"
+    )
+
+
 _ABOUT_INPUTS = frozenset(
     {RuntimeError, NotImplementedError, TypeError, ValueError, AssertionError}
     | {IndexError, KeyError, AttributeError, ZeroDivisionError}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.proxies import peer_reference as peers
@@ -109,6 +111,38 @@ def test_near_adds_up_the_effective_ranks_of_what_layers_return() -> None:
         outs.append(layer(outs[-1]))
     expected = sum(peers.effective_rank(out.detach().numpy()) for out in outs[1:])
     assert proxies.near(model, noise).value == pytest.approx(expected, rel=ROUNDING)
+
+
+RELUS: dict[str, Callable[[Tensor], Tensor]] = {
+    "clamp": lambda x: x.clamp(min=0),
+    "clamp in place": lambda x: x.clamp_(min=0),
+    "maximum": lambda x: torch.maximum(x, x.new_zeros(())),
+    "threshold": lambda x: F.threshold(x, 0, 0),
+    "where": lambda x: torch.where(x > 0, x, 0.0),
+}
+
+
+class Written(nn.Module):
+    """A ReLU that is written as a function."""
+
+    def __init__(self, relu: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.relu = relu
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(x)
+
+
+@pytest.mark.parametrize("name", RELUS)
+def test_near_sees_a_relu_however_it_is_written(name: str) -> None:
+    noise = inputs().noise
+
+    def value(relu: nn.Module) -> float:
+        torch.manual_seed(0)
+        layers = [nn.Flatten(), nn.Linear(192, 5), relu, nn.Linear(5, 5)]
+        return proxies.near(nn.Sequential(*layers).double(), noise).value
+
+    assert value(Written(RELUS[name])) == value(nn.ReLU())
 
 
 def test_near_is_that_of_square_matrices() -> None:

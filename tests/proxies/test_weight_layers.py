@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
+from torch.utils.checkpoint import checkpoint
 
 from vkdnw import proxies
 from vkdnw.proxies.weight_layers import multiplying_weights
@@ -117,8 +118,49 @@ def test_synflow_keeps_the_activation_of_a_norm(norm: Callable[[int], nn.Module]
     assert proxies.synflow(classifier(norm(4)), ones).value == pytest.approx(expected, rel=1e-12)
 
 
+class Functional(nn.Module):
+    """Calls torch's function from a module that is no normalisation layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.silu(F.group_norm(x, 2))
+
+
+def test_synflow_leaves_out_normalisation_whoever_calls_it() -> None:
+    ones = torch.ones(1, 3, 12, 12)
+    expected = proxies.synflow(classifier(nn.SiLU()), ones).value
+    replaced = NormAct(4)
+    replaced.forward = NormAct(4).forward  # type: ignore[method-assign]
+    for norm in (Functional(), replaced):
+        assert proxies.synflow(classifier(norm), ones).value == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
+def test_synflow_refuses_a_scripted_norm() -> None:
+    scripted = torch.jit.script(nn.BatchNorm2d(4))
+    with pytest.raises(ValueError, match=r"1 \(BatchNorm2d\) is scripted"):
+        proxies.synflow(classifier(scripted), torch.ones(1, 3, 12, 12))
+
+
+class Checkpointed(nn.Module):
+    """Runs a block again in the backward pass."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor) -> Tensor:
+        returned: Tensor = checkpoint(self.block, x, use_reentrant=False)
+        return returned
+
+
+def test_synflow_of_a_checkpoint() -> None:
+    block, ones = nn.Sequential(nn.Conv2d(4, 4, 1), nn.SiLU()), torch.ones(1, 3, 12, 12)
+    expected = proxies.synflow(classifier(block), ones)
+    assert proxies.synflow(classifier(Checkpointed(block)), ones) == expected
+
+
 def test_synflow_refuses_a_norm_that_it_cannot_leave_out() -> None:
-    with pytest.raises(ValueError, match=r"1 \(Standardised\) normalises by operations of its own"):
+    with pytest.raises(ValueError, match=r"1 \(Standardised\) normalises where it is not seen"):
         proxies.synflow(classifier(Standardised(4)), torch.ones(1, 3, 12, 12))
 
 
@@ -141,6 +183,29 @@ class Zen(nn.Module):
 def test_zen_reads_a_norm_by_name() -> None:
     noise = torch.randn(BATCH, 3, 12, 12)
     assert proxies.zen(Zen(named=True), noise) == proxies.zen(Zen(named=False), noise)
+
+
+class InPlace(nn.Module):
+    """Overwrites the last map, or does not."""
+
+    def __init__(self, in_place: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.norm, self.fc = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(400, 3)
+        self.in_place = in_place
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.fc(F.relu(self.norm(self.conv(x)), self.in_place).flatten(1))
+        return logits
+
+
+@pytest.mark.parametrize("convention", ["default", "released"])
+def test_zen_reads_maps_before_they_are_overwritten(convention: proxies.Convention) -> None:
+    noise = torch.randn(BATCH, 3, 12, 12)
+    found, expected = (
+        proxies.zen(InPlace(in_place), noise, convention=convention) for in_place in (True, False)
+    )
+    assert found == expected
 
 
 class TimeFirst(nn.Module):

@@ -7,8 +7,7 @@ no native kernel. The result of a call is compared with this (:mod:`vkdnw.per_sa
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from vkdnw.batch import Batch
 from vkdnw.checks import check_logits, pick_logits
+from vkdnw.explained import differentiation_explained
 from vkdnw.per_sample.problem import Problem
 
 
@@ -112,24 +112,6 @@ class Copy:
         return pick_logits(piece.forward(model), self._problem.options.output)
 
 
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Says of torch's error that it is the model's: nothing of this package was in the pass."""
-    try:
-        yield
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:
-        line = str(error).strip().splitlines()[0]
-        if any(words in line for words in ("a second time", "allocate memory")):
-            raise  # a freed graph of the caller's, or no memory: others know what to say
-        raise ValueError(
-            "torch.autograd.grad cannot differentiate the model's logits, so there is no "
-            f"derivative to return: {line}; loss.backward() on model(batch) says where, under "
-            "torch.autograd.set_detect_anomaly(True)"
-        ) from error
-
-
 def _pass(
     run: Callable[[], Tensor],
     chosen: dict[str, nn.Parameter],
@@ -155,7 +137,7 @@ def _pass(
                 "derivative with respect to it; freeze it before the call and leave it out with "
                 "weights=, or take that line out of forward()"
             )
-        with _explained():
+        with differentiation_explained():
             gradients = torch.autograd.grad(
                 logits,
                 list(chosen.values()),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -23,6 +24,7 @@ def watched_outputs(
     def hook(module: nn.Module, args: Any, returned: Any) -> None:
         value = returned[0] if isinstance(returned, tuple) and returned else returned
         if isinstance(value, Tensor):
+            _check_untransformed(module, value)
             see(module, value)
 
     with ExitStack() as hooks:
@@ -30,3 +32,12 @@ def watched_outputs(
             if chosen(module):
                 hooks.callback(module.register_forward_hook(hook).remove)
         yield
+
+
+def _check_untransformed(module: nn.Module, value: Tensor) -> None:
+    if torch._C._functorch.is_functorch_wrapped_tensor(value):
+        raise ValueError(
+            f"forward() calls a {type(module).__name__} inside a transform of torch.func (vmap, "
+            "grad), where what it returns cannot be read, and this proxy reads what layers return; "
+            "call the layer outside of it"
+        )

@@ -14,6 +14,7 @@ from vkdnw.checks import check_logits, pick_logits
 from vkdnw.proxies.call import Call
 from vkdnw.proxies.inputs import check_labels
 from vkdnw.proxies.train_pass import as_leaf
+from vkdnw.proxies.weight_gradients import weight_gradients
 from vkdnw.proxies.weight_layers import multiplying_weights
 
 
@@ -41,11 +42,10 @@ def loss_gradients(
     logits = pick_logits(call.model(batch), call.output)
     check_logits(logits, len(batch))
     check_labels(labels, logits.shape[1])
-    found = torch.autograd.grad(
+    found = weight_gradients(
         F.cross_entropy(logits, labels.to(logits.device, torch.int64, copy=True)),
         list(weights.values()),
         create_graph=create_graph,
-        allow_unused=True,
-        materialize_grads=True,
+        retain_graph=create_graph,
     )
     return dict(zip(weights, found, strict=True))

@@ -99,8 +99,8 @@ def _native_verdict(
         return NOTHING
     except Exception as error:  # where torch's own layers raised none
         warnings.warn(
-            f"native layers failed on {type(model).__name__}, and torch's own are used, which is "
-            f"slower; this is a fault of this package or of its library: {error!r}",
+            f"native layers do not compute {type(model).__name__}, and torch's own do, which is "
+            f"slower: {error!r}",
             RuntimeWarning,
             stacklevel=2,
         )

@@ -27,12 +27,17 @@ class WatchedReLUs(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        is_relu = _IS_RELU.get(func._overloadpacket)
-        counts = is_relu is not None and is_relu(*args, **kwargs)
+        counts = is_relu(func, args, kwargs)  # before it is overwritten
         returned = func(*args, **kwargs)
         if counts:
             self._report(returned)
         return returned
+
+
+def is_relu(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a call of one of torch's operators is a ReLU, however it is written."""
+    told = _IS_RELU.get(func._overloadpacket)
+    return told is not None and told(*args, **kwargs)
 
 
 def _always(x: Tensor) -> bool:

@@ -23,12 +23,14 @@ from vkdnw.backward.layers import OverwrittenError, WeightGradients, native_laye
 from vkdnw.backward.signs import Signs
 from vkdnw.backward.train_tape import Input, TrainGradients, train_gradients
 from vkdnw.checks import Output, check_logits, pick_logits
+from vkdnw.explained import differentiation_explained
 from vkdnw.proxies.block_products import block_product
 from vkdnw.proxies.features import Feature, Features, watched_features
 from vkdnw.proxies.inputs import check_labels
 from vkdnw.proxies.relu_calls import WatchedReLUs
 from vkdnw.proxies.relu_patterns import Agreement
 from vkdnw.proxies.spectra import spectral_entropies
+from vkdnw.proxies.weight_gradients import weight_gradients
 from vkdnw.runtime.model_state import Parts
 
 Observable = Literal[
@@ -104,10 +106,11 @@ class TrainPass:
         if found is not None:
             return found
         ones = torch.ones_like(self.logits) if self._of_logits is None else self._of_logits
-        (found,) = torch.autograd.grad(
-            self.logits, self.batch, ones, retain_graph=True, allow_unused=True,
-            materialize_grads=True,
-        )  # fmt: skip
+        with differentiation_explained():
+            (found,) = torch.autograd.grad(
+                self.logits, self.batch, ones, retain_graph=True, allow_unused=True,
+                materialize_grads=True,
+            )  # fmt: skip
         assert found is not None
         return found
 
@@ -172,24 +175,24 @@ class TrainPass:
     def gradients(self, value: Tensor, leaves: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """d value / d leaves, parameters among them; zeros where there is no dependence."""
         self._weights.wanted = True
-        found = torch.autograd.grad(
-            value, leaves, retain_graph=True, allow_unused=True, materialize_grads=True
-        )
-        self._weights.wanted = False
-        return found
+        try:
+            return weight_gradients(value, leaves, retain_graph=True)
+        finally:
+            self._weights.wanted = False
 
     def feature_gradient(self, before: Feature, after: Feature, cotangent: Tensor) -> Tensor:
         """The vector-Jacobian product of a feature to the one before it, of its shape."""
         cotangent = cotangent.to(device=self.batch.device, dtype=after.dtype)
         found: tuple[Tensor | None, ...] = (None,)
         if before.edge is not None and after.edge is not None:
-            found = torch.autograd.grad(
-                [after.edge],
-                [before.edge],
-                [cotangent],
-                retain_graph=True,
-                allow_unused=True,
-            )
+            with differentiation_explained():
+                found = torch.autograd.grad(
+                    [after.edge],
+                    [before.edge],
+                    [cotangent],
+                    retain_graph=True,
+                    allow_unused=True,
+                )
         if found[0] is None:
             return torch.zeros(before.shape, dtype=before.dtype, device=self.batch.device)
         return found[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -72,35 +72,53 @@ def _refuse_computed_weights(name: str, module: nn.Module) -> None:
 
 @contextmanager
 def without_normalisation(model: nn.Module) -> Iterator[None]:
-    """Inside the block, normalisation layers return their input; what else they do is kept.
+    """Inside the block, torch's normalising functions return their input, whoever calls them.
 
-    Some modules normalise and apply an activation: the activation is kept. A call raises
-    ValueError where a normalisation layer does not use torch's function for it.
+    Some modules normalise and apply an activation: the activation is kept. Within ``model``, a call
+    raises ValueError where a normalisation layer does not use torch's function for it, or is
+    scripted.
     """
-    replaced: list[nn.Module] = []
-    try:
+    mode = _IdentityForNorms()
+    with ExitStack() as hooks:
         for name, module in model.named_modules():
-            if isinstance(module, NORMALISATION) and "forward" not in vars(module):
-                module.__dict__["forward"] = _without(name, module, module.forward)
-                replaced.append(module)
+            if isinstance(module, torch.jit.ScriptModule) and module.original_name in _SCRIPTED:
+                raise ValueError(
+                    f"{name} ({module.original_name}) is scripted, and this proxy leaves "
+                    "normalisation out, which it cannot do there; pass the model as it was before "
+                    "torch.jit.script"
+                )
+            if isinstance(module, NORMALISATION):
+                enter, leave = _checked(name, module, mode)
+                hooks.callback(module.register_forward_pre_hook(enter).remove)
+                hooks.callback(module.register_forward_hook(leave).remove)
+        hooks.enter_context(mode)
         yield
-    finally:
-        for module in replaced:
-            module.__dict__.pop("forward", None)
 
 
-def _without(name: str, module: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
-    def replacement(*args: Any, **named: Any) -> Any:
-        with _IdentityForNorms() as mode:
-            returned = forward(*args, **named)
-        if not mode.met:
+_SCRIPTED = frozenset(
+    f"{kind}{ending}"
+    for kind in ("BatchNorm", "InstanceNorm", "LayerNorm", "GroupNorm", "RMSNorm", "SyncBatchNorm")
+    for ending in ("", "1d", "2d", "3d")
+)
+Hook = Callable[..., None]
+
+
+def _checked(name: str, module: nn.Module, mode: _IdentityForNorms) -> tuple[Hook, Hook]:
+    """Hooks that see to it that a layer's normalisation has been left out."""
+    before: list[int] = []
+
+    def enter(*_: Any) -> None:
+        before.append(mode.met)
+
+    def leave(*_: Any) -> None:
+        if mode.met == before.pop():
             raise ValueError(
-                f"{name} ({type(module).__name__}) normalises by operations of its own, and this "
-                "proxy leaves normalisation out; call torch.nn.functional's function for it there"
+                f"{name} ({type(module).__name__}) normalises where it is not seen (by operations "
+                "of its own, or in a reentrant checkpoint), and this proxy leaves normalisation "
+                "out; call torch.nn.functional's function for it there"
             )
-        return returned
 
-    return replacement
+    return enter, leave
 
 
 class _IdentityForNorms(TorchFunctionMode):
@@ -108,14 +126,14 @@ class _IdentityForNorms(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.met = False
+        self.met = 0  # calls
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
         if func in _NORMS:
-            self.met = True
+            self.met += 1
             return args[0] if args else kwargs["input"]
         return func(*args, **kwargs)
 
@@ -131,9 +149,6 @@ _NORMS = frozenset(
         torch.group_norm,
         torch.instance_norm,
         torch.layer_norm,
-        torch.native_batch_norm,
-        torch.native_group_norm,
-        torch.native_layer_norm,
         torch.rms_norm,
     }
 )

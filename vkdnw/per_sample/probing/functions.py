@@ -16,6 +16,12 @@ from torch import Tensor, nn
 from vkdnw.backward.graph import Node
 from vkdnw.per_sample.problem import Problem
 
+HIDDEN = (
+    "runs a backward pass of its own and adds the gradient of {} to .grad by itself, where "
+    "torch.autograd.grad does not see it; use functions that return all gradients, and "
+    "torch.utils.checkpoint.checkpoint(..., use_reentrant=False)"
+)
+
 _SAME = {torch.float64: 1e-9, torch.float32: 1e-3}
 
 
@@ -42,20 +48,15 @@ def check_functions(problem: Problem, users: dict[Node, list[Node]], samples: in
     chosen = {name: problem.parameters[name] for name in problem.selection.names}
     leaves = [getattr(node, "variable", None) for node in users]
     others = [leaf for leaf in leaves if leaf is not None]
-    with _without_gradients((*problem.model.parameters(), *others)):
+    with without_gradients((*problem.model.parameters(), *others)):
         asked = _asked(problem, list(chosen.values()), samples)
-    with _without_gradients((*problem.model.parameters(), *others)):
+    with without_gradients((*problem.model.parameters(), *others)):
         logits, cotangents = _logits(problem, samples)
         logits.backward(cotangents, retain_graph=problem.keeps_graphs)
         accumulated = [parameter.grad for parameter in chosen.values()]
     for name, first, second in zip(chosen, asked, accumulated, strict=True):
         if not _close(first, second):
-            raise ValueError(
-                f"{', '.join(names)} runs a backward pass of its own and adds the gradient of "
-                f"{name} to .grad by itself, where torch.autograd.grad does not see it; use "
-                "functions that return all gradients, and "
-                "torch.utils.checkpoint.checkpoint(..., use_reentrant=False)"
-            )
+            raise ValueError(f"{', '.join(names)} {HIDDEN.format(name)}")
 
 
 def _asked(
@@ -78,7 +79,7 @@ def _logits(problem: Problem, samples: int) -> tuple[Tensor, Tensor]:
 
 
 @contextmanager
-def _without_gradients(leaves: Iterable[Tensor]) -> Iterator[None]:
+def without_gradients(leaves: Iterable[Tensor]) -> Iterator[None]:
     """Inside the block leaves have no ``.grad``, and no hooks that act when they get one."""
     kept = [(leaf, leaf.grad, leaf._post_accumulate_grad_hooks) for leaf in leaves]
     hooks = [(held, dict(held)) for _, _, held in kept if held]
@@ -104,7 +105,3 @@ def _close(first: Tensor | None, second: Tensor | None) -> bool:
         return present is None or not present.any()
     allowed = _SAME.get(one.dtype, 5e-2) * float(torch.maximum(one.abs().max(), other.abs().max()))
     return bool((one - other).abs().max() <= allowed)
-
-
-def _dense(gradient: Tensor | None) -> Tensor | None:
-    return gradient.to_dense() if gradient is not None and gradient.is_sparse else gradient

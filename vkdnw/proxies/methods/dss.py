@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.func import functional_call
 
-from vkdnw.checks import pick_logits
+from vkdnw.proxies.absolute_weights import absolute_weights
 from vkdnw.proxies.call import Call
 from vkdnw.proxies.eigenvalues import singular_values
 from vkdnw.proxies.proxy import Proxy
@@ -25,22 +24,11 @@ def diversity_and_saliency(call: Call) -> Value:
     attention.
     Source: Zhou et al., "Training-free Transformer Architecture Search" (TF-TAS), equations 4 to 7.
     """
-    state = {
-        name: tensor.detach().double().abs() if tensor.is_floating_point() else tensor
-        for name, tensor in (*call.model.named_parameters(), *call.model.named_buffers())
-    }
-    weights = {name: state[name].requires_grad_() for name in multiplying_weights(call.model)}
-    attention = attention_weights(call.model) & weights.keys()
+    attention = attention_weights(call.model) & multiplying_weights(call.model).keys()
     if not attention:
         return undefined("no module of the model is an attention, whose diversity this score sums")
-    ones = torch.ones_like(call.inputs.read("ones")[:1], dtype=torch.float64)
-    logits = pick_logits(functional_call(call.model, state, (ones,)), call.output)
-    slopes = torch.autograd.grad(
-        logits.sum(), list(weights.values()), allow_unused=True, materialize_grads=True
-    )
     total = 0.0
-    for (name, weight), slope in zip(weights.items(), slopes, strict=True):
-        weight = weight.detach()
+    for name, (weight, slope) in absolute_weights(call).items():
         if name in attention:
             norms = singular_values(torch.stack([slope, weight]).flatten(2)).sum(dim=1)
             total += float(norms.prod())

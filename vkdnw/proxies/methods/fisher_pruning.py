@@ -9,6 +9,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn.modules.conv import _ConvNd
 
 from vkdnw.checks import check_logits, pick_logits
+from vkdnw.explained import differentiation_explained
 from vkdnw.proxies.call import Call
 from vkdnw.proxies.inputs import check_labels, given
 from vkdnw.proxies.layer_outputs import watched_outputs
@@ -50,7 +51,8 @@ def channel_sensitivity(call: Call) -> Value:
     loss = F.cross_entropy(
         logits, labels.to(logits.device, torch.int64, copy=True), reduction="sum"
     )
-    gradients: tuple[Tensor | None, ...] = torch.autograd.grad(loss, edges, allow_unused=True)
+    with differentiation_explained():
+        gradients: tuple[Tensor | None, ...] = torch.autograd.grad(loss, edges, allow_unused=True)
     total = 0.0
     for (output, axis), gradient in zip(outputs, gradients, strict=True):
         if gradient is None:

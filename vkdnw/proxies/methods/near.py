@@ -14,6 +14,7 @@ from vkdnw.proxies.eigenvalues import singular_values
 from vkdnw.proxies.features import channel_axis, pixels
 from vkdnw.proxies.layer_outputs import watched_outputs
 from vkdnw.proxies.proxy import Proxy
+from vkdnw.proxies.relu_calls import is_relu
 from vkdnw.proxies.train_pass import as_leaf
 from vkdnw.proxies.value import Value, checked, undefined
 from vkdnw.weights import MULTIPLYING
@@ -80,20 +81,26 @@ class _Activations(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        returned = func(*args, **(kwargs or {}))
-        if func._overloadpacket in _ACTIVATIONS:
+        kwargs = kwargs or {}
+        counts = func._overloadpacket in _ACTIVATIONS or is_relu(func, args, kwargs)
+        returned = func(*args, **kwargs)
+        if counts:
             self._see(returned)
         return returned
 
 
 _ACTIVATIONS = frozenset(
     {
-        *(_aten.celu, _aten.celu_, _aten.elu, _aten.elu_, _aten.gelu, _aten.hardsigmoid),
-        *(_aten.hardswish, _aten.hardswish_, _aten.hardtanh, _aten.hardtanh_, _aten.leaky_relu),
-        *(_aten.leaky_relu_, _aten.log_sigmoid_forward, _aten.mish, _aten.relu, _aten.relu_),
-        *(_aten._prelu_kernel, _aten.sigmoid, _aten.silu, _aten.silu_, _aten.softplus, _aten.tanh),
+        *(_aten.celu, _aten.celu_, _aten.elu, _aten.elu_, _aten.gelu, _aten.gelu_),
+        *(_aten.hardsigmoid, _aten.hardsigmoid_, _aten.hardswish, _aten.hardswish_),
+        *(_aten.hardtanh, _aten.hardtanh_, _aten.leaky_relu, _aten.leaky_relu_),
+        *(_aten.log_sigmoid_forward, _aten.mish, _aten.mish_, _aten.relu, _aten.relu_),
+        *(_aten._prelu_kernel, _aten.rrelu_with_noise, _aten.rrelu_with_noise_),
+        *(_aten.sigmoid, _aten.sigmoid_, _aten.silu, _aten.silu_, _aten.softplus),
+        *(_aten.tanh, _aten.tanh_),
     }
 )
+"""Operators that are activation functions; ReLU has more ways to be written."""
 
 
 near = Proxy(

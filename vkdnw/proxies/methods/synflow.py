@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import torch
-from torch.func import functional_call
-
-from vkdnw.checks import pick_logits
+from vkdnw.proxies.absolute_weights import absolute_weights
 from vkdnw.proxies.call import Call
 from vkdnw.proxies.proxy import Proxy
 from vkdnw.proxies.value import Value, checked
-from vkdnw.proxies.weight_layers import multiplying_weights, without_normalisation
+from vkdnw.proxies.weight_layers import without_normalisation
 
 
 def synaptic_flow(call: Call) -> Value:
@@ -21,19 +18,9 @@ def synaptic_flow(call: Call) -> Value:
     any data by iteratively conserving synaptic flow", section 5, as a score by Abdelfattah et al.,
     ICLR 2021.
     """
-    state = {
-        name: tensor.detach().double().abs() if tensor.is_floating_point() else tensor
-        for name, tensor in (*call.model.named_parameters(), *call.model.named_buffers())
-    }
-    weights = {name: state[name].requires_grad_() for name in multiplying_weights(call.model)}
-    ones = torch.ones_like(call.inputs.read("ones")[:1], dtype=torch.float64)
     with without_normalisation(call.model):
-        logits = pick_logits(functional_call(call.model, state, (ones,)), call.output)
-    flow = torch.autograd.grad(
-        logits.sum(), list(weights.values()), allow_unused=True, materialize_grads=True
-    )
-    terms = zip(weights.values(), flow, strict=True)
-    return checked(float(sum((weight * part).abs().sum().detach() for weight, part in terms)))
+        weights = absolute_weights(call)
+    return checked(float(sum((weight * slope).abs().sum() for weight, slope in weights.values())))
 
 
 synflow = Proxy(

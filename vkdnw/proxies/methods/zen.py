@@ -38,7 +38,7 @@ def zen_score(call: Call) -> Value:
         step = torch.randn(x.shape, generator=call.generator("zen"), device="cpu")
     with torch.no_grad():
         plain = _observed(call.model, x)
-        moved = _observed(call.model, x + STEP * step.to(x))
+        moved = _observed(call.model, x + STEP * step.to(x), copies=plain.copies)
     distance = (plain.map() - moved.map()).abs().sum(dtype=torch.float64) / len(x)
     terms = _running_variances(call.model) if call.released else plain.variances
     if not float(distance) > 0:
@@ -54,6 +54,13 @@ class _Observed:
 
     variances: list[float] = field(default_factory=list)  # of each BatchNorm, mean over channels
     last: Tensor | None = None
+    copies: bool = False  # whether maps are copied, since the model overwrites the last one
+    version: int = 0
+
+    @property
+    def overwritten(self) -> bool:
+        """Whether the last map has been written to since a module returned it."""
+        return not self.copies and self.last is not None and self.last._version != self.version
 
     def map(self) -> Tensor:
         if self.last is None:
@@ -65,7 +72,8 @@ class _Observed:
 
     def see(self, module: nn.Module, args: tuple[Any, ...], value: Any) -> None:
         if isinstance(value, Tensor) and value.dim() > 2 and value.shape[2:].numel() > 1:
-            self.last = value
+            self.last = value.clone() if self.copies else value
+            self.version = value._version
 
     def see_norm(self, module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
         x: Tensor = args[0] if args else named["input"]
@@ -73,11 +81,16 @@ class _Observed:
         self.variances.append(float(rows.var(dim=0, correction=0).double().mean()))
 
 
-def _observed(model: nn.Module, x: Tensor) -> _Observed:
-    found = _Observed()
+def _observed(model: nn.Module, x: Tensor, copies: bool = False) -> _Observed:
+    before = [] if copies else [(buffer, buffer.clone()) for buffer in model.buffers()]
+    found = _Observed(copies=copies)
     with _hooks(model, found):
         model(x)
-    return found
+    if not found.overwritten:
+        return found
+    for buffer, numbers in before:  # so that running statistics see every batch once
+        buffer.copy_(numbers)
+    return _observed(model, x, copies=True)
 
 
 @contextmanager
