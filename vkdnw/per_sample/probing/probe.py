@@ -7,12 +7,12 @@ that belongs to the other sample.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from vkdnw.backward.graph import Node
@@ -97,7 +97,11 @@ def _run(attempt: Attempt, problem: Problem, recorder: Recorder, rewind: bool = 
     log = None
 
     def keep(tensor: Tensor) -> int:
-        kept.append(tensor.detach())  # an output kept by its own node would never be freed
+        # An output kept by its own node would never be freed. The log need not see that: most
+        # operators of a pass would be these, and each look of Python costs some microseconds.
+        plain = type(tensor) in (Tensor, nn.Parameter)
+        with torch._C._DisableTorchDispatch() if plain else nullcontext():
+            kept.append(tensor.detach())
         return len(kept) - 1
 
     def kept_at(place: int) -> Tensor:
