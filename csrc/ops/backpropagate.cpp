@@ -30,6 +30,11 @@ const int64_t* checked_table(const char* name, const Tensor& table, int64_t colu
   return static_cast<const int64_t*>(table.const_data_ptr());
 }
 
+// What the kernel reads is where it writes.
+void require_beside_planes(const char* name, const Tensor& tensor, const Tensor& planes) {
+  require(tensor.device() == planes.device(), name, " is on another device than planes");
+}
+
 void add_values(const BackpropagateArguments& arguments, Tape& tape) {
   const int64_t* row = checked_table("values", arguments.values, 3);
   for (int64_t i = 0; i < arguments.values.size(0); ++i, row += 3) {
@@ -40,10 +45,8 @@ void add_values(const BackpropagateArguments& arguments, Tape& tape) {
 }
 
 void require_packed(std::size_t number, const Tensor& seed) {
-  require(seed.dim() == 4 && seed.is_cpu() && seed.is_contiguous() && seed.size(3) % 2 == 0,
-          "seeds[", number,
-          "] must be a contiguous CPU tensor [N, H, W, C / 8] of signs, with C a ",
-          "multiple of 16");
+  require(seed.dim() == 4 && seed.is_contiguous() && seed.size(3) % 2 == 0, "seeds[", number,
+          "] must be a contiguous tensor [N, H, W, C / 8] of signs, with C a multiple of 16");
 }
 
 // Of numbers [N, C, H, W], or signs [N, H, W, C / 8].
@@ -63,7 +66,8 @@ void add_seeds(const BackpropagateArguments& arguments, Tape& tape) {
     const Tensor& seed = arguments.seeds[i];
     const bool packed = seed.scalar_type() == ScalarType::Byte;
     packed ? require_packed(i, seed)
-           : require_channels_last("a tensor of seeds", seed, "[N, C, H, W]", kOtherwise);
+           : require_float_nhwc("a tensor of seeds", seed, "[N, C, H, W]", kOtherwise);
+    require_beside_planes("a tensor of seeds", seed, arguments.planes);
     require(size_of_seed(seed) == tape.values[i] && seed.size(0) == tape.samples, "seeds[", i,
             "] does not have ", tape.samples, " samples of the size of values[", i, "]");
     const void* data = seed.const_data_ptr();
@@ -76,9 +80,9 @@ void check_masks(const BackpropagateArguments& arguments, Tape& tape) {
   tape.mask_samples = arguments.masks.empty() ? 1 : arguments.masks[0].size(0);
   for (std::size_t i = 0; i < arguments.masks.size(); ++i) {
     const Tensor& mask = arguments.masks[i];
-    require(mask.dim() == 4 && mask.is_cpu() && mask.is_contiguous() &&
-                mask.scalar_type() == ScalarType::Byte,
-            "masks[", i, "] must be a contiguous uint8 CPU tensor [M, H, W, C / 8]");
+    require(mask.dim() == 4 && mask.is_contiguous() && mask.scalar_type() == ScalarType::Byte,
+            "masks[", i, "] must be a contiguous uint8 tensor [M, H, W, C / 8]");
+    require_beside_planes("a tensor of masks", mask, arguments.planes);
     require(mask.size(0) == tape.mask_samples, "masks[", i, "] has ", mask.size(0),
             " samples but masks[0] has ", tape.mask_samples);
   }
@@ -115,11 +119,16 @@ struct Place {
   int64_t row;
   const Value& from;
   const Value& to;
+  const Tensor& planes;
 };
 
+void require_numbers(const Place& place, const Tensor& weights, int64_t dim, const char* shape) {
+  require_float("a tensor of weights", weights, dim, shape, kOtherwise);
+  require_beside_planes("a tensor of weights", weights, place.planes);
+}
+
 void require_weights(const Place& place, const Tensor& weights, const std::vector<int64_t>& shape) {
-  require_float_on_cpu("a tensor of weights", weights, static_cast<int64_t>(shape.size()),
-                       "see backpropagate_", kOtherwise);
+  require_numbers(place, weights, static_cast<int64_t>(shape.size()), "see backpropagate_");
   bool fits = weights.is_contiguous();
   for (std::size_t i = 0; i < shape.size(); ++i) {
     fits = fits && weights.size(static_cast<int64_t>(i)) == shape[i];
@@ -129,6 +138,14 @@ void require_weights(const Place& place, const Tensor& weights, const std::vecto
           "terms[", place.row, "] has weights that do not take ", place.from.channels,
           " channels to ", place.to.channels, ", or are not contiguous; both must be multiples of ",
           kChannelMultiple);
+}
+
+// Transformed on the CPU, as they are elsewhere.
+void require_conv3x3_weights(const Place& place, const Tensor& weights) {
+  const int64_t from = place.from.channels;
+  const int64_t to = place.to.channels;
+  place.planes.is_cpu() ? require_weights(place, weights, {winograd::kPositions, to, from})
+                        : require_weights(place, weights, {from, 3, 3, to});
 }
 
 void require_same_pixels(const Place& place) {
@@ -145,7 +162,7 @@ void require_strided_sizes(const Place& place, const Term& term) {
 }
 
 void require_strided(const Place& place, const Tensor& weights, Term& term) {
-  require_float_on_cpu("a tensor of weights", weights, 4, "[Kh, Kw, Co, Ci]", kOtherwise);
+  require_numbers(place, weights, 4, "[Kh, Kw, Co, Ci]");
   term.kernel_height = weights.size(0);
   term.kernel_width = weights.size(1);
   require_weights(place, weights,
@@ -154,7 +171,7 @@ void require_strided(const Place& place, const Tensor& weights, Term& term) {
 }
 
 void require_depthwise(const Place& place, const Tensor& weights, Term& term) {
-  require_float_on_cpu("a tensor of weights", weights, 3, "[Kh, Kw, C]", kOtherwise);
+  require_numbers(place, weights, 3, "[Kh, Kw, C]");
   term.kernel_height = weights.size(0);
   term.kernel_width = weights.size(1);
   require(place.from.channels == place.to.channels, "terms[", place.row, "] leads from ",
@@ -187,8 +204,7 @@ void require_layer(const Place& place, const Tensor* weights, Term& term) {
       return require_same_pixels(place);
     case Layer::kConv3x3:
       require_same_pixels(place);
-      return require_weights(place, *weights,
-                             {winograd::kPositions, place.to.channels, place.from.channels});
+      return require_conv3x3_weights(place, *weights);
     case Layer::kConv1x1:
       require_same_pixels(place);
       return require_weights(place, *weights, {place.from.channels, place.to.channels, 1, 1});
@@ -200,7 +216,7 @@ void require_layer(const Place& place, const Tensor* weights, Term& term) {
       return require_mean_pool(place, term);
     case Layer::kScale:
       require_same_pixels(place);
-      require_float_on_cpu("a tensor of weights", *weights, 1, "[1]", kOtherwise);
+      require_numbers(place, *weights, 1, "[1]");
       return require(weights->numel() == 1, "terms[", place.row, "] scales by ", weights->numel(),
                      " numbers, not one");
   }
@@ -260,7 +276,8 @@ Term checked_term(const BackpropagateArguments& arguments, const Tape& tape, int
   require(term.source >= 0 && term.source < term.destination, "terms[", number,
           "] leads from value ", term.source, " to ", term.destination,
           "; sources have lower numbers");
-  const Place place{number, tape.values[term.source], tape.values[term.destination]};
+  const Place place{number, tape.values[term.source], tape.values[term.destination],
+                    arguments.planes};
   require(row[3] >= -1 && row[3] < static_cast<int64_t>(arguments.weights.size()), "terms[", number,
           "] names weights ", row[3], " of ", arguments.weights.size());
   const Tensor* weights = row[3] < 0 ? nullptr : &arguments.weights[row[3]];
@@ -286,7 +303,7 @@ void add_terms(const BackpropagateArguments& arguments, Tape& tape) {
 
 void add_readings(const BackpropagateArguments& arguments, Tape& tape) {
   const Tensor& planes = arguments.planes;
-  require_float_on_cpu("planes", planes, 1, "flat", kOtherwise);
+  require_float("planes", planes, 1, "flat", kOtherwise);
   require(planes.is_contiguous(), "planes is not contiguous");
   float* data = static_cast<float*>(planes.mutable_data_ptr());
   const int64_t* row = checked_table("readings", arguments.readings, 4);

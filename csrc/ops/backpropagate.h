@@ -10,7 +10,7 @@
 namespace vkdnw {
 
 struct BackpropagateArguments {
-  const torch::stable::Tensor& planes;                    // flat
+  const torch::stable::Tensor& planes;                    // flat; its device is that of the next
   const std::vector<torch::stable::Tensor>& seeds;        // each [N, C, H, W] channels_last
   const std::vector<torch::stable::Tensor>& weights;      // as the layers of the terms need them
   const std::vector<torch::stable::Tensor>& masks;        // each [M, H, W, C / 8] uint8
@@ -25,7 +25,8 @@ struct BackpropagateArguments {
 };
 
 // Throws std::invalid_argument, naming the argument, unless all sizes, dtypes, devices and numbers
-// are consistent. The kernels read and write memory without further checks.
+// are consistent. Tables are on the CPU, and so are norms and products. The kernels read and write
+// memory without further checks.
 tape::Tape checked_tape(const BackpropagateArguments& arguments);
 
 }  // namespace vkdnw

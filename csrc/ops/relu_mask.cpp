@@ -7,7 +7,7 @@
 namespace vkdnw {
 
 relu::Masking checked_masking(const torch::stable::Tensor& relu) {
-  require_channels_last("relu", relu, "[M, C, H, W]", "relu > 0");
+  require_float_nhwc("relu", relu, "[M, C, H, W]", "relu > 0");
   return {.pixels = relu.size(0) * relu.size(2) * relu.size(3),
           .channels = relu.size(1),
           .relu = static_cast<const float*>(relu.const_data_ptr()),

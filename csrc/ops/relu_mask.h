@@ -7,8 +7,8 @@
 
 namespace vkdnw {
 
-// Throws std::invalid_argument unless the tensor has 4 dimensions and is float32 channels_last on
-// the CPU. The mask's memory is still to be given.
+// Throws std::invalid_argument unless the tensor has 4 dimensions and is float32 channels_last,
+// on any device. The mask's memory is still to be given.
 relu::Masking checked_masking(const torch::stable::Tensor& relu);
 
 }  // namespace vkdnw

@@ -19,6 +19,10 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 DEVICE = "elsewhere"
 
 
+REPLACED: dict[str, Callable[..., Any]] = {}
+"""By name, what computes an operator of the device, where that is not the CPU's operator."""
+
+
 class MixedDevicesError(AssertionError):
     """An operator was given tensors of the device and of the CPU."""
 
@@ -64,12 +68,17 @@ class _Elsewhere(Tensor):
         return f"_Elsewhere({self.held!r})"
 
 
+TABLES = frozenset({"picks", "affine", "values", "terms", "readings", "matrices", "products"})
+"""Arguments of the package's ops that are on the CPU, wherever the others are."""
+
 _COPIES = frozenset({"aten::copy_", "aten::_to_copy", "aten::to"})
 
 
 def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     name = func._schema.name
-    tensors = list(_tensors([*args, *kwargs.values()]))
+    positional = zip(func._schema.arguments, args, strict=False)
+    given = [value for argument, value in positional if not _is_table(func, argument.name)]
+    tensors = list(_tensors([*given, *kwargs.values()]))
     there = [each for each in tensors if isinstance(each, _Elsewhere)]
     here = [each for each in tensors if not isinstance(each, _Elsewhere) and each.dim() > 0]
     if there and here and name not in _COPIES:
@@ -82,7 +91,7 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         kwargs = kwargs | {"device": torch.device("cpu")}
     if name == "aten::_to_copy":
         args = (args[0].clone(), *args[1:])  # a copy even where the CPU would need none
-    returned = func(
+    returned = REPLACED.get(name, func)(
         *(_replaced(each, _held) for each in args),
         **{key: _replaced(each, _held) for key, each in kwargs.items()},
     )
@@ -90,6 +99,10 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if not returns_there or (name == "aten::copy_" and returned is args[0]):
         return returned
     return _replaced(returned, lambda each: _there(each, own))
+
+
+def _is_table(func: Any, argument: str) -> bool:
+    return func.namespace == "vkdnw" and argument in TABLES
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:

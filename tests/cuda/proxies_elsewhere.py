@@ -1,7 +1,7 @@
 """Every proxy on a device that is not the CPU, without a GPU.
 
 `python -m tests.cuda.proxies_elsewhere` prints as JSON, for each network and proxy, the value on
-the CPU and the one there, or the error.
+the CPU and the one there, or the error; and what became of one Jacobian.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from tests.cuda import other_device
 from tests.cuda.other_device import DEVICE
 from tests.proxies.networks import transformer
 from vkdnw import proxies
+from vkdnw.backward.tape_compiler import TAPE_DEVICES
+from vkdnw.ops.backpropagate import Layer
+from vkdnw.ops.convolution import winograd_weights
 from vkdnw.per_sample import problem
 from vkdnw.per_sample.reverse_mode.batched_vjp import AT_ONCE
 from vkdnw.proxies import Inputs
@@ -91,6 +94,37 @@ def searched() -> Values:
     return {name: [each.values[name] for each in scored] + [""] for name in task.names}
 
 
+def taped() -> dict[str, Any]:
+    """A Jacobian there: its largest error, the scalars that fell back, runs of tapes."""
+    runs: list[int] = []
+
+    def run(*arguments: Any) -> None:
+        runs.append(1)
+        backpropagate_on_cpu(*arguments)
+
+    other_device.REPLACED["vkdnw::backpropagate_"] = run
+    here = vkdnw.initialise(cells(), seed=0).eval()
+    there, x = copy.deepcopy(here).to(DEVICE), inputs().noise
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found = vkdnw.jacobian(there, x.to(DEVICE)).cpu()
+    expected = vkdnw.jacobian(here, x)
+    error = (found - expected).abs().max() / expected.abs().max()
+    fallbacks = [str(each.message) for each in said if each.category is vkdnw.FallbackWarning]
+    return {"error": float(error), "fallbacks": fallbacks, "runs": len(runs)}
+
+
+def backpropagate_on_cpu(*arguments: Any) -> None:
+    """A device's tape: the CPU's but for the weights of 3x3 convolutions, [Co, 3, 3, Ci] there."""
+    planes, seeds, weights, *others = arguments
+    layers = {row[3]: row[0] for row in others[5].tolist() if row[3] >= 0}
+    weights = [
+        winograd_weights(each.permute(0, 3, 1, 2)) if layers[i] == Layer.CONV3X3 else each
+        for i, each in enumerate(weights)
+    ]
+    torch.ops.vkdnw.backpropagate_(planes, seeds, weights, *others)
+
+
 def refusals() -> list[str]:
     """What the device says to a mixture of devices, and to a draw."""
     there, said = torch.ones(2, device=DEVICE), []
@@ -110,12 +144,15 @@ if __name__ == "__main__":
     other_device.register()
     problem.check_device = lambda model: None  # which knows the CPU and CUDA
     AT_ONCE[DEVICE] = AT_ONCE["cuda"]
+    TAPE_DEVICES.add(DEVICE)
+    other_device.REPLACED["vkdnw::backpropagate_"] = backpropagate_on_cpu
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", vkdnw.LowRankWarning)
     warnings.simplefilter("ignore", vkdnw.FallbackWarning)
     json.dump(
         {
             "refusals": refusals(),
+            "taped": taped(),
             "cells": both(cells, NAMES),
             "disconnected": both(disconnected, FEW),
             "transformer": both(transformer, FEW),

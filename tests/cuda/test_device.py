@@ -19,7 +19,14 @@ from vkdnw.runtime.numbers import Numbers
 from vkdnw.runtime.precision import float32_on
 
 CUDA = torch.device("cuda", 0)
-OPS = ("jacobian_columns_", "fisher_accumulate_", "fisher_factor", "low_rank_spectrum")
+OPS = (
+    "jacobian_columns_",
+    "fisher_accumulate_",
+    "fisher_factor",
+    "low_rank_spectrum",
+    "backpropagate_",
+    "relu_mask",
+)
 
 
 def test_the_library_has_cuda_kernels_exactly_where_it_was_built_with_them() -> None:

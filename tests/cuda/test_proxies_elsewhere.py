@@ -42,6 +42,13 @@ def test_the_device_refuses_what_cuda_would(found: dict[str, Any]) -> None:
     assert found["refusals"] == ["MixedDevicesError", "DrawnThereError", "TypeError"]
 
 
+def test_a_jacobian_runs_on_a_tape_there(found: dict[str, Any]) -> None:
+    """The tables and layouts that a GPU gets, read as its kernel reads them."""
+    assert found["taped"]["runs"] == 1
+    assert found["taped"]["fallbacks"] == []
+    assert found["taped"]["error"] <= 1e-5
+
+
 @pytest.mark.parametrize("where", ["cells", "disconnected", "transformer", "search"])
 @pytest.mark.parametrize("name", [each.name for each in BUILT_IN])
 def test_a_proxy_has_the_value_of_the_cpu(where: str, name: str, found: dict[str, Any]) -> None:

@@ -68,6 +68,7 @@ ON_THE_TAPE: dict[str, Between] = {
     "BatchNorm of its own eps": lambda x: conv(norm(x, eps=0.5)),
     "a product with a number": lambda x: conv(x * torch.tensor(0.3).to(x)),
     "means over squares": lambda x: conv(F.avg_pool2d(x, 2)),
+    "means around each number": lambda x: conv(F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)),
     "the mean of all": lambda x: conv(x).mean((2, 3), keepdim=True),
     "a ReLU that convolution and pooling read": lambda x: convolved_and_pooled(x.relu()),
 }
@@ -80,6 +81,7 @@ OFF_THE_TAPE: dict[str, Between] = {
     "a product and a layer that read one map": lambda x: squared_and_convolved(conv(x)) + conv(x),
     "means of other windows": lambda x: conv(F.avg_pool2d(x, 3, 2)),
     "means of padded windows": lambda x: conv(F.avg_pool2d(x, 2, padding=1)),
+    "means that count the padding": lambda x: conv(F.avg_pool2d(x, 3, 1, 1)),
     "a dilated convolution": lambda x: F.conv2d(x, WEIGHT.to(x), padding=2, dilation=2),
     "the mean of a row": lambda x: conv(x).mean((2,), keepdim=True),
 }

@@ -58,9 +58,9 @@ def seed(node: Node, gradients: Tensor | None, count: int) -> Tensor:
 
     D is C filled up as the tape has it. None stands for zeros.
     """
-    rows, *image = node._input_metadata[0].shape
+    metadata = node._input_metadata[0]
     if gradients is None:
-        gradients = torch.zeros(count, rows, *image, device="cpu")
+        gradients = torch.zeros(count, *metadata.shape, device=metadata.device)
     return filled(gradients.flatten(0, 1))
 
 

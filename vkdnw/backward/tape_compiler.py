@@ -24,6 +24,9 @@ from vkdnw.ops.backpropagate import NONE, Layer, Norm
 
 Shape = tuple[int, ...]
 
+TAPE_DEVICES = {"cpu", "cuda"}
+"""Types of devices that have a kernel for tapes; those of norms are the CPU's alone."""
+
 
 def compile_tape(regions: Sequence[Region], users: dict[Node, list[Node]]) -> Tape | None:
     """The tape that computes the gradients of some regions, or None where there is none.
@@ -123,7 +126,8 @@ def _shapes_of_images(nodes: Iterable[Node]) -> dict[Node, Shape]:
     for node in nodes:
         metadata = node._input_metadata[0]  # made anew for each look
         shape = metadata.shape
-        if len(shape) == 4 and metadata.dtype == torch.float32 and metadata.device.type == "cpu":
+        on = metadata.device.type
+        if len(shape) == 4 and metadata.dtype == torch.float32 and on in TAPE_DEVICES:
             found[node] = tuple(shape)
     return found
 

@@ -62,17 +62,17 @@ def product(node: Node) -> TapeLayer | None:
 
 
 def mean_pool(node: Node) -> TapeLayer | None:
-    """Means over squares that do not overlap."""
-    sizes = set(node._saved_kernel_size)
-    plain = not node._saved_ceil_mode and node._saved_divisor_override is None
-    if (
-        not plain
-        or len(sizes) != 1
-        or not set(node._saved_stride) <= sizes  # none means the kernel's size
-        or any(node._saved_padding)
-    ):
+    """Means over squares that do not overlap, or of the three by three numbers around each."""
+    sizes, stride, padding = (
+        tuple(saved) for saved in (node._saved_kernel_size, node._saved_stride, node._saved_padding)
+    )
+    if node._saved_ceil_mode or node._saved_divisor_override is not None:
         return None
-    return TapeLayer(Layer.MEAN_POOL, stride=sizes.pop())
+    if (sizes, stride, padding) == ((3, 3), (1, 1), (1, 1)):
+        return None if node._saved_count_include_pad else TapeLayer(Layer.AVG_POOL3X3)
+    if len(set(sizes)) != 1 or not set(stride) <= set(sizes) or any(padding):
+        return None  # without a stride it is the kernel's size
+    return TapeLayer(Layer.MEAN_POOL, stride=sizes[0])
 
 
 def mean(node: Node) -> TapeLayer | None:

@@ -48,7 +48,7 @@ class TapeReadings:
     def gradients(self, seeds: Sequence[Tensor]) -> dict[int, Tensor]:
         """Output gradients of the entries, ``[N, channels, H, W]`` each, from seeds of N rows."""
         rows = len(seeds[0])
-        planes = torch.empty(rows * self.numbers, dtype=torch.float32, device="cpu")
+        planes = torch.empty(rows * self.numbers, dtype=torch.float32, device=seeds[0].device)
         tape = self.tape
         tape.run(planes, seeds, self._readings(rows))
         views = [

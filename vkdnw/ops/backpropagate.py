@@ -27,7 +27,7 @@ class Layer(IntEnum):
     """The linear layer of a term, and the weights that it needs."""
 
     IDENTITY = 0  # a sum; none
-    CONV3X3 = 1  # stride 1, padding 1; winograd_weights of [Co, Ci, 3, 3]
+    CONV3X3 = 1  # stride 1, padding 1; winograd_weights of [Co, Ci, 3, 3], on a GPU [Co, 3, 3, Ci]
     CONV1X1 = 2  # stride 1, no padding; [Co, Ci, 1, 1] contiguous
     STRIDED_CONV = 3  # square stride and padding; [Kh, Kw, Co, Ci] contiguous
     AVG_POOL3X3 = 4  # stride 1, padding 1, left out of the count; none
@@ -69,12 +69,14 @@ def backpropagate_(
     with layer^T the transpose of the linear layer, its data gradient, and norm^T that of the
     BatchNorm behind it, if there is one. Sums are taken in float32 in an order that depends on the
     tape alone; those of BatchNorms in float64. The bits do not depend on the number of threads, nor
-    on other values of the tape, nor, without norms, on other samples of the batch. Working memory:
-    some megabytes a thread, and for all samples the gradients of the few values at which feature
-    maps change their size, or that BatchNorms read.
+    on other values of the tape, nor, without norms, on other samples of the batch. Working memory
+    on the CPU: some megabytes a thread, and for all samples the gradients of the few values at
+    which feature maps change their size, or that BatchNorms read; on a GPU: for each multiprocessor
+    the gradients of one sample that its shared memory has no room for.
 
     Args:
-        planes: flat float32, changed in place.
+        planes: flat float32, changed in place. On the CPU or on a CUDA device; seeds, weights and
+            masks are on the same one. Norms, products and packed seeds are the CPU's alone.
         seeds: gradients that are known, each [N, C, H, W] float32 channels_last; or where they are
             +1 and -1, [N, H, W, C / 8] uint8 contiguous: bit c % 8 of byte c / 8 is set for +1.
         weights: of the layers, see :class:`Layer`; all channel counts are multiples of 16.

@@ -29,6 +29,7 @@ CHANNEL_MULTIPLE = 16
 """Input and output channels must be multiples of this."""
 
 _POSITIONS = 36
+_ALIGNMENT = 16  # bytes that a GPU loads at once
 
 
 def winograd_weights(weight: Tensor) -> Tensor:
@@ -165,13 +166,21 @@ def packed_weight(layer: Layer, weight: Tensor) -> Tensor:
 
     Args:
         layer: CONV3X3, CONV1X1, STRIDED_CONV or DEPTHWISE_CONV.
-        weight: [Co, Ci / groups, Kh, Kw] float32.
+        weight: [Co, Ci / groups, Kh, Kw] float32, on any device.
 
     Returns:
-        float32 contiguous: :func:`winograd_weights` for CONV3X3, the weight itself for CONV1X1,
-        [Kh, Kw, Co, Ci] for STRIDED_CONV, and [Kh, Kw, C] for DEPTHWISE_CONV.
+        float32 contiguous: for CONV3X3 :func:`winograd_weights` on the CPU, elsewhere
+        [Co, 3, 3, Ci]; the weight itself for CONV1X1, [Kh, Kw, Co, Ci] for STRIDED_CONV, and
+        [Kh, Kw, C] for DEPTHWISE_CONV. Off the CPU it begins at a multiple of 16 bytes.
     """
-    return _PACKED[layer](weight)
+    if weight.device.type == "cpu":
+        return _PACKED[layer](weight)
+    packed = (
+        weight.permute(0, 2, 3, 1).contiguous()
+        if layer == Layer.CONV3X3
+        else _PACKED[layer](weight)
+    )
+    return packed if packed.data_ptr() % _ALIGNMENT == 0 else packed.clone()
 
 
 _PACKED: dict[Layer, Callable[[Tensor], Tensor]] = {

@@ -1,4 +1,4 @@
-"""ReLU on the CPU and the mask of its gradient, one bit for each element.
+"""ReLU on the CPU, and the mask of its gradient, one bit for each element.
 
 The mask is all that ReLU's backward needs. Convolutions of :mod:`vkdnw.ops.convolution` apply it to
 the gradient of their input::
@@ -46,7 +46,7 @@ def relu_mask(relu: Tensor) -> Tensor:
     """The mask of :func:`rectify` alone, from the output of a ReLU or from its input.
 
     Args:
-        relu: [M, C, H, W] float32 channels_last.
+        relu: [M, C, H, W] float32 channels_last, on the CPU or on a CUDA device.
 
     Returns:
         [M, H, W, D / 8] uint8 contiguous, D being C rounded up to a multiple of 16: channel c is

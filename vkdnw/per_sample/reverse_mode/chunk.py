@@ -32,7 +32,7 @@ from vkdnw.per_sample.plan import DenseTerm, Entry, Plan
 from vkdnw.per_sample.probing.operations import operations, records_of
 from vkdnw.per_sample.probing.trace import Trace, parameter_calls
 from vkdnw.per_sample.problem import Problem
-from vkdnw.per_sample.reverse_mode.batched_vjp import CannotBatch, batched_vjp
+from vkdnw.per_sample.reverse_mode.batched_vjp import AT_ONCE, CannotBatch, batched_vjp
 from vkdnw.per_sample.reverse_mode.gradient_sinks import (
     EdgeKey,
     Sources,
@@ -211,7 +211,7 @@ def _flowing_gradients(
     edges = list(sources.edges.values())
     for first in range(0, len(cotangents), together):
         some = cotangents[first : first + together]
-        if together > 1 and sources.taped is None:
+        if together > 1 and (sources.taped is None or logits.device.type in AT_ONCE):
             try:
                 yield first, batched_vjp(logits, edges, some)
                 continue

@@ -40,7 +40,10 @@ enum cudaError_t {
 };
 
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2 };
-enum cudaDeviceAttr { cudaDevAttrMaxSharedMemoryPerBlockOptin = 97 };
+enum cudaDeviceAttr {
+  cudaDevAttrMultiProcessorCount = 16,
+  cudaDevAttrMaxSharedMemoryPerBlockOptin = 97,
+};
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 
 struct cudaLaunchConfig_t {
@@ -68,6 +71,7 @@ namespace cuda_shim {
 // What a test may set: a small device, and the order in which blocks and warps run.
 struct Device {
   int shared_bytes = 232448;  // of a block, when asked for (H100)
+  int multiprocessors = 2;
   bool last_first = false;
   int64_t launches = 0;
 };
@@ -136,8 +140,10 @@ inline cudaError_t cudaGetDevice(int* index) {
   return cudaSuccess;
 }
 
-inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {
-  *value = cuda_shim::device().shared_bytes;
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+  const cuda_shim::Device& device = cuda_shim::device();
+  *value =
+      attribute == cudaDevAttrMultiProcessorCount ? device.multiprocessors : device.shared_bytes;
   return cudaSuccess;
 }
 

@@ -1,0 +1,1 @@
+#include "kernels/cuda/tape_backward.h"
