@@ -135,7 +135,11 @@ def _parameters(model: object) -> Iterable[Tensor]:
 
 def _magnitude(tensors: Iterable[Tensor]) -> float:
     """The sum of all magnitudes, NaN where one number is: a device is asked once for all."""
-    floating = [_readable(tensor) for tensor in tensors if tensor.is_floating_point()]
+    floating = [
+        _readable(tensor)
+        for tensor in tensors
+        if tensor.is_floating_point() and not tensor.is_meta  # which forward() may never read
+    ]
     if not floating:
         return 0.0
     return float(torch.nn.utils.get_total_norm(floating, norm_type=1.0))

@@ -16,8 +16,11 @@ from vkdnw.batch import Batch
 
 
 @contextmanager
-def explained(model: nn.Module, piece: Batch) -> Iterator[None]:
+def explained(model: nn.Module, piece: Batch, *, first: bool = True) -> Iterator[None]:
     """Explains what ``model`` raises inside the block, which runs it on ``piece``.
+
+    Args:
+        first: whether the piece holds the first samples of the batch, and is the first to be run.
 
     Exceptions of other kinds (files, the caller's own), and a GPU that runs out of memory, pass as
     they are.
@@ -35,10 +38,13 @@ def explained(model: nn.Module, piece: Batch) -> Iterator[None]:
             raise
         lines = str(error).strip().splitlines() or ["(no message)"]
         if "allocate memory" in str(error):
-            raise MemoryError(f"the model does not fit on {_samples(piece)}: {lines[0]}") from error
+            raise MemoryError(
+                f"the model does not fit on {_samples(piece, first)}: {lines[0]}"
+            ) from error
+        why = "first to see what the model does" if first else "to compare its derivatives with"
         raise ValueError(
-            f"forward() of {type(model).__name__} failed on {_samples(piece)}, which vkdnw runs "
-            f"first to see what the model does: {type(error).__name__}: {lines[0]}; "
+            f"forward() of {type(model).__name__} failed on {_samples(piece, first)}, which vkdnw "
+            f"runs {why}: {type(error).__name__}: {lines[0]}; "
             f"{_remedy(model, piece, error, lines[0])}"
         ) from error
 
@@ -91,9 +97,10 @@ def _is_ours(error: BaseException) -> bool:
     return trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("vkdnw.")
 
 
-def _samples(piece: Batch) -> str:
+def _samples(piece: Batch, first: bool) -> str:
     shapes = ", ".join(str(list(tensor.shape)) for _, tensor in piece.tensors())
-    number = "one sample" if piece.size == 1 else f"the first {piece.size} samples of the batch"
+    several = f"the first {piece.size}" if first else f"{piece.size}"
+    number = "one sample" if piece.size == 1 else f"{several} samples of the batch"
     return f"{number} ({shapes})"
 
 

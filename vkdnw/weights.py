@@ -280,7 +280,11 @@ def _explicit(sizes: dict[str, int], weights: Mapping[str, Sequence[int]]) -> di
         if len(index) != len(given):
             raise ValueError(f"weights[{name!r}] names a flat index twice")
         if len(index) and (index[0] < 0 or index[-1] >= size):
-            raise ValueError(f"weights[{name!r}] has an index outside 0..{size - 1}")
+            wrong = int(index[0] if index[0] < 0 else index[-1])
+            raise ValueError(
+                f"weights[{name!r}] holds the index {wrong}, outside 0..{size - 1} of "
+                "the flat parameter"
+            )
         if len(index):
             chosen[name] = index
     if not chosen:

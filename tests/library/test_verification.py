@@ -222,6 +222,11 @@ def by_size_of_the_batch(m: Any, x: Tensor) -> Tensor:
     return m.fc(torch.tanh(m.first(x)) * (2 if len(x) > 4 else 1))
 
 
+def in_inference_mode(m: Any, x: Tensor) -> Tensor:
+    with torch.inference_mode():
+        return m.fc(m.first(x))
+
+
 def turn_about(m: Any, x: Tensor) -> Tensor:
     """The same numbers every other call."""
     return m.fc(torch.tanh(m.first(x)) * next(m.turns))
@@ -264,6 +269,14 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...]]] = {
     "turn and turn about": (
         lambda: model(turn_about, turns=itertools.cycle([1.0, 2.0])),
         ("from call to call",),
+    ),
+    "logits without a graph": (
+        lambda: model(lambda m, x: m.fc(m.first(x)).detach()),
+        ("no autograd graph", "torch.no_grad()"),
+    ),
+    "a layer in inference mode": (
+        lambda: model(in_inference_mode),
+        ("no autograd graph", "torch.inference_mode()"),
     ),
     "an input that is overwritten": (
         lambda: model(overwritten_input),
@@ -312,6 +325,15 @@ def test_is_refused_by_name(name: str) -> None:
         vkdnw.score(build(), torch.randn(6, 4))
     missing = [part for part in says if part not in str(raised.value)]
     assert not missing, raised.value
+
+
+def test_a_failure_on_later_samples_is_explained() -> None:
+    def bags(m: Any, tokens: Tensor, offsets: Tensor) -> Tensor:
+        return m.fc(m.bag(tokens, offsets))
+
+    batch = torch.randint(20, (4,)), torch.arange(4)
+    with pytest.raises(ValueError, match=r"failed on one sample.*to compare"):
+        vkdnw.score(model(bags, bag=nn.EmbeddingBag(20, 4)), batch)
 
 
 def test_what_is_drawn_and_never_read_does_no_harm() -> None:

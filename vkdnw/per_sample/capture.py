@@ -138,7 +138,7 @@ class Recorder:
             given = self._current.substitutes.pop(name, None)
             if given is None:
                 given = args[0] if args else next(iter(kwargs.values()))
-            if _is_wrapped(given) or _is_wrapped(output):
+            if _cannot_be_noted(given) or _cannot_be_noted(output):
                 return
             self._note_lent(name, layer)
             ordinal = self._current.calls.get(name, 0)
@@ -151,9 +151,14 @@ class Recorder:
         return record
 
 
-def _is_wrapped(value: Any) -> bool:
-    """Whether a value is no tensor, or one of the wrappers that ``torch.func`` works with."""
-    return not isinstance(value, Tensor) or torch._C._functorch.is_functorch_wrapped_tensor(value)
+def _cannot_be_noted(value: Any) -> bool:
+    """Whether a value is no tensor with a graph and a version that can be noted.
+
+    Those of ``torch.func`` are wrappers, and those of inference mode have none.
+    """
+    if not isinstance(value, Tensor):
+        return True
+    return value.is_inference() or torch._C._functorch.is_functorch_wrapped_tensor(value)
 
 
 def _weights(layer: nn.Module) -> dict[str, Tensor | None]:

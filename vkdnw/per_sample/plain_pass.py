@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vkdnw.batch import Batch
 from vkdnw.checks import check_logits, pick_logits
-from vkdnw.explained import differentiation_explained
+from vkdnw.explained import differentiation_explained, explained
 from vkdnw.per_sample.problem import Problem
 
 
@@ -54,8 +54,13 @@ def plain_pass(
     piece = problem.batch.chunk(torch.tensor(samples, device="cpu"), None)
     names = () if forward_only else problem.selection.names
     chosen = {name: problem.parameters[name] for name in names}
+
+    def run() -> Tensor:
+        with explained(problem.model, piece, first=False):
+            return problem.logits(piece)
+
     return _pass(
-        lambda: problem.logits(piece),
+        run,
         chosen,
         len(samples),
         cotangents,

@@ -139,6 +139,7 @@ def trace_model(problem: Problem) -> Trace:
     hooked = any(m._forward_hooks or m._forward_pre_hooks for m in problem.modules.values())
     with recorder.attached():
         probe = run_probe(problem, recorder)
+    _check_graph(problem, probe.logits)
     left_something = problem.state.rewind()
     check_train_mode(problem, probe.samples)
     users = consumers(probe.logits)
@@ -200,6 +201,17 @@ def trace_model(problem: Problem) -> Trace:
         logits=probe.logits.detach(),
         records=probe.records,
         users=users,
+    )
+
+
+def _check_graph(problem: Problem, logits: Tensor) -> None:
+    """Refuses logits without a graph, unless frozen weights explain it."""
+    if logits.requires_grad or not all(p.requires_grad for p in problem.parameters.values()):
+        return
+    raise ValueError(
+        f"the logits of {type(problem.model).__name__} have no autograd graph, so they have no "
+        "derivative: forward() detaches them, or computes them under torch.no_grad() or "
+        "torch.inference_mode(); take that out of forward()"
     )
 
 
