@@ -1,13 +1,15 @@
 """Every Python block of the pages runs; the blocks of a page one after the other, as one reads.
 
-A block that is not run begins with `# not run: ` and the reason. Searches are made smaller. A block
-of the language `text` right after a block holds what that prints; digits are not compared.
+A block that is not run begins with `# not run: ` and the reason; where it needs a library that is
+here, it is run by itself. Searches are made smaller. A block of the language `text` right after a
+block holds what that prints; digits are not compared.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -113,6 +115,20 @@ def test_python_blocks_run(page: Path, capsys: pytest.CaptureFixture[str]) -> No
         printed = capsys.readouterr().out
         if after is not None and after.language == "text" and after.line < block.end + 4:
             assert shape(printed) == shape(after.text), f"{page.name}:{after.line}"
+
+
+NOT_RUN = [block for page in PAGES_WITH_PYTHON for block in python_blocks(page) if block.reason]
+
+
+@pytest.mark.parametrize("block", NOT_RUN, ids=lambda block: f"{block.page.stem}:{block.line}")
+@pytest.mark.filterwarnings("ignore")  # of the libraries
+@pytest.mark.usefixtures("folder")
+def test_a_block_that_needs_a_library_runs_where_it_is(block: Block) -> None:
+    code = compile(source(block), block.page.name, "exec")
+    library = block.reason.removeprefix("needs ").split()[0]
+    if not block.reason.startswith("needs ") or find_spec(library) is None:
+        pytest.skip(f"{block.page.name}:{block.line} {block.reason}; its syntax is right")
+    exec(code, names_of_a_reader())
 
 
 def test_a_block_that_is_not_run_says_why() -> None:
