@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -78,22 +80,55 @@ def _picks(layer: nn.Module, leaf: str, indices: Tensor) -> Picks:
     assert isinstance(layer, _ConvNd)
     if leaf == "bias":
         return pointwise_picks(indices, ones=True)
-    kernel = _three(layer.kernel_size, 1)
+    geometry = _Geometry(
+        _three(layer.kernel_size, 1),
+        _three(layer.stride, 1),
+        _three(layer.dilation, 1),
+        _zero_padding(layer),
+        layer.in_channels // layer.groups,
+        layer.out_channels // layer.groups,
+    )
+    if len(indices) > _REMEMBERED:
+        return _picks_of(geometry, indices)
+    return _remembered_picks(geometry, tuple(indices.tolist()))
+
+
+class _Geometry(NamedTuple):
+    """What the picks of a convolution's weight follow from, besides the scalars."""
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: tuple[int, ...]
+    group_inputs: int
+    group_outputs: int
+
+
+_REMEMBERED = 16  # scalars of a weight at most, so that what is remembered stays small
+
+
+@lru_cache(maxsize=1024)
+def _remembered_picks(geometry: _Geometry, indices: tuple[int, ...]) -> Picks:
+    """The networks of a search space have the same few layers; nobody writes to picks."""
+    return _picks_of(geometry, torch.tensor(indices, device="cpu"))
+
+
+def _picks_of(geometry: _Geometry, indices: Tensor) -> Picks:
+    kernel, group_inputs = geometry.kernel, geometry.group_inputs
     window = kernel[0] * kernel[1] * kernel[2]
-    group_inputs = layer.in_channels // layer.groups
-    group_outputs = layer.out_channels // layer.groups
     tap, within = indices % window, indices // window
     out_channel = within // group_inputs
     offset = torch.stack(
         [tap // (kernel[1] * kernel[2]), tap // kernel[2] % kernel[1], tap % kernel[2]], dim=1
     )
-    dilation = torch.tensor(_three(layer.dilation, 1), device="cpu")
+    dilation = torch.tensor(geometry.dilation, device="cpu")
     count = len(indices)
+    input_channel = out_channel // geometry.group_outputs * group_inputs + within % group_inputs
     return Picks(
         grad_channel=out_channel,
-        input_channel=out_channel // group_outputs * group_inputs + within % group_inputs,
-        start=offset * dilation - torch.tensor(_zero_padding(layer), device="cpu"),
-        step=torch.tensor(_three(layer.stride, 1), device="cpu").expand(count, 3).contiguous(),
+        input_channel=input_channel,
+        start=offset * dilation - torch.tensor(geometry.padding, device="cpu"),
+        step=torch.tensor(geometry.stride, device="cpu").expand(count, 3).contiguous(),
         shift=torch.zeros(count, dtype=torch.float64, device="cpu"),
         scale=torch.ones(count, dtype=torch.float64, device="cpu"),
     )
