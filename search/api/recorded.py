@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vkdnw.search.configuration import RENAMED, Configuration, Json
+from vkdnw.search.errors import StoreError
 from vkdnw.search.evolution.budget import Budget
 from vkdnw.search.spaces import registry
 from vkdnw.search.spaces.selection import parse
@@ -66,5 +67,24 @@ def _evolution(settings: Mapping[str, Json]) -> dict[str, Any]:
         field.name: settings.get(f"budget_{field.name}") for field in fields(Budget)
     }
     if budget["latency"] is not None:
-        budget["latency"] *= 1000  # milliseconds
-    return {**found, **budget}
+        # In milliseconds; twelve digits leave out what the division by 1000 rounded.
+        budget["latency"] = float(f"{budget['latency'] * 1000:.12g}")
+    return {**found, **budget, **_latencies(settings)}
+
+
+def _latencies(settings: Mapping[str, Json]) -> dict[str, Any]:
+    """The table of latencies, if the run was given one.
+
+    Raises StoreError for a run that does not tell where it lay.
+    """
+    recorded = settings.get("latency_table")
+    if recorded is None:
+        return {}
+    file, column = settings.get("latency_file"), str(recorded).rpartition(" of ")[0]
+    if file is None:
+        raise StoreError(
+            f"the run was given the latencies {column!r} of a table and did not record its file: "
+            "give the whole command again, with --latency-table and --latency-column"
+        )
+    fit = bool(settings.get("latency_fit"))
+    return {"latency_table": file, "latency_column": column, "latency_fit": fit}

@@ -32,7 +32,7 @@ RESERVED = frozenset(
         *Plan().settings(),
         *("space_from", "architectures", "seeds", "proxies", "workers", "device", "out", "sample"),
         *("all", "arch", "sample_seed", "evolve", "flops", "parameters", "layers", "depth"),
-        *("within", "latency_table", "latency_column", "latency_fit"),
+        *("within", "latency_table", "latency_file", "latency_column", "latency_fit"),
         *("latency", "rank_by", "seed", "progress", "on_result", "executor", "mixed"),
         *("task_timeout", "kernels"),
     }

@@ -18,6 +18,14 @@ def resume(
         int | None,
         typer.Option(min=1, help="Networks an evolution tries in all.", show_default="as before"),
     ] = None,
+    latency_table: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the table of latencies lies now.",
+            metavar="TABLE",
+            show_default="where it lay",
+        ),
+    ] = None,
     form: output.Format = "table",
     as_json: output.AsJson = False,
 ) -> None:
@@ -34,6 +42,12 @@ def resume(
                 param_hint="--evaluations",
             )
         changes["evaluations"] = evaluations
+    if latency_table is not None:
+        if "latency_table" not in opened.settings:
+            raise typer.BadParameter(
+                "this run was given no table of latencies", param_hint="--latency-table"
+            )
+        changes["latency_table"] = latency_table
     with exit_when_interrupted(run):
         opened.resume(**changes)
     show(run, opened.is_evolution, output.chosen(form, as_json))

@@ -41,6 +41,8 @@ class LatencyCost(Cost):
 class LatencyTable:
     """Seconds for one image on one device."""
 
+    path: str
+    """Of the file."""
     column: str
     digest: str
     """SHA-256 of the file."""
@@ -67,6 +69,7 @@ class LatencyTable:
     def settings(self) -> dict[str, Json]:
         """As a run records it."""
         return {
+            "latency_file": self.path,
             "latency_table": f"{self.column} of {self.digest}",
             "latency_fit": self.fitted is not None,
         }
@@ -127,7 +130,7 @@ def load(path: Path | str, column: str, space: SearchSpace, *, fit: bool = False
     equal = _by_name(seconds.groupby([space.canonical(arch) for arch in seconds.index]).mean())
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     fitted = _fit(equal, space) if fit else None
-    return LatencyTable(column, digest, _by_name(seconds), equal, fitted)
+    return LatencyTable(str(path), column, digest, _by_name(seconds), equal, fitted)
 
 
 def _by_name(seconds: "pd.Series[float]") -> dict[str, float]:

@@ -1,12 +1,16 @@
 """Evolution under latencies from a table: exact ones, and those of a regression."""
 
 import math
+import tomllib
 from random import Random
 
 import pandas as pd
 import pytest
 
 from tests.shared import DATA, needs_data
+from vkdnw import search
+from vkdnw.search.cli import app
+from vkdnw.search.cli.frame import run as command
 from vkdnw.search.errors import ArgumentError
 from vkdnw.search.evolution import latency_table
 from vkdnw.search.evolution.budget import Budget
@@ -14,6 +18,7 @@ from vkdnw.search.evolution.latency_table import LatencyTable, load
 from vkdnw.search.spaces.mnasnet import MnasNet
 from vkdnw.search.spaces.nb201 import NB201
 from vkdnw.search.spaces.nb_macro import NBMacro
+from vkdnw.search.state.store import open_store
 
 SPACE = NBMacro(channels=4, classes=3, resolution=8)
 HW = "hw_nas_bench_cifar10.csv.gz"
@@ -51,8 +56,6 @@ def test_what_a_device_does_not_have_is_out_of_every_search(table):
 
 
 def evolve(tmp_path, table, **options):
-    from vkdnw import search
-
     return search.evolve(
         SPACE,
         tmp_path / "run",
@@ -83,12 +86,84 @@ def test_evolution_keeps_to_the_table(tmp_path, table, how):
 
 
 def test_another_table_is_another_search(tmp_path, table):
-    from vkdnw.search.errors import RunError
-
     evolve(tmp_path, table, latency=4.0)
     table.write_text(table.read_text().replace(",7.0", ",6.5"))
-    with pytest.raises(RunError, match="latency_table"):
+    with pytest.raises(search.RunError, match="latency_table"):
         evolve(tmp_path, table, latency=4.0)
+
+
+class Stop(Exception):
+    """Ends a search in the middle."""
+
+
+def stopped(tmp_path, table, **options):
+    """A search that was stopped after five of its twelve networks."""
+    told = []
+
+    def stop(result):
+        told.append(result)
+        if len(told) == 5:
+            raise Stop
+
+    with pytest.raises(Stop):
+        evolve(tmp_path, table, on_result=stop, **options)
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("how", [{"latency": 4.1}, {"pareto": "latency", "latency_fit": True}])
+def test_a_stopped_search_is_resumed_with_its_table(tmp_path, table, how):
+    whole = evolve(tmp_path / "whole", table, **how).history()
+    part = stopped(tmp_path, table, **how)
+    assert command(app, ["resume", str(part), "--workers", "0"]) == 0
+    assert search.open(part).history().equals(whole)
+
+
+def test_a_table_that_was_moved_is_named_to_go_on(tmp_path, table, capsys):
+    whole = evolve(tmp_path / "whole", table, latency=4.0).history()
+    part = stopped(tmp_path, table, latency=4.0)
+    moved = table.rename(tmp_path / "moved.csv")
+    assert command(app, ["resume", str(part), "--workers", "0"]) == 1
+    assert "latencies.csv" in capsys.readouterr().err
+    go_on = ["resume", str(part), "--workers", "0", "--latency-table"]
+    other = tmp_path / "other.csv"
+    other.write_text(moved.read_text().replace(",7.0", ",6.5"))
+    assert command(app, [*go_on, str(other)]) == 1
+    assert "latency_table" in capsys.readouterr().err
+    assert command(app, [*go_on, str(moved)]) == 0
+    assert search.open(part).history().equals(whole)
+
+
+def test_a_run_without_a_table_takes_none(tmp_path, table, capsys):
+    run = evolve(tmp_path, None, latency_column=None, flops="100M")
+    assert command(app, ["resume", str(run.folder), "--latency-table", str(table)]) == 2
+    assert "was given no table of latencies" in capsys.readouterr().err
+
+
+def test_a_configuration_names_the_table(tmp_path, table, capsys):
+    run = evolve(tmp_path, table, latency=4.1, latency_fit=True)
+    assert command(app, ["config", str(run.folder), "--out", str(tmp_path / "run.toml")]) == 0
+    written = tomllib.loads((tmp_path / "run.toml").read_text())
+    assert (written["latency"], written["latency_column"]) == (4.1, "phone")
+    assert (written["latency_table"], written["latency_fit"]) == (str(table), True)
+    again = ["search", "--config", str(tmp_path / "run.toml"), "--out", str(tmp_path / "again")]
+    assert command(app, [*again, "--workers", "0"]) == 0
+    assert search.open(tmp_path / "again").history().equals(run.history())
+
+
+def test_a_run_that_did_not_record_where_its_table_lay_says_what_to_do(tmp_path, table):
+    """As those that were begun before it was recorded."""
+    run = evolve(tmp_path, table, latency=4.0)
+    forget_the_file(run.folder)
+    with pytest.raises(search.RunError, match="give the whole command again, with --latency-table"):
+        run.arguments()
+    assert evolve(tmp_path, table, latency=4.0).history().equals(run.history())
+
+
+def forget_the_file(run):
+    with open_store(run) as store:
+        settings = dict(search.open(run).settings)
+        del settings["latency_file"]
+        store.begin(settings, {}, {})
 
 
 @pytest.mark.parametrize(
@@ -105,7 +180,7 @@ def test_what_is_not_said_or_not_there_is_refused(tmp_path, table, options, mess
 
 
 def test_a_table_of_other_networks_only_needs_a_regression(table):
-    few = LatencyTable("phone", "", {}, {"00000000": 1.0})
+    few = LatencyTable("few.csv", "phone", "", {}, {"00000000": 1.0})
     with pytest.raises(ValueError, match=r"of 2,000 networks drawn, none is .*--latency-fit"):
         latency_table.check_covers(few, lambda: "11111111", SPACE)
 
