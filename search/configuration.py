@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from vkdnw.ops.library import native
+from vkdnw.ops import library
 
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
 Settings = Mapping[str, Json]
@@ -27,6 +27,7 @@ FREE_SETTINGS: Mapping[str, str] = {
     "images": "the inputs are compared by content, so a file may move",
     "proxies": "a run may be given more of them at any time",
     "evaluations": "a search may be made longer at any time",
+    "latency_file": "a table of latencies is compared by content, so it may move",
     "space_from": "a space is compared by its name and sizes, so its module may move",
 }
 """The settings that may differ between two commands on one run, and why they may."""
@@ -172,8 +173,16 @@ def versions() -> dict[str, Json]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu(),
-        "ops": "native" if native() else "plain torch",
+        "ops": _ops(),
     }
+
+
+def _ops() -> str:
+    """What computes; of the two libraries of a wheel for others, which."""
+    if not library.native():
+        return "plain torch"
+    file = library.fastest()
+    return "native" if file == library.LIBRARY else f"native, {file.name}"
 
 
 def _cpu() -> str:

@@ -27,12 +27,12 @@ def fingerprint() -> dict[str, str]:
 
     from vkdnw.ops import library
 
-    native = library.obstacle() is None
+    loaded = library.fastest() if library.obstacle() is None else None
     return {
         "host": platform.node(),
         "vkdnw": version("vkdnw"),
-        "native library": _digest(library.LIBRARY) if native else "none: plain torch",
-        "native flags": " ".join(library.read_facts().cpu_features) if native else "none",
+        "native library": f"{loaded.name} {_digest(loaded)}" if loaded else "none: plain torch",
+        "native flags": " ".join(library.read_facts().cpu_features) if loaded else "none",
         "torch": torch.__version__,
         "ATen capability": torch.backends.cpu.get_cpu_capability(),
         "processor": _processor(),

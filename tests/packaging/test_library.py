@@ -174,6 +174,42 @@ def test_the_cpu_is_checked_before_the_library_is_touched(monkeypatch, tmp_path)
         library.load()
 
 
+# ---- the two libraries of a wheel for others --------------------------------------------------
+
+AVX2 = frozenset({"sse2", "avx2", "fma"})
+AVX512 = AVX2 | build_facts.X86_64_V4
+
+
+def chosen_of(names: list[str], native_arch: str, cpu: frozenset[str] | None, folder: Path) -> str:
+    for name in names:
+        (folder / name).touch()
+    facts = replace(FACTS, native_arch=native_arch)
+    return library.chosen(folder / "_ops.so", facts, cpu).name
+
+
+@pytest.mark.parametrize(
+    ("cpu", "expected"),
+    [
+        (AVX512, "_ops_avx512.so"),
+        (AVX2, "_ops.so"),
+        (AVX2 | {"avx512f"}, "_ops.so"),  # of the first CPUs with AVX-512: not all of it
+        (None, "_ops.so"),  # a system that does not tell
+    ],
+)
+def test_the_cpu_decides_which_library_of_a_wheel_is_loaded(tmp_path, cpu, expected):
+    names = ["_ops.so", "_ops_avx512.so"]
+    assert chosen_of(names, "x86-64-v3", cpu, tmp_path) == expected
+
+
+def test_a_build_for_one_machine_has_one_library(tmp_path):
+    assert chosen_of(["_ops.so"], "x86-64-v3", AVX512, tmp_path) == "_ops.so"
+
+
+def test_what_an_earlier_build_left_is_not_loaded(tmp_path):
+    names = ["_ops.so", "_ops_avx512.so"]
+    assert chosen_of(names, "native", AVX512, tmp_path) == "_ops.so"
+
+
 # ---- plain torch operations in the place of the library ---------------------------------------
 
 SCORES = """

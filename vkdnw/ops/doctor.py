@@ -38,7 +38,7 @@ def report() -> dict[str, Any]:
         "built": asdict(facts) if facts else None,
         "running": _running(),
         "library": {
-            "path": str(library.LIBRARY),
+            "path": str(library.fastest() if facts else library.LIBRARY),
             "loads": problem is None,
             "computes": _computes(problem),
         },

@@ -122,14 +122,38 @@ def _load(library: Path) -> None:
     problem = obstacle(library)
     if problem is not None:
         raise NativeLibraryError(problem)
+    file = chosen(library, read_facts(), build_facts.running_cpu_features())
     try:
-        torch.ops.load_library(library)
+        torch.ops.load_library(file)
     except OSError as error:
         raise NativeLibraryError(
-            f"{library} does not load with torch {torch.__version__}: {error}. "
+            f"{file} does not load with torch {torch.__version__}: {error}. "
             f"Build it again for this torch: {rebuild_command()}; or go on without it, which is "
             f"slower: {PLAIN}=1"
         ) from error
+
+
+def fastest() -> Path:
+    """The file that is loaded on this machine.
+
+    Raises:
+        NativeLibraryError: how it was built is not known.
+    """
+    return chosen(LIBRARY, read_facts(), build_facts.running_cpu_features())
+
+
+def chosen(library: Path, facts: BuildFacts, cpu: frozenset[str] | None) -> Path:
+    """The file that is loaded for `library`: a wheel for others has one more, for AVX-512.
+
+    Args:
+        library: the file for every CPU that the build is for.
+        facts: how that one was built.
+        cpu: instruction sets of the CPU; None where the system lists none.
+    """
+    wider = library.with_stem(f"{library.stem}_avx512")
+    suits = cpu is not None and cpu >= build_facts.X86_64_V4
+    in_a_pair = facts.native_arch == "x86-64-v3" and wider.is_file()
+    return wider if in_a_pair and suits else library
 
 
 def require_cuda_kernels() -> None:
