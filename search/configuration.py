@@ -102,6 +102,16 @@ def parse_scalars(text: str) -> tuple[str, dict[str, int]]:
     raise ValueError(f"scalars must be {SCALARS_FORMS}, got {text!r}")
 
 
+OWN_CODE = ("space ", "proxy ")
+"""What the names of versions begin with that tell where code of one's own comes from."""
+
+
+def own_code(versions: Settings) -> dict[str, str]:
+    """What is of one's own among the versions that a run has on record: name -> where it is from,
+    as `provenance` says it."""
+    return {name: str(told) for name, told in versions.items() if name.startswith(OWN_CODE)}
+
+
 @dataclass(frozen=True)
 class Difference:
     """A setting for which two commands on one run disagree."""
@@ -118,6 +128,8 @@ class Difference:
             return "a list of architectures is stored, an evolution asked for"
         if self.key == "strategy" and self.asked is None:
             return "an evolution is stored, a list of architectures asked for"
+        if self.key.startswith(OWN_CODE):
+            return f"{self.key} was {self.stored} and is {self.asked}"
         return f"{self.key}: stored {json.dumps(self.stored)}, asked {json.dumps(self.asked)}"
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -42,6 +42,8 @@ class Request:
     """Seconds that a task may take in a worker of this machine; None for as long as it wants."""
     cluster: Callable[[Store, Callable[[str], None]], Executor[Task, Scored]] | None = None
     """Makes the executor of a cluster, which then scores instead of this machine."""
+    own_code: Settings = field(default_factory=dict)
+    """Where the space and the proxies come from that are not of this package (`provenance`)."""
 
 
 class Enumeration:
@@ -66,8 +68,9 @@ def score_all(request: Request, progress: Progress, interruption: Interruption) 
     with open_store(request.folder) as store:
         for note in store.notes:
             progress.note(f"note: {note}")
-        for change in store.begin(request.settings, versions(), request.inputs):
-            progress.note(f"note: since the last session, {change}; scores may round differently")
+        running = {**versions(), **request.own_code}
+        for change in store.begin(request.settings, running, request.inputs):
+            progress.note(f"note: since the last session, {change}; scores may differ")
         seeds = list(request.inputs)
         with gc_disabled():  # it would go through all of the list, time and again
             store.ask(request.asked, seeds, request.names)

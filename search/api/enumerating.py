@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from vkdnw.search import provenance
 from vkdnw.search.api.finished import is_finished
 from vkdnw.search.api.going import OnResult, Telling, go
 from vkdnw.search.api.run import Run
@@ -183,6 +184,7 @@ def _request(
         note=setup.note,
         task_timeout=task_timeout,
         cluster=setup.cluster(inputs, mixed, task_timeout),
+        own_code={**provenance.of_space(setup.space), **provenance.of_proxies(names)},
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vkdnw.search.api.network import Network
 from vkdnw.search.api.setup import PathLike, refused_arguments
-from vkdnw.search.configuration import Json
+from vkdnw.search.configuration import Json, own_code
 from vkdnw.search.errors import StoreError
 from vkdnw.search.evaluation import Evaluation
 from vkdnw.search.rankings.of_run import RunRanking, ranking_of
@@ -42,6 +42,13 @@ class Run:
         """Everything that the last session was asked for, by name."""
         with open_results(self.folder) as results:
             return results.settings()
+
+    @property
+    def own_code(self) -> dict[str, str]:
+        """Where the space and the proxies come from that are not of this package: module, package
+        and version, file and its SHA-256, as of the last session that used them."""
+        with open_results(self.folder) as results:
+            return own_code(results.versions())
 
     @cached_property
     def space(self) -> SearchSpace:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vkdnw.search.cli import console, output
-from vkdnw.search.cli.report import Column, Report, Section, number, text, value
+from vkdnw.search.cli.report import Column, Report, Section, number, own_lines, text, value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,13 +73,18 @@ def report(run: Path, found: "History", count: int) -> Report:
         "strategy": found.settings["strategy"],
         "scored": len(found.table),
         "failed": len(found.tally.failures),
+        "own_code": dict(found.own_code),
     }
     return Report(
         "history",
         _section(f"Best {len(best)} by aggregate ({keys})", best, found),
         about,
         {} if front is None else {"front": _section(f"Pareto front against {cost}", front, found)},
-        before=[f"{run}: {_describe(found)}", *failed[:LISTED_FAILURES]],
+        before=[
+            f"{run}: {_describe(found)}",
+            *failed[:LISTED_FAILURES],
+            *own_lines(found.own_code),
+        ],
     )
 
 

@@ -94,3 +94,8 @@ VALUES: Mapping[str, Column] = {
 def value(name: str) -> Column:
     """The column of any value on record."""
     return VALUES.get(name) or number(name, form="{:.6g}")
+
+
+def own_lines(own: Mapping[str, str]) -> list[str]:
+    """Where the space and the proxies of a run come from that are not of this package."""
+    return [f"  {name}: {place}" for name, place in own.items()]

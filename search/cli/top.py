@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vkdnw.search.cli import console, output
-from vkdnw.search.cli.report import VALUES, Column, Report, Row, Section, number, text, value
+from vkdnw.search.cli.report import (
+    VALUES,
+    Column,
+    Report,
+    Row,
+    Section,
+    number,
+    own_lines,
+    text,
+    value,
+)
 from vkdnw.search.state.results import Tally
 
 if TYPE_CHECKING:  # it imports pandas, which --help need not wait for
@@ -67,12 +77,15 @@ def report(run: Path, found: "RunRanking", count: int) -> Report:
     if any(row.equal for row in ranked):
         columns.append(Column("equal", _equal))
     tally = found.tally
-    about = {"run": str(run), "by": found.by, **({} if tally is None else asdict(tally))}
+    own = dict(found.own_code)
+    about: dict[str, Any] = {"run": str(run), "by": found.by}
+    if tally is not None:
+        about |= {**asdict(tally), "own_code": own}
     return Report(
         "top",
         Section(rows, columns, f"Top {len(rows)} by {found.by}"),
         about,
-        before=() if tally is None else told(run, tally),
+        before=() if tally is None else [*told(run, tally), *own_lines(own)],
     )
 
 

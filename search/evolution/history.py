@@ -1,13 +1,13 @@
 """What a search has found: its networks in the order of their numbers, and which are best."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from vkdnw.search.configuration import Json
+from vkdnw.search.configuration import Json, own_code
 from vkdnw.search.errors import StoreError
 from vkdnw.search.evolution.over_seeds import means
 from vkdnw.search.evolution.pareto import front
@@ -24,6 +24,8 @@ class History:
     table: pd.DataFrame
     """A row for each network: `architecture`, what its string tells and what was computed."""
     tally: Tally
+    own_code: Mapping[str, str] = field(default_factory=dict)
+    """Where the space and the proxies come from that are not of this package."""
 
     @property
     def ranked(self) -> tuple[str, ...]:
@@ -71,6 +73,7 @@ def load(folder: Path) -> History:
     """
     with open_results(folder) as results:
         settings, tally = results.configuration(), results.tally()
+        own = own_code(results.versions())
         found: dict[str, list[Mapping[str, float]]] = {}
         for one in results.evaluations():
             found.setdefault(one.architecture, []).append(one.values)
@@ -82,7 +85,7 @@ def load(folder: Path) -> History:
         for architecture, values in found.items()
         if len(values) == seeds
     ]
-    return History(settings, pd.DataFrame(rows), tally)
+    return History(settings, pd.DataFrame(rows), tally, own)
 
 
 def aggregate(table: pd.DataFrame, keys: tuple[str, ...]) -> pd.Series:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
@@ -51,6 +51,8 @@ class SearchRequest:
     """Seconds that a task may take in a worker of this machine; None for as long as it wants."""
     cluster: Callable[[Store, Callable[[str], None]], Executor[Task, Scored]] | None = None
     """Makes the executor of a cluster, which then scores instead of this machine."""
+    own_code: Settings = field(default_factory=dict)
+    """Where the space and the proxies come from that are not of this package (`provenance`)."""
 
 
 def search(request: SearchRequest, progress: Progress, interruption: Interruption) -> Summary:
@@ -66,8 +68,9 @@ def search(request: SearchRequest, progress: Progress, interruption: Interruptio
     with open_store(request.folder) as store:
         for note in store.notes:
             progress.note(f"note: {note}")
-        for change in store.begin(request.settings, versions(), request.inputs):
-            progress.note(f"note: since the last session, {change}; scores may round differently")
+        running = {**versions(), **request.own_code}
+        for change in store.begin(request.settings, running, request.inputs):
+            progress.note(f"note: since the last session, {change}; scores may differ")
         known, begun = on_record(request.folder, plan)
         driver = Search(
             space,

@@ -99,10 +99,10 @@ def _ndcg(gains: Vector, rankings: list[Index], counts: Index, top: int) -> floa
     return float(np.mean([_dcg(gains, ranking, counts, top) for ranking in rankings]) / ideal)
 
 
-# scikit-learn's ndcg_score says the same where no scores are equal (the tests compare them). It is not
-# used, for three things differ: equal scores get the mean over all their orders there, and over five
-# here, as published figures do; a network that a resample holds several times is counted here, not
-# sorted again; and it has a value, 1, where all accuracies are equal.
+# scikit-learn's ndcg_score says the same where no scores are equal (the tests compare them). It is
+# not used, for three things differ. Equal scores get the mean over all their orders there, and over
+# five here, as in the published figures; a network that a resample holds several times is counted
+# here and not sorted again; and where all accuracies are equal it says 1, not that it is undefined.
 def _dcg(gains: Vector, ranking: Index, counts: Index, top: int) -> float:
     best = np.repeat(ranking, counts[ranking])[:top]
     return float(gains[best] @ (1 / np.log2(np.arange(2, len(best) + 2))))

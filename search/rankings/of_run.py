@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vkdnw.search.configuration import Json
+from vkdnw.search.configuration import Json, own_code
 from vkdnw.search.evaluation import Evaluation
 from vkdnw.search.rankings.best import Ranked, rank
 from vkdnw.search.state.results import Tally, open_results
@@ -25,6 +25,8 @@ class RunRanking:
     tally: Tally | None
     """How far the run is; None for a table."""
     settings: Mapping[str, Json]
+    own_code: Mapping[str, str] = field(default_factory=dict)
+    """Where the space and the proxies come from that are not of this package."""
 
 
 def ranking_of(source: Path, by: str | None = None) -> RunRanking:
@@ -47,11 +49,11 @@ def ranking_of(source: Path, by: str | None = None) -> RunRanking:
         return RunRanking(_name(by), rank(evaluations, by), None, {})
     with open_results(source) as results:
         settings, tally = results.settings(), results.tally()
-        evaluations = results.evaluations()
+        evaluations, own = results.evaluations(), own_code(results.versions())
     if "strategy" in settings and by in (None, AGGREGATE):
-        return RunRanking(AGGREGATE, _by_aggregate(source, evaluations), tally, settings)
+        return RunRanking(AGGREGATE, _by_aggregate(source, evaluations), tally, settings, own)
     by = by or default_by(settings, evaluations)
-    return RunRanking(_name(by), rank(evaluations, by), tally, settings)
+    return RunRanking(_name(by), rank(evaluations, by), tally, settings, own)
 
 
 def default_by(settings: Mapping[str, Json], evaluations: Sequence[Evaluation] = ()) -> str:

@@ -103,13 +103,15 @@ class Store:
         """Open a session under these settings and inputs.
 
         The first session's binding settings become the run's, and a seed's first inputs those it
-        stands for. Returns the versions that differ from the last session's, as sentences: scores
-        may round differently now.
+        stands for. Where code of one's own comes from (`provenance`) is kept of earlier sessions.
+        Returns the versions that differ from the last session's, as sentences: scores may differ.
 
         Raises:
             ConfigurationDiffers: the run was begun with others; the message names every one.
         """
         last = self._last_session()
+        before = last.versions if last else versions
+        versions = {**configuration.own_code(before), **versions}
         session = self._next(SESSIONS)
         told = (now(), os.getpid(), json.dumps(dict(versions)), json.dumps(dict(settings)))
         new_settings = self._settled_configuration(settings)
@@ -123,7 +125,6 @@ class Store:
             self._known.inputs[seed][name] = digest
         self._known.sessions[session] = told[2:]
         self._known.last[SESSIONS.name] = self._session = session
-        before = last.versions if last else versions
         both = {name: versions[name] for name in versions if name in before}
         return [str(found) for found in configuration.differences(before, both)]
 

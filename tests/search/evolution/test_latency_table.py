@@ -60,7 +60,7 @@ def evolve(tmp_path, table, **options):
         SPACE,
         tmp_path / "run",
         evaluations=12,
-        rank_by=("flops", "grad_norm"),
+        rank_by=("flops", "synflow"),
         batch_size=2,
         population=4,
         in_flight=1,
