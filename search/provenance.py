@@ -30,8 +30,9 @@ def of_proxies(names: Iterable[str]) -> dict[str, Json]:
 
     found: dict[str, Json] = {}
     for name in names:
-        if name in PROXIES:
-            computing = PROXIES[name].compute or PROXIES[name].from_pass
+        proxy = PROXIES.get(name)
+        computing = None if proxy is None else proxy.compute or proxy.from_pass
+        if computing is not None:
             found |= _named(f"proxy {name}", inspect.unwrap(computing))
     return found
 
