@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vkdnw.search.cli import console, output
+from vkdnw.search.cli import completion, console, output
 from vkdnw.search.cli.report import Report
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ Datasets = Annotated[
     list[str] | None,
     typer.Option(
         "--dataset",
+        autocompletion=completion.datasets,
         help="Use this column only; may be repeated. NAME:lower or NAME:higher where it is no "
         "accuracy in percent (a loss, a latency).",
         show_default="all",
@@ -47,6 +48,7 @@ SpaceName = Annotated[
     str | None,
     typer.Option(
         "--space",
+        autocompletion=completion.spaces,
         help="Whose architectures a table of scores has; a run says it itself.",
         show_default="the space of a published table, or nb201",
     ),
@@ -81,6 +83,7 @@ def evaluate(
     ranking: Annotated[
         list[str] | None,
         typer.Option(
+            autocompletion=completion.values,
             help="Use this value or aggregate only (single, flops, vkdnw_agg, ...); may be "
             "repeated.",
             show_default="all on record",

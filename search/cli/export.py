@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vkdnw.search.cli import console
+from vkdnw.search.cli import completion, console
 from vkdnw.search.export.formats import Format
 
 NETWORK = "A network"
@@ -50,6 +50,7 @@ def export(
     by: Annotated[
         str | None,
         typer.Option(
+            autocompletion=completion.values,
             help="What is best: a value, an aggregate, or one of your own, as in `vkdnw top`.",
             rich_help_panel=NETWORK,
             show_default="what the run was asked for",

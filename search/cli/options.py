@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from vkdnw.search.cli import completion
 from vkdnw.search.configuration import (
     SCALARS_FORMS,
     Configuration,
@@ -143,6 +144,7 @@ LatencyTable = Annotated[
 LatencyColumn = Annotated[
     str | None,
     typer.Option(
+        autocompletion=completion.device_columns,
         help="The column of --latency-table.",
         metavar="NAME",
         rich_help_panel=BUDGET,
@@ -187,6 +189,7 @@ ParetoCost = Annotated[
 RankBy = Annotated[
     str | None,
     typer.Option(
+        autocompletion=completion.proxies,
         help="The values whose logarithms of ranks are summed, or an aggregate of such (flow_agg).",
         metavar="NAMES",
         rich_help_panel=BREEDING,
@@ -260,6 +263,7 @@ Images = Annotated[
 Proxies = Annotated[
     str | None,
     typer.Option(
+        autocompletion=completion.proxies,
         help="Values to compute: proxies separated by commas (see `vkdnw proxies`), an aggregate "
         "for its parts, or all. What is on record is not computed again.",
         metavar="NAMES",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vkdnw.search.cli import console
+from vkdnw.search.cli import completion, console
 
 if TYPE_CHECKING:
     from vkdnw.search.api.run import Run
@@ -24,7 +24,9 @@ def report(
     by: Annotated[
         str | None,
         typer.Option(
-            help="What to rank by, as for `top`.", show_default="what the run was asked for"
+            help="What to rank by, as for `top`.",
+            autocompletion=completion.values,
+            show_default="what the run was asked for",
         ),
     ] = None,
     serve: Annotated[

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vkdnw.runtime.memory import in_bytes
-from vkdnw.search.cli import console, options, output
+from vkdnw.search.cli import completion, console, options, output
 from vkdnw.search.cli.report import Column, Report, Row, Section, number, text
 from vkdnw.search.devices import MEMORY, find_devices
 
@@ -85,6 +85,7 @@ def score(
     proxies: Annotated[
         str | None,
         typer.Option(
+            autocompletion=completion.proxies,
             help="Values to compute besides VKDNW, separated by commas (see `vkdnw proxies`), an "
             "aggregate for its parts, or all.",
             metavar="NAMES",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vkdnw.search.cli import console, output
+from vkdnw.search.cli import completion, console, output
 from vkdnw.search.cli.report import (
     VALUES,
     Column,
@@ -31,6 +31,7 @@ LISTED_FAILURES = 5
 By = Annotated[
     str | None,
     typer.Option(
+        autocompletion=completion.values,
         help="What to rank by: single, vkdnw, another value on record, an aggregate "
         "(vkdnw_agg), or one of your own (mine=jacov+2*flops).",
         show_default="what the run was asked for",
