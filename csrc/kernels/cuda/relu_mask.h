@@ -26,7 +26,7 @@ __global__ void pack_relu_mask(ReluMask relu) {
   relu.mask[i] = static_cast<uint8_t>(bits);
 }
 
-inline cudaError_t launch_relu_mask(const ReluMask& relu, cudaStream_t stream) {
+cudaError_t launch_relu_mask(const ReluMask& relu, cudaStream_t stream) {
   return launch(pack_relu_mask, blocks_for(relu.pixels * relu.bytes, kMaskThreads), kMaskThreads, 0,
                 stream, relu);
 }

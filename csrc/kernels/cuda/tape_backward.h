@@ -111,7 +111,7 @@ __global__ __launch_bounds__(kTapeThreads) void run_tape(DeviceTape tape) {
   }
 }
 
-inline cudaError_t tape_limits(TapeLimits& limits) {
+cudaError_t tape_limits(TapeLimits& limits) {
   int device = 0;
   int processors = 0;
   int64_t bytes = 0;
@@ -123,8 +123,8 @@ inline cudaError_t tape_limits(TapeLimits& limits) {
   return cudaSuccess;
 }
 
-inline cudaError_t launch_tape_backward(const TapeTables& tables, int64_t blocks,
-                                        unsigned char* scratch, cudaStream_t stream) {
+cudaError_t launch_tape_backward(const TapeTables& tables, int64_t blocks, unsigned char* scratch,
+                                 cudaStream_t stream) {
   const TapeScratch layout = tape_scratch(tables, blocks);
   const std::vector<unsigned char> bytes = packed(tables, layout);
   VKDNW_RETURN_IF_CUDA_FAILS(

@@ -390,6 +390,8 @@ TEST_CASE("other layers and odd sizes") {
   Example example(2, {{.channels = 16, .height = 3, .width = 4}, {3, 5, 7}});
   const int64_t strided = example.add_value({32, 6, 7});
   example.add_term(Layer::kStridedConv, 0, strided, true, 5);
+  const int64_t leaf = example.add_value({32, 6, 7});  // only read, and its memory used again
+  example.add_term(Layer::kScale, strided, leaf);
   const int64_t depthwise = example.add_value({32, 6, 7});
   example.add_term(Layer::kDepthwiseConv, strided, depthwise, true, 5);
   example.add_term(Layer::kScale, strided, depthwise);
