@@ -7,7 +7,7 @@ held when it left is lost, and blamed on the machine.
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
@@ -29,6 +29,8 @@ MEMBERSHIP_SECONDS = 1.0
 """How often the engine is asked which machines there are."""
 CANCEL_SECONDS = 5.0
 """How long machines are waited for when tasks are taken back."""
+CLOSE_SECONDS = 5.0
+"""How long machines are waited for at the end, to remove what was sent to them."""
 FIRST_PAUSE_SECONDS = 1.0
 """Before the actor of a machine that is still there is started again; doubled each time."""
 LONGEST_PAUSE_SECONDS = 60.0
@@ -102,27 +104,35 @@ class ClusterExecutor(Generic[T, R]):
     def cancel(self) -> Sequence[T]:
         dropped = list(self._queue)
         self._queue.clear()
-        deadline = time.monotonic() + CANCEL_SECONDS
         asked = {member.machine.cancel(): node for node, member in self._members.items()}
-        while asked and (left := deadline - time.monotonic()) > 0:
-            for reply in self._cluster.ready(list(asked), left):
-                node = asked.pop(reply)
-                try:
-                    taken = self._cluster.take(reply)
-                except MachineLostError as error:
-                    self._lose(node, str(error))
-                    continue
-                for task in taken:
-                    self._members[node].held.pop(task, None)
-                dropped += taken
+        for reply in self._answers(list(asked), CANCEL_SECONDS):
+            node = asked[reply]
+            try:
+                taken = self._cluster.take(reply)
+            except MachineLostError as error:
+                self._lose(node, str(error))
+                continue
+            for task in taken:
+                self._members[node].held.pop(task, None)
+            dropped += taken
         return dropped
 
     def close(self) -> None:
         self._queue.clear()
+        asked = [member.machine.close() for member in self._members.values()]
+        deque(self._answers(asked, CLOSE_SECONDS), maxlen=0)
         for member in self._members.values():
             member.machine.kill()
         self._members.clear()
         self._cluster.close()
+
+    def _answers(self, replies: list[Reply], seconds: float) -> Iterator[Reply]:
+        """Those that can be taken within so many seconds."""
+        deadline = time.monotonic() + seconds
+        while replies and (left := deadline - time.monotonic()) > 0:
+            for reply in self._cluster.ready(replies, left):
+                replies.remove(reply)
+                yield reply
 
     def _look_around(self) -> None:
         """Begin with machines that have joined, and give up those that have left."""

@@ -44,8 +44,11 @@ class Machine(Protocol):
     def cancel(self) -> Reply:
         """Answered by the tasks that no worker had begun, which the machine then forgets."""
 
+    def close(self) -> Reply:
+        """Answered once the workers are ended and files that were sent are removed."""
+
     def kill(self) -> None:
-        """End the actor and its workers."""
+        """End the actor and its workers, at once."""
 
 
 class Cluster(Protocol):

@@ -13,6 +13,7 @@ from typing import Any
 
 from vkdnw.search.cluster.interface import MachineLostError, Reply, Unfit
 from vkdnw.search.cluster.machine import PooledMachine
+from vkdnw.search.cluster.shipped_files import remove_all
 from vkdnw.search.errors import ExecutorError
 
 SILENT_SECONDS = 20.0
@@ -119,6 +120,9 @@ class RayMachine:
     def cancel(self) -> Reply:
         return self._actor.cancel.remote()
 
+    def close(self) -> Reply:
+        return self._actor.close.remote()
+
     def kill(self) -> None:
         self._ray.kill(self._actor, no_restart=True)
 
@@ -146,6 +150,12 @@ class _Actor:
 
     def cancel(self) -> Any:
         return self._machine.cancel()
+
+    def close(self) -> None:
+        try:
+            self._machine.close()
+        finally:  # of a machine that could not begin, too
+            remove_all()
 
 
 def connect(address: str) -> Any:

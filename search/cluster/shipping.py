@@ -3,12 +3,12 @@
 import io
 import os
 import tarfile
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vkdnw.search.cluster.shipped_files import unpack
 from vkdnw.search.configuration import Configuration
 from vkdnw.search.devices import find_devices, spread
 from vkdnw.search.errors import ExecutorError
@@ -62,11 +62,7 @@ class Shipment:
         """The configuration with files of this machine."""
         found: dict[str, Any] = {}
         for field, archive in self.archives.items():
-            folder = Path(tempfile.mkdtemp(prefix="vkdnw-"))
-            with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
-                packed.extractall(folder, filter="data")
-            (only,) = folder.iterdir()
-            found[field] = str(only)
+            found[field] = str(unpack(archive))
         return replace(self.configuration, **found)
 
 

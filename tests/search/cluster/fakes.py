@@ -18,6 +18,7 @@ class FakeMachine:
     begun: int = 0  # tasks that cannot be taken back
     dead: bool = False
     silent: bool = False
+    closed: bool = False
     replies: dict[int, Callable[[], Any]] = field(default_factory=dict)
 
     def _later(self, compute: Callable[[], Any]) -> Any:
@@ -43,6 +44,10 @@ class FakeMachine:
             return dropped
 
         return self._later(taken)
+
+    def close(self) -> Any:
+        self.closed = True
+        return self._later(lambda: None)
 
     def kill(self) -> None:
         self.dead = True

@@ -167,4 +167,5 @@ def test_closing_ends_the_actors_and_leaves_the_cluster() -> None:
     executor.wait(0.0)
     executor.close()
     assert cluster.closed
+    assert all(one.closed for one in cluster.machines.values())
     assert all(one.dead for one in cluster.machines.values())

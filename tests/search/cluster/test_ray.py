@@ -5,8 +5,7 @@ One cluster serves the whole module: starting one takes most of the time.
 
 import os
 import signal
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +17,15 @@ ray = pytest.importorskip("ray", reason="Ray is an extra: pip install 'vkdnw[ray
 
 from ray.cluster_utils import Cluster  # noqa: E402
 
-from tests.search.fakes import SETTINGS, FakeScorer  # noqa: E402
+from tests.search.cluster.running import TASKS, run_tasks  # noqa: E402
 from vkdnw import search  # noqa: E402
-from vkdnw.search.cluster.executor import ClusterExecutor  # noqa: E402
-from vkdnw.search.cluster.identity import hexadecimal  # noqa: E402
-from vkdnw.search.cluster.ray_cluster import RayCluster  # noqa: E402
 from vkdnw.search.cluster.survey import classes, survey  # noqa: E402
-from vkdnw.search.enumeration import Enumeration  # noqa: E402
-from vkdnw.search.evaluation import Asked, Task  # noqa: E402
-from vkdnw.search.interruption import Interruption  # noqa: E402
-from vkdnw.search.runner import Runner  # noqa: E402
-from vkdnw.search.state.store import open_store  # noqa: E402
+from vkdnw.search.state.results import open_results  # noqa: E402
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-TASKS = [Task(f"net {i}", 0) for i in range(400)]
+TOKEN = "RAY_AUTH_TOKEN_PATH"
 SMALL = {"object_store_memory": 80_000_000, "include_dashboard": False}
-
-
-class SlowScorer(FakeScorer):
-    """Takes a while, so that something can happen meanwhile."""
-
-    def __call__(self, task: Task) -> Any:
-        time.sleep(0.1)
-        return super().__call__(task)
-
-
-def two_workers() -> Sequence[SlowScorer]:
-    return [SlowScorer(), SlowScorer()]
 
 
 class Events:
@@ -80,7 +60,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("ray")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_AUTH_TOKEN_PATH", str(folder / "token"))
+        patch.setenv(TOKEN, str(folder / "token"))
         made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **SMALL})
         made.add_node(num_cpus=2, **SMALL)
         made.wait_for_nodes()
@@ -89,14 +69,16 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def pool_worker() -> int:
-    """The process id of some worker of some machine's pool."""
+    """The process id of some worker of some machine of this cluster, not of another run."""
+    ours = f"{TOKEN}={os.environ[TOKEN]}".encode()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 command = (entry / "cmdline").read_bytes()
+                environment = (entry / "environ").read_bytes()
             except OSError:
                 continue
-            if b"vkdnw.search.executors.worker" in command:
+            if b"vkdnw.search.executors.worker" in command and ours in environment.split(b"\0"):
                 return int(entry.name)
     raise AssertionError("no worker is there")
 
@@ -116,19 +98,12 @@ def test_machines_join_and_die_and_every_task_is_on_record_once(
     events.happens[10] = lambda: joined.append(cluster.add_node(num_cpus=2, **SMALL))
     events.happens[50] = lambda: os.kill(pool_worker(), signal.SIGKILL)
     events.when_two_are_there = lambda: cluster.remove_node(joined[0], allow_graceful=False)
-    engine = RayCluster(cluster.address, [two_workers, TASKS[:2], hexadecimal])
-    executor: ClusterExecutor[Task, Any] = ClusterExecutor(engine, lambda _: None, events.note)
-    with open_store(tmp_path) as store:
-        store.begin(SETTINGS, {}, {0: {"batch": "digest"}})
-        store.ask([Asked(task.network, task.network) for task in TASKS], [0], ["vkdnw"])
-        try:
-            summary = Runner(executor, store, events, Interruption()).run(Enumeration(TASKS))
-        finally:
-            executor.close()
-        recorded = store.recorded()
+    summary = run_tasks(cluster.address, tmp_path, events)
+    with open_results(tmp_path) as results:
+        recorded = [(one.network, one.seed) for one in results.evaluations()]
     assert summary.scored == len(TASKS)
     assert summary.failed == 0
-    assert recorded.keys() == {(task.network, 0) for task in TASKS}
+    assert sorted(recorded) == sorted((task.network, 0) for task in TASKS)
     assert events.joined == 2
     assert any("killed by SIGKILL" in note for note in events.notes)
     assert any("is lost with" in note for note in events.notes)

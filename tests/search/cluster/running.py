@@ -1,0 +1,73 @@
+"""A run of slow tasks on a Ray cluster that is up, for tests in which something happens to it.
+
+    python -m tests.search.cluster.running HOST:PORT FOLDER
+
+runs it in a process of its own, which prints a line for each thing that happens.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.search.fakes import SETTINGS, FakeScorer
+from vkdnw.search.cluster.executor import ClusterExecutor
+from vkdnw.search.cluster.identity import hexadecimal
+from vkdnw.search.cluster.ray_cluster import RayCluster
+from vkdnw.search.enumeration import Enumeration
+from vkdnw.search.evaluation import Asked, Task
+from vkdnw.search.interruption import Interruption
+from vkdnw.search.progress import Progress
+from vkdnw.search.runner import Runner, Summary
+from vkdnw.search.state.store import open_store
+
+TASKS = [Task(f"net {i}", 0) for i in range(400)]
+
+
+class SlowScorer(FakeScorer):
+    """Takes a while, so that something can happen meanwhile."""
+
+    def __call__(self, task: Task) -> Any:
+        time.sleep(0.1)
+        return super().__call__(task)
+
+
+def two_workers() -> Sequence[SlowScorer]:
+    return [SlowScorer(), SlowScorer()]
+
+
+def run_tasks(address: str, folder: Path, progress: Progress) -> Summary:
+    """Score the tasks with two workers on each machine of the cluster."""
+    engine = RayCluster(address, [two_workers, TASKS[:2], hexadecimal])
+    executor: ClusterExecutor[Task, Any] = ClusterExecutor(engine, lambda _: None, progress.note)
+    with open_store(folder) as store:
+        store.begin(SETTINGS, {}, {0: {"batch": "digest"}})
+        store.ask([Asked(task.network, task.network) for task in TASKS], [0], ["vkdnw"])
+        try:
+            return Runner(executor, store, progress, Interruption()).run(Enumeration(TASKS))
+        finally:
+            executor.close()
+
+
+class Printing:
+    """A progress that prints what it is told, a line each."""
+
+    def __enter__(self) -> "Printing":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def start(self, total: int, done: int) -> None: ...
+
+    def advance(self, scored: int, failed: int) -> None:
+        print(f"advanced by {scored} and {failed}", flush=True)
+
+    def note(self, text: str) -> None:
+        print(text, flush=True)
+
+
+if __name__ == "__main__":
+    from tests.search.cluster.running import run_tasks as imported  # what machines import, too
+
+    print(imported(sys.argv[1], Path(sys.argv[2]), Printing()), flush=True)

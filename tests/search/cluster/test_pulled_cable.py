@@ -1,0 +1,164 @@
+"""Two machines, each a network namespace, and the cable between them: it is pulled in mid-run."""
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ray", reason="Ray is an extra: pip install 'vkdnw[ray]'")
+
+from tests.search.cluster.running import TASKS
+from vkdnw.search.state.results import open_results
+
+ROOT = Path(__file__).resolve().parents[3]
+RAY = Path(sys.executable).with_name("ray")
+NOTICED_SECONDS = 15.0
+PORT = 6399
+SETTINGS_OF_THE_HEAD = {  # those that docs/cluster.md gives
+    "RAY_health_check_initial_delay_ms": "2000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "2000",
+    "RAY_health_check_failure_threshold": "3",
+}
+
+
+def obstacle() -> str | None:
+    """Why there can be no network namespaces here."""
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        return "network namespaces need root and the command ip"
+    name = f"vkdnw-{os.getpid()}"
+    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
+    if made.returncode:
+        return f"no network namespace can be made: {made.stderr.strip()}"
+    subprocess.run(["ip", "netns", "del", name], check=True)
+    return None
+
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A namespace with one end of the cable."""
+
+    name: str
+    address: str
+    environment: dict[str, str]
+
+    @property
+    def end(self) -> str:
+        return f"{self.name}e"
+
+    def command(self, *words: str) -> list[str]:
+        return ["ip", "netns", "exec", self.name, *words]
+
+    def do(self, *words: str) -> None:
+        """Run a command to its end."""
+        subprocess.run(self.command(*words), check=True, env=self.environment, timeout=180)
+
+    def end_processes(self) -> None:
+        told = subprocess.run(
+            ["ip", "netns", "pids", self.name], capture_output=True, text=True, check=False
+        )
+        for pid in told.stdout.split():
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+
+
+@contextmanager
+def joined_by_a_cable(environment: dict[str, str]) -> Iterator[tuple[Machine, Machine]]:
+    """Two machines that reach each other and nothing else."""
+    a, b = (
+        Machine(f"vk{os.getpid()}{side}", f"10.231.77.{number}", environment)
+        for number, side in enumerate("ab", 1)
+    )
+    try:
+        for machine in (a, b):
+            subprocess.run(["ip", "netns", "add", machine.name], check=True)
+        ends = f"{a.end} netns {a.name} type veth peer name {b.end} netns {b.name}"
+        subprocess.run(["ip", "link", "add", *ends.split()], check=True)
+        for machine in (a, b):
+            for words in (
+                f"addr add {machine.address}/24 dev {machine.end}",
+                f"link set {machine.end} up",
+                "link set lo up",
+            ):
+                machine.do("ip", *words.split())
+        yield a, b
+    finally:
+        for machine in (a, b):
+            machine.end_processes()
+            subprocess.run(["ip", "netns", "del", machine.name], check=False)
+
+
+def start_ray(machine: Machine, folder: str, *words: str) -> None:
+    machine.do(
+        *(str(RAY), "start", *words, f"--node-ip-address={machine.address}", "--num-cpus=2"),
+        *(f"--temp-dir={folder}", "--object-store-memory=80000000", "--disable-usage-stats"),
+    )
+
+
+def seconds_until(output: Iterator[str], told: str) -> tuple[float, list[str]]:
+    """How long until a line has this text, and the lines up to it."""
+    begun, lines = time.monotonic(), []
+    for line in output:
+        lines.append(line)
+        if told in line:
+            return time.monotonic() - begun, lines
+    raise AssertionError(f"nothing said {told!r}: {''.join(lines[-20:])}")
+
+
+def test_a_machine_that_falls_silent_is_noticed_and_its_tasks_end_elsewhere(
+    tmp_path: Path,
+) -> None:
+    if reason := obstacle():
+        pytest.skip(reason)
+    short = Path(tempfile.mkdtemp(prefix="vk"))  # paths of Ray's sockets must be short
+    environment = {
+        **os.environ,
+        **SETTINGS_OF_THE_HEAD,
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+    try:
+        with joined_by_a_cable(environment) as (head, other):
+            start_ray(head, f"{short}/a", "--head", f"--port={PORT}", "--include-dashboard=false")
+            start_ray(other, f"{short}/b", f"--address={head.address}:{PORT}")
+            driver = subprocess.Popen(
+                head.command(
+                    *(sys.executable, "-m", "tests.search.cluster.running"),
+                    *(f"{head.address}:{PORT}", str(tmp_path)),
+                ),
+                env=environment,
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            assert driver.stdout is not None
+            output = iter(driver.stdout)
+            for _ in range(2):
+                seconds_until(output, "joined with 2 workers")
+            seconds_until(output, "advanced")
+            other.do("ip", "link", "set", other.end, "down")
+            noticed, lines = seconds_until(output, f"machine {other.address} is lost with")
+            _, rest = seconds_until(output, "Summary(")
+            assert driver.wait(60) == 0
+    finally:
+        shutil.rmtree(short, ignore_errors=True)
+    assert noticed < NOTICED_SECONDS
+    assert any("advanced" in line for line in lines), "the other machine went on meanwhile"
+    assert f"scored={len(TASKS)}, failed=0" in rest[-1]
+    with open_results(tmp_path) as results:
+        recorded = sorted((one.network, one.seed) for one in results.evaluations())
+    assert recorded == sorted((task.network, task.seed) for task in TASKS)
