@@ -61,6 +61,17 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def close_unchanged(connection: sqlite3.Connection, path: Path) -> None:
+    """Close a writer without writing the journal back, which SQLite does with the last connection
+    that closes and can write."""
+    with suppress(sqlite3.Error), closing(_connect(path, "mode=ro")) as reader:
+        try:
+            reader.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # opens the journal
+        finally:
+            connection.close()
+    connection.close()
+
+
 def open_reader(folder: Path) -> sqlite3.Connection:
     """Open the state in `folder` for reading, also while a runner writes it.
 

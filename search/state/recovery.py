@@ -12,6 +12,7 @@ from vkdnw.runtime.garbage_collection import gc_disabled
 from vkdnw.search.configuration import FREE_SETTINGS
 from vkdnw.search.errors import StoreError
 from vkdnw.search.state.database import (
+    close_unchanged,
     connect_writer,
     damaged,
     journal_of,
@@ -74,7 +75,7 @@ def open_sound(folder: Path, path: Path) -> Opened:
             raise damaged(path, "it could not be mended")
         return Opened(connection, seen, seen.ledger, tuple(notes))
     except BaseException:
-        connection.close()
+        close_unchanged(connection, path)
         raise
 
 
