@@ -1,0 +1,55 @@
+"""Runs of the fake scorer in processes of their own, to which a test does something.
+
+Each test then gives the same command again and compares with a run that nothing happened to. The
+scorer is a fake, so that the faults come thick; its values fill every bit of a float64.
+"""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.search.fakes import FakeRun, rows
+from vkdnw.search.errors import StoreError
+
+STATE = "state.sqlite"
+COUNT = 60
+TASKS = 80  # of COUNT architectures a third is equal to another; two seeds
+Rows = dict[tuple[str, int], tuple[str, ...]]
+EVERYTHING = {(f"arch {i}", seed) for i in range(COUNT) for seed in (0, 1)}
+
+
+def finish(run: FakeRun, code: int = 0, preexec: Callable[[], None] | None = None) -> str:
+    """Run the command to its end, and return what it said on stderr."""
+    done = subprocess.run(
+        run.command, capture_output=True, text=True, timeout=120, check=False, preexec_fn=preexec
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+@contextmanager
+def started(run: FakeRun) -> Iterator["subprocess.Popen[str]"]:
+    """The command in a session of its own, as a terminal would start it; killed in the end."""
+    process = subprocess.Popen(
+        run.command, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def scored(folder: Path) -> Rows:
+    """What is on record, possibly nothing yet."""
+    try:
+        return rows(folder)
+    except StoreError:
+        return {}
+
+
+def workers_of(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children]
