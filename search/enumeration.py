@@ -1,49 +1,27 @@
 """Scoring a list of architectures: one command's work on a run."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 
 from vkdnw.runtime.garbage_collection import gc_disabled
-from vkdnw.search.configuration import Settings, versions
 from vkdnw.search.evaluation import Asked, Failure, Scored, Task
-from vkdnw.search.executors import Executor, start
 from vkdnw.search.interruption import Interruption
-from vkdnw.search.progress import Expecting, Progress
+from vkdnw.search.progress import Progress
 from vkdnw.search.remaining import Remaining
-from vkdnw.search.runner import Runner, Summary
-from vkdnw.search.state.store import Inputs, Store, open_store
-from vkdnw.search.watching import OnOutcome, kept, watched
+from vkdnw.search.runner import Summary
+from vkdnw.search.session import Session, begun, carry_out
+from vkdnw.search.state.store import Store
 
 
-@dataclass(frozen=True)
-class Request:
+@dataclass(frozen=True, kw_only=True)
+class Request(Session):
     """What to score, how, and where to keep it."""
 
-    folder: Path
-    settings: Settings
     asked: Sequence[Asked]
-    inputs: Inputs
-    """The seeds to score under, each with the SHA-256 of what networks see under it."""
-    scorers: Sequence[Callable[[Task], Scored]]
-    """What each worker process applies; they differ by their devices at most."""
     names: tuple[str, ...] = ("vkdnw",)
     """The values to compute."""
-    in_this_process: bool = False
-    """Score here, by the first of the scorers, and start no worker."""
-    on_result: OnOutcome | None = None
-    """Is told of every result, once it is on disk."""
-    note: str | None = None
-    """What the user should know of how it is run."""
-    task_timeout: float | None = None
-    """Seconds that a task may take in a worker of this machine; None for as long as it wants."""
-    cluster: Callable[[Store, Callable[[str], None]], Executor[Task, Scored]] | None = None
-    """Makes the executor of a cluster, which then scores instead of this machine."""
-    own_code: Settings = field(default_factory=dict)
-    """Where the space and the proxies come from that are not of this package (`provenance`)."""
 
 
 class Enumeration:
@@ -63,14 +41,9 @@ def score_all(request: Request, progress: Progress, interruption: Interruption) 
     """Score what is not yet on record, and return what was done.
 
     Raises:
-        RunError: see `open_store`, `Store.begin` and `Runner.run`.
+        RunError: see `begun` and `carry_out`.
     """
-    with open_store(request.folder) as store:
-        for note in store.notes:
-            progress.note(f"note: {note}")
-        running = {**versions(), **request.own_code}
-        for change in store.begin(request.settings, running, request.inputs):
-            progress.note(f"note: since the last session, {change}; scores may differ")
+    with begun(request, progress) as store:
         seeds = list(request.inputs)
         with gc_disabled():  # it would go through all of the list, time and again
             store.ask(request.asked, seeds, request.names)
@@ -80,22 +53,8 @@ def score_all(request: Request, progress: Progress, interruption: Interruption) 
         if not tasks:
             return Summary()
         remaining = Remaining(Counter(task.names for task in tasks))
-        if isinstance(progress, Expecting):
-            progress.expect(remaining)
-        if request.note:
-            progress.note(request.note)
-        if request.cluster is not None:
-            carrying_out = request.cluster(store, progress.note)
-        else:
-            carrying_out = start(
-                request.scorers[: len(tasks)],
-                request.in_this_process,
-                request.task_timeout,
-                progress.note,
-            )
-        with closing(carrying_out) as executor:
-            driver = watched(Enumeration(tasks), kept(remaining, request.on_result))
-            return Runner(executor, store, progress, interruption).run(driver)
+        driver = Enumeration(tasks)
+        return carry_out(request, store, driver, remaining, len(tasks), progress, interruption)
 
 
 def tasks_of(asked: Iterable[Asked], seeds: Iterable[int], names: tuple[str, ...]) -> list[Task]:

@@ -174,7 +174,7 @@ def _request(
         seed: input_digests(setup.configuration, resolution, seed, classes) for seed in range(seeds)
     }
     return Request(
-        out,
+        folder=out,
         settings=settings,
         asked=asked,
         inputs=inputs,

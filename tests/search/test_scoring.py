@@ -107,10 +107,10 @@ def run(
     inputs = {seed: input_digests(configuration, 8, seed) for seed in (0, 1)}
     scorer = Scorer(SPACE, configuration)
     request = Request(
-        folder,
-        configuration.settings(),
-        asked,
-        inputs,
+        folder=folder,
+        settings=configuration.settings(),
+        asked=asked,
+        inputs=inputs,
         scorers=[scorer] * max(1, workers),
         names=names,
         in_this_process=workers == 0,

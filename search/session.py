@@ -1,0 +1,97 @@
+"""One command's work on a run: how it begins, and how what a driver proposes is carried out."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vkdnw.search.configuration import Settings, versions
+from vkdnw.search.evaluation import Scored, Task
+from vkdnw.search.executors import Executor, start
+from vkdnw.search.interruption import Interruption
+from vkdnw.search.progress import Expecting, Progress
+from vkdnw.search.remaining import Remaining
+from vkdnw.search.runner import Driver, Runner, Summary
+from vkdnw.search.state.store import Inputs, Store, open_store
+from vkdnw.search.watching import OnOutcome, kept, watched
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """Where a run is kept, what its results depend on, and what computes them."""
+
+    folder: Path
+    settings: Settings
+    """Everything that results depend on: of the space, of the plan, of the scoring."""
+    inputs: Inputs
+    """The seeds to score under, each with the SHA-256 of what networks see under it."""
+    scorers: Sequence[Callable[[Task], Scored]]
+    """What each worker process applies; they differ by their devices at most."""
+    in_this_process: bool = False
+    """Score here, by the first of the scorers, and start no worker."""
+    on_result: OnOutcome | None = None
+    """Is told of every result, once it is on disk."""
+    note: str | None = None
+    """What the user should know of how it is run."""
+    task_timeout: float | None = None
+    """Seconds that a task may take in a worker of this machine; None for as long as it wants."""
+    cluster: Callable[[Store, Callable[[str], None]], Executor[Task, Scored]] | None = None
+    """Makes the executor of a cluster, which then scores instead of this machine."""
+    own_code: Settings = field(default_factory=dict)
+    """Where the space and the proxies come from that are not of this package (`provenance`)."""
+
+    def executor(
+        self, store: Store, most: int, note: Callable[[str], None]
+    ) -> Executor[Task, Scored]:
+        """Of the cluster if there is one, or of this machine, which keeps at most so many busy."""
+        if self.cluster is not None:
+            return self.cluster(store, note)
+        return start(self.scorers[:most], self.in_this_process, self.task_timeout, note)
+
+
+@contextmanager
+def begun(session: Session, progress: Progress) -> Iterator[Store]:
+    """The store of a session that has begun.
+
+    Raises:
+        RunError: see `open_store` and `Store.begin`.
+    """
+    with open_store(session.folder) as store:
+        for note in store.notes:
+            progress.note(f"note: {note}")
+        running = {**versions(), **session.own_code}
+        for change in store.begin(session.settings, running, session.inputs):
+            progress.note(f"note: since the last session, {change}; scores may differ")
+        yield store
+
+
+def carry_out(
+    session: Session,
+    store: Store,
+    driver: Driver,
+    remaining: Remaining,
+    most: int,
+    progress: Progress,
+    interruption: Interruption,
+) -> Summary:
+    """Run a driver until it is done, or until interrupted.
+
+    Args:
+        session: says who computes.
+        store: of the session.
+        driver: proposes tasks.
+        remaining: the tasks that are left.
+        most: tasks that may be computed at once; more workers are not started here.
+        progress: is told of results, and of how long it will take.
+        interruption: ends it early.
+
+    Raises:
+        RunError: see `Runner.run`.
+    """
+    if isinstance(progress, Expecting):
+        progress.expect(remaining)
+    if session.note:
+        progress.note(session.note)
+    with closing(session.executor(store, most, progress.note)) as executor:
+        told = watched(driver, kept(remaining, session.on_result))
+        return Runner(executor, store, progress, interruption).run(told)
