@@ -9,13 +9,14 @@ answers are unpickled, as those of a cluster's machines are. All else is what a 
 time is that of the whole process, less what the fake needs to make its answers; `CPU us` is of one
 result, and a core does one million divided by it in a second. It holds under other load, which the
 other columns do not: `recorded/s` is what came about, `gap ms` the longest time for which the
-executor was left alone, `propose ms` the 99th percentile and the longest of the driver's calls.
+executor was left alone. `propose ms` is CPU time of the driver's calls, median and 99th percentile.
 """
 
 import argparse
 import cProfile
 import heapq
 import itertools
+import os
 import pickle
 import pstats
 import random
@@ -181,16 +182,16 @@ def evolved(folder: Path, count: int, start: Starting, workers: int) -> None:
 
 @contextmanager
 def timed_proposals() -> Iterator[list[float]]:
-    """Seconds of every call of an evolution's `propose`."""
+    """CPU seconds of every call of an evolution's `propose`."""
     seconds: list[float] = []
     propose = Search.propose
 
     def timed(self: Search, room: int) -> Sequence[Task]:
-        begun = time.monotonic()
+        begun = time.thread_time()
         try:
             return propose(self, room)
         finally:
-            seconds.append(time.monotonic() - begun)
+            seconds.append(time.thread_time() - begun)
 
     Search.propose = timed  # type: ignore[method-assign]
     try:
@@ -227,7 +228,7 @@ def measure(driver: str, workers: int, arguments: argparse.Namespace) -> list[st
         f"{1 / cpu:,.0f}",
         f"{100 * ran.idle / (wall * workers):.0f} %",
         f"{1e3 * ran.gap:.0f}",
-        f"{1e3 * slow[int(0.99 * (len(slow) - 1))]:.0f}, {1e3 * slow[-1]:.0f}",
+        ", ".join(f"{1e3 * slow[int(share * (len(slow) - 1))]:.1f}" for share in (0.5, 0.99)),
         f"{size / arguments.results:,.0f}",
     ]
 
@@ -292,7 +293,9 @@ def main() -> None:
     for driver in arguments.driver:
         for workers in arguments.workers:
             table.add_row(*measure(driver, workers, arguments))
-    Console(width=140).print(table)
+    console = Console(width=140)
+    console.print(table)
+    console.print(f"load average {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":
