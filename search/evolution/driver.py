@@ -20,8 +20,7 @@ DRAWS = 10_000
 """Draws in a row that are over the budget or known already, after which there is nothing left."""
 
 AT_ONCE = 250
-"""Children proposed at once at most: breeding takes a third of a millisecond each, in which nobody
-feeds the workers."""
+"""Children proposed at once at most: nobody feeds the workers while they are bred."""
 
 Values = Mapping[str, float]
 Founder = Callable[[Random], str]
