@@ -17,6 +17,9 @@ port=$((20000 + SLURM_JOB_ID % 20000))  # two jobs of one node do not meet
 scratch=${TMPDIR:-/tmp}/ray-$SLURM_JOB_ID
 export RAY_USAGE_STATS_ENABLED=0
 export RAY_ADDRESS=$head_host:$port
+# Nobody else on these nodes can give the cluster work: without a token, anyone could.
+RAY_AUTH_TOKEN=$(od -An -tx1 -N32 /dev/urandom | tr -d ' \n')
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN
 # A node that falls silent is given up after about nine seconds.
 export RAY_health_check_initial_delay_ms=2000 RAY_health_check_period_ms=1000
 export RAY_health_check_timeout_ms=2000 RAY_health_check_failure_threshold=3
