@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vkdnw.search import provenance
 from vkdnw.search.api.finished import is_finished
 from vkdnw.search.api.going import OnResult, Telling, go
 from vkdnw.search.api.run import Run
@@ -15,14 +14,12 @@ from vkdnw.search.api.setup import (
     PathLike,
     Setup,
     SpaceLike,
-    check_timeout,
     refused_arguments,
     set_up,
     split_subset,
     text_of,
 )
 from vkdnw.search.configuration import Convention, Dtype, Init, Mode, Settings
-from vkdnw.search.devices import spread
 from vkdnw.search.enumeration import Request, score_all
 from vkdnw.search.evaluation import Asked
 from vkdnw.search.progress import Progress
@@ -119,6 +116,8 @@ def enumerate(  # noqa: A001 - what it does
             workers,
             max_memory,
             executor,
+            mixed,
+            task_timeout,
             batch_size=batch_size,
             data=text_of(data),
             images=text_of(images),
@@ -136,7 +135,6 @@ def enumerate(  # noqa: A001 - what it does
             selection = selection.within(known_architectures(within, setup.space), setup.space)
         if seeds < 1:
             raise ValueError(f"seeds must be at least 1, got {seeds}")
-        check_timeout(task_timeout)
         settings = {
             **setup.settings(),
             "architectures": str(selection),
@@ -145,7 +143,7 @@ def enumerate(  # noqa: A001 - what it does
         }
         if is_finished(out, settings):
             return Run(out, setup.space)
-        request = _request(out, setup, settings, selection, text, seeds, mixed, task_timeout)
+        request = _request(out, setup, settings, selection, text, seeds)
     if on_result is not None:
         request = replace(request, on_result=_telling(on_result, setup, request.asked))
     go(out, lambda shown, interruption: score_all(request, shown, interruption), progress)
@@ -159,33 +157,13 @@ def _request(
     selection: Selection,
     proxies: str,
     seeds: int,
-    mixed: bool,
-    task_timeout: float | None,
 ) -> Request:
     """What is to be scored, and by what. Raises ValueError for what is wrong with it."""
-    from vkdnw.search.inputs.seeded import input_digests  # these load torch
-    from vkdnw.search.scoring import Scorer
-
     names = resolve(proxies)
     check_inputs(names, setup.configuration.images is not None)
     asked = describe(selection.architectures(setup.space), setup.space)
-    resolution, classes = setup.space.resolution, setup.space.classes
-    inputs = {
-        seed: input_digests(setup.configuration, resolution, seed, classes) for seed in range(seeds)
-    }
-    return Request(
-        folder=out,
-        settings=settings,
-        asked=asked,
-        inputs=inputs,
-        scorers=spread(Scorer(setup.space, setup.configuration), setup.devices, setup.workers),
-        names=names,
-        in_this_process=setup.workers == 0 and setup.address is None,
-        note=setup.note,
-        task_timeout=task_timeout,
-        cluster=setup.cluster(inputs, mixed, task_timeout),
-        own_code={**provenance.of_space(setup.space), **provenance.of_proxies(names)},
-    )
+    session = setup.session(out, settings, range(seeds), names)
+    return Request(**vars(session), asked=asked, names=names)
 
 
 def _telling(callback: OnResult, setup: Setup, asked: Sequence[Asked]) -> Telling:

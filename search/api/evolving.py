@@ -6,7 +6,6 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from vkdnw.search import provenance
 from vkdnw.search.api.finished import is_finished
 from vkdnw.search.api.going import OnResult, Telling, go
 from vkdnw.search.api.run import Run
@@ -15,14 +14,12 @@ from vkdnw.search.api.setup import (
     PathLike,
     Setup,
     SpaceLike,
-    check_timeout,
     defaults,
     refused_arguments,
     set_up,
     text_of,
 )
 from vkdnw.search.configuration import Convention, Dtype, Init, Mode, Settings
-from vkdnw.search.devices import spread
 from vkdnw.search.evaluation import Scored, Task
 from vkdnw.search.evolution import latency_table as latency_tables
 from vkdnw.search.evolution.budget import Budget, parse_count
@@ -131,6 +128,8 @@ def evolve(
             workers,
             max_memory,
             executor,
+            mixed,
+            task_timeout,
             batch_size=batch_size,
             data=text_of(data),
             images=text_of(images),
@@ -167,7 +166,6 @@ def evolve(
                 "latency: a worker measures it on its machine, so that times of several machines "
                 "would be compared; leave out executor='ray'"
             )
-        check_timeout(task_timeout)
         settings = {
             **setup.settings(),
             **plan.settings(),
@@ -175,7 +173,7 @@ def evolve(
         }
         if is_finished(out, settings, evaluations * seeds):
             return Run(out, setup.space)
-        request = _request(out, setup, plan, settings, images is not None, mixed, task_timeout)
+        request = _request(out, setup, plan, settings)
     if table is not None:
         request = replace(request, cost=table.teller(setup.space), note=_note(setup, table))
     if on_result is not None:
@@ -189,36 +187,17 @@ def _request(
     setup: Setup,
     plan: Plan,
     settings: Settings,
-    images: bool,
-    mixed: bool,
-    task_timeout: float | None,
 ) -> SearchRequest:
     """What is to be searched, and by what scored. Raises ValueError for what is wrong with it."""
-    from vkdnw.proxies.registry import proxy  # these load torch
-    from vkdnw.search.inputs.seeded import input_digests
+    from vkdnw.proxies.registry import proxy  # it loads torch
 
-    for name in plan.names:
-        if name != LATENCY:
-            proxy(name)
-    check_inputs(tuple(name for name in plan.names if name != LATENCY), images)
-    resolution, classes = setup.space.resolution, setup.space.classes
-    inputs = {
-        seed: input_digests(setup.configuration, resolution, seed, classes)
-        for seed in plan.score_seeds
-    }
+    proxies = tuple(name for name in plan.names if name != LATENCY)
+    for name in proxies:
+        proxy(name)
+    check_inputs(proxies, setup.configuration.images is not None)
+    session = setup.session(out, settings, plan.score_seeds, plan.names, _finish(setup, plan))
     return SearchRequest(
-        folder=out,
-        space=setup.space,
-        plan=plan,
-        settings=settings,
-        inputs=inputs,
-        scorers=_scorers(setup, plan),
-        in_this_process=setup.workers == 0 and setup.address is None,
-        founder=_founder(setup, plan),
-        note=setup.note,
-        task_timeout=task_timeout,
-        cluster=setup.cluster(inputs, mixed, task_timeout),
-        own_code={**provenance.of_space(setup.space), **provenance.of_proxies(plan.names)},
+        **vars(session), space=setup.space, plan=plan, founder=_founder(setup, plan)
     )
 
 
@@ -263,9 +242,8 @@ def _founder(setup: Setup, plan: Plan) -> Callable[[Any], str]:
     return begins
 
 
-def _scorers(setup: Setup, plan: Plan) -> Sequence[Callable[[Task], Scored]]:
-    from vkdnw.search.scoring import Scorer
-
+def _finish(setup: Setup, plan: Plan) -> Callable[["Scorer"], Callable[[Task], Scored]]:
+    """What makes the function of a worker: it measures latencies too where they count."""
     side = getattr(setup.space, "target_resolution", setup.space.resolution)
 
     def finish(scorer: "Scorer") -> Callable[[Task], Scored]:
@@ -273,7 +251,7 @@ def _scorers(setup: Setup, plan: Plan) -> Sequence[Callable[[Task], Scored]]:
             return scorer
         return TimedScorer(scorer, setup.space, side, plan.budget.latency)
 
-    return spread(Scorer(setup.space, setup.configuration), setup.devices, setup.workers, finish)
+    return finish
 
 
 def _telling(callback: OnResult, setup: Setup) -> Telling:

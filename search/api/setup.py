@@ -3,22 +3,27 @@
 import math
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vkdnw.ops.library import NativeLibraryError, native
 from vkdnw.runtime.memory import in_bytes
+from vkdnw.search import provenance
 from vkdnw.search.cluster.start import RayStart
-from vkdnw.search.configuration import Configuration, Json, parse_scalars
-from vkdnw.search.devices import MEMORY, Devices, find_devices, kind_of_device
+from vkdnw.search.configuration import Configuration, Json, Settings, parse_scalars
+from vkdnw.search.devices import MEMORY, Devices, find_devices, kind_of_device, spread
 from vkdnw.search.errors import ArgumentError, RunError
+from vkdnw.search.evaluation import Scored, Task
 from vkdnw.search.evolution.plan import Plan
+from vkdnw.search.session import Session
 from vkdnw.search.spaces import registry
 from vkdnw.search.spaces.search_space import SearchSpace, settings_of
 from vkdnw.search.spaces.selection import subsets
+from vkdnw.search.state.store import Inputs
 
 SpaceLike = str | type[Any] | SearchSpace
 """A name, `module:class`, a class, or a space."""
@@ -64,20 +69,13 @@ class Setup:
     address: str | None = None
     """Of the Ray cluster that scores; None for processes of this machine. `workers` is then for
     each of its machines, 0 for as many as its cores keep busy."""
+    mixed: bool = False
+    """Of a cluster, take machines whose scores differ in the last bits."""
+    task_timeout: float | None = None
+    """Seconds that a network may take in a worker."""
 
-    def cluster(
-        self,
-        inputs: Mapping[int, Mapping[str, str]],
-        mixed: bool,
-        task_timeout: float | None = None,
-    ) -> RayStart | None:
-        """What starts the executor of the cluster, if one is to score.
-
-        Args:
-            inputs: of each seed, the SHA-256 of what networks see.
-            mixed: take machines whose scores differ in the last bits.
-            task_timeout: seconds that a network may take.
-        """
+    def _cluster(self, inputs: Inputs) -> RayStart | None:
+        """What starts the executor of the cluster, if one is to score."""
         if self.address is None:
             return None
         (device,) = self.devices.names
@@ -88,8 +86,45 @@ class Setup:
             device,
             self.workers or None,
             inputs,
-            mixed,
-            task_timeout,
+            self.mixed,
+            self.task_timeout,
+        )
+
+    def session(
+        self,
+        folder: Path,
+        settings: Settings,
+        seeds: Iterable[int],
+        names: Sequence[str],
+        finish: Callable[[Any], Callable[[Task], Scored]] = lambda scorer: scorer,
+    ) -> Session:
+        """A session that scores under these seeds.
+
+        Args:
+            folder: of the run.
+            settings: what it is asked for.
+            seeds: of weights and inputs.
+            names: the values to compute.
+            finish: makes what a worker applies of a scorer.
+        """
+        from vkdnw.search.inputs.seeded import input_digests  # these load torch
+        from vkdnw.search.scoring import Scorer
+
+        space, configuration = self.space, self.configuration
+        inputs = {
+            seed: input_digests(configuration, space.resolution, seed, space.classes)
+            for seed in seeds
+        }
+        return Session(
+            folder=folder,
+            settings=settings,
+            inputs=inputs,
+            scorers=spread(Scorer(space, configuration), self.devices, self.workers, finish),
+            in_this_process=self.workers == 0 and self.address is None,
+            note=self.note,
+            task_timeout=self.task_timeout,
+            cluster=self._cluster(inputs),
+            own_code={**provenance.of_space(space), **provenance.of_proxies(names)},
         )
 
     def settings(self) -> dict[str, Json]:
@@ -133,6 +168,8 @@ def set_up(
     workers: int | None,
     max_memory: int | str | None,
     executor: str = PROCESSES,
+    mixed: bool = False,
+    task_timeout: float | None = None,
     **configured: Any,
 ) -> Setup:
     """Everything checked that can be checked before anything is run.
@@ -144,6 +181,8 @@ def set_up(
         workers: processes on each device; None for what the cores can keep busy.
         max_memory: bytes of a worker's intermediate results, or a text such as `1GiB`.
         executor: `processes` of this machine, or `ray`, see :func:`ray_address`.
+        mixed: of a cluster, take machines whose scores differ in the last bits.
+        task_timeout: seconds that a network may take in a worker; None for as long as it wants.
         **configured: fields of `Configuration`; None is the space's default, or the general one.
 
     Raises:
@@ -156,6 +195,8 @@ def set_up(
             f"the space {space.name!r} has a size called {min(taken)!r}, which is an option of "
             "every search; rename the field"
         )
+    if task_timeout is not None and not task_timeout > 0:
+        raise ArgumentError(f"task_timeout must be more than 0 seconds, got {task_timeout}")
     address = ray_address(executor)
     devices = find_devices(device) if address is None else kind_of_device(device)
     given = {**defaults(space), **{k: v for k, v in configured.items() if v is not None}}
@@ -165,21 +206,22 @@ def set_up(
         **{name: value for name, value in given.items() if name in known},
         max_memory=memory,
     )
+    made = partial(Setup, space, configuration, devices, mixed=mixed, task_timeout=task_timeout)
     if address is not None:
         if _only_here(space) or workers == 0:
             raise ArgumentError(
                 f"executor={executor!r}: the space has to be in a module that every machine can "
                 "import, and workers at least 1"
             )
-        return Setup(space, configuration, devices, workers or 0, address=address)
+        return made(workers or 0, address=address)
     count = devices.workers(workers, len(os.sched_getaffinity(0)))
     if count and _only_here(space):
         note = (
             f"{type(space).__name__} is defined in __main__, which worker processes cannot import: "
             "networks are scored in this process; put it into a module to use all cores"
         )
-        return Setup(space, configuration, devices, 0, note)
-    return Setup(space, configuration, devices, count, _low_rank(space, configuration))
+        return made(0, note)
+    return made(count, _low_rank(space, configuration))
 
 
 def ray_address(executor: str) -> str | None:
@@ -201,12 +243,6 @@ def defaults(space: SearchSpace) -> Mapping[str, Any]:
     """What the space says of arguments that are not given."""
     found: Mapping[str, Any] = getattr(space, "defaults", {})
     return found
-
-
-def check_timeout(seconds: float | None) -> None:
-    """Raise ArgumentError unless a task may take some time."""
-    if seconds is not None and not seconds > 0:
-        raise ArgumentError(f"task_timeout must be more than 0 seconds, got {seconds}")
 
 
 def text_of(path: PathLike | None) -> str | None:
