@@ -50,7 +50,7 @@ if(VKDNW_SANITIZE STREQUAL "thread")
 else()
   set(shim_source csrc/tests/cuda/shim/fibres.cpp)
 endif()
-add_library(cuda_shim OBJECT ${shim_source})
+add_library(cuda_shim OBJECT ${shim_source} csrc/tests/cuda/shim/launch.cpp)
 target_include_directories(cuda_shim PUBLIC csrc/tests/cuda/shim)
 # Pragmas for nvcc; fibres leave their stacks by longjmp, which fortified libraries refuse.
 target_compile_options(cuda_shim PUBLIC -Wno-unknown-pragmas -U_FORTIFY_SOURCE)

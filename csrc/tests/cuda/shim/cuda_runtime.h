@@ -68,7 +68,7 @@ inline VKDNW_SHIM_OWN dim3 gridDim;
 
 namespace cuda_shim {
 
-// What a test may set: a small device, and the order in which blocks and warps run.
+// Settings of a test: a small device, and the order in which blocks and warps run.
 struct Device {
   int shared_bytes = 232448;  // of a block, when asked for (H100)
   int multiprocessors = 2;
@@ -93,7 +93,7 @@ void next_exchange();
 void allow_shared(const void* kernel, int bytes);
 
 using Thread = void (*)(void* argument);
-// Throws std::logic_error, saying what the kernel did wrong.
+// Throws std::logic_error with the fault of the kernel.
 cudaError_t run(const cudaLaunchConfig_t& config, const void* kernel, Thread thread,
                 void* argument);
 

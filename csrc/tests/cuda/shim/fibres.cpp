@@ -1,28 +1,16 @@
 #include <setjmp.h>
 #include <ucontext.h>
 
-#include <algorithm>
-#include <map>
 #include <memory>
 #include <stdexcept>
-#include <string>
 #include <vector>
 
-#include "cuda_runtime.h"
-
-namespace vkdnw::cuda {
-
-// What kernels declare as `extern __shared__`.
-alignas(16) unsigned char shared_bytes[cuda_shim::Device{}.shared_bytes + 4096];
-
-}  // namespace vkdnw::cuda
+#include "launch.h"
 
 namespace cuda_shim {
 namespace {
 
 constexpr size_t kStackBytes = 64 * 1024;
-constexpr unsigned char kPoison = 0xff;  // a NaN in any floating-point type
-constexpr size_t kWatchedBytes = 4096;   // behind the shared memory that a kernel asked for
 
 enum class State { kNew, kRunning, kAtWarp, kAtBlock, kDone };
 
@@ -54,11 +42,6 @@ jmp_buf scheduler;
 std::vector<std::unique_ptr<Fibre>>& fibre_pool() {
   static std::vector<std::unique_ptr<Fibre>> pool;
   return pool;
-}
-
-std::map<const void*, int>& allowed_shared() {
-  static std::map<const void*, int> allowed;
-  return allowed;
 }
 
 // _setjmp and _longjmp keep no signal mask: swapcontext's system call would cost thirty times as
@@ -127,7 +110,7 @@ void run_warp(size_t warp) {
   }
 }
 
-void run_block() {
+void run_warps() {
   const size_t warps = block->warps.size();
   for (size_t done = 0; done < warps;) {
     for (size_t i = 0; i < warps; ++i) {
@@ -159,33 +142,9 @@ void prepare_block(Block& prepared, const cudaLaunchConfig_t& config, unsigned i
   gridDim = config.gridDim;
   blockDim = config.blockDim;
   blockIdx = dim3(index);
-  std::memset(vkdnw::cuda::shared_bytes, kPoison, config.dynamicSmemBytes + kWatchedBytes);
-}
-
-void check_shared_end(size_t bytes) {
-  for (size_t i = bytes; i < bytes + kWatchedBytes; ++i) {
-    if (vkdnw::cuda::shared_bytes[i] != kPoison) {
-      throw std::logic_error("shared memory was written behind its " + std::to_string(bytes) +
-                             " bytes");
-    }
-  }
-}
-
-bool launchable(const cudaLaunchConfig_t& config, const void* kernel) {
-  const auto allowed = allowed_shared().find(kernel);
-  const int asked = allowed == allowed_shared().end() ? kSharedWithoutAsking : allowed->second;
-  const int limit = std::min(asked, device().shared_bytes);
-  return config.gridDim.x > 0 && config.gridDim.y == 1 && config.gridDim.z == 1 &&
-         config.blockDim.x > 0 && config.blockDim.x <= 1024 && config.blockDim.x % kWarp == 0 &&
-         config.dynamicSmemBytes <= static_cast<size_t>(limit);
 }
 
 }  // namespace
-
-Device& device() {
-  static Device settings;
-  return settings;
-}
 
 void meet_warp() {
   running->state = State::kAtWarp;
@@ -209,14 +168,7 @@ uint64_t take(unsigned lane) { return slot(lane); }
 
 void next_exchange() { ++running->exchanges; }
 
-void allow_shared(const void* kernel, int bytes) { allowed_shared()[kernel] = bytes; }
-
-cudaError_t run(const cudaLaunchConfig_t& config, const void* kernel, Thread thread,
-                void* argument) {
-  if (!launchable(config, kernel)) {
-    return cudaErrorInvalidConfiguration;
-  }
-  ++device().launches;
+void run_block(const cudaLaunchConfig_t& config, unsigned index, Thread thread, void* argument) {
   auto& pool = fibre_pool();
   while (pool.size() < config.blockDim.x) {
     pool.push_back(std::make_unique<Fibre>());
@@ -226,12 +178,8 @@ cudaError_t run(const cudaLaunchConfig_t& config, const void* kernel, Thread thr
     current.fibres.push_back(pool[i].get());
   }
   block = &current;
-  for (unsigned i = 0; i < config.gridDim.x; ++i) {
-    prepare_block(current, config, device().last_first ? config.gridDim.x - 1 - i : i);
-    run_block();
-    check_shared_end(config.dynamicSmemBytes);
-  }
-  return cudaSuccess;
+  prepare_block(current, config, index);
+  run_warps();
 }
 
 }  // namespace cuda_shim

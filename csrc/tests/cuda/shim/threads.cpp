@@ -1,31 +1,17 @@
 // See cuda_runtime.h. Threads of a block are threads here, so that the thread sanitizer sees what
 // a kernel does between barriers: reads and writes that no barrier orders are races.
-#include <algorithm>
 #include <atomic>
 #include <condition_variable>
-#include <cstring>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
-#include <string>
 #include <thread>
 #include <vector>
 
-#include "cuda_runtime.h"
-
-namespace vkdnw::cuda {
-
-// What kernels declare as `extern __shared__`.
-alignas(16) unsigned char shared_bytes[cuda_shim::Device{}.shared_bytes + 4096];
-
-}  // namespace vkdnw::cuda
+#include "launch.h"
 
 namespace cuda_shim {
 namespace {
-
-constexpr unsigned char kPoison = 0xff;  // a NaN in any floating-point type
-constexpr size_t kWatchedBytes = 4096;   // behind the shared memory that a kernel asked for
 
 // Leaves a thread whose barrier can never be complete.
 struct Abandoned {};
@@ -97,11 +83,6 @@ struct Block {
 thread_local Block* block;
 thread_local unsigned exchanges;
 
-std::map<const void*, int>& allowed_shared() {
-  static std::map<const void*, int> allowed;
-  return allowed;
-}
-
 Warp& warp() { return *block->warps[threadIdx.x / kWarp]; }
 
 void fail(const char* mistake) {
@@ -110,61 +91,7 @@ void fail(const char* mistake) {
   throw Abandoned{};
 }
 
-void check_shared_end(size_t bytes) {
-  for (size_t i = bytes; i < bytes + kWatchedBytes; ++i) {
-    if (vkdnw::cuda::shared_bytes[i] != kPoison) {
-      throw std::logic_error("shared memory was written behind its " + std::to_string(bytes) +
-                             " bytes");
-    }
-  }
-}
-
-void run_block(const cudaLaunchConfig_t& config, unsigned index, Thread thread, void* argument) {
-  std::memset(vkdnw::cuda::shared_bytes, kPoison, config.dynamicSmemBytes + kWatchedBytes);
-  const unsigned count = config.blockDim.x;
-  Block shared(count);
-  std::vector<std::thread> threads;
-  for (unsigned i = 0; i < count; ++i) {
-    const unsigned place = device().last_first ? count - 1 - i : i;
-    threads.emplace_back([&, place] {
-      block = &shared;
-      exchanges = 0;
-      threadIdx = dim3(place);
-      blockIdx = dim3(index);
-      blockDim = config.blockDim;
-      gridDim = config.gridDim;
-      try {
-        thread(argument);
-      } catch (const Abandoned&) {
-      }
-      warp().ended.fetch_add(1, std::memory_order_relaxed);
-      warp().barrier.end();
-      shared.barrier.end();
-    });
-  }
-  for (auto& one : threads) {
-    one.join();
-  }
-  if (shared.mistake != nullptr) {
-    throw std::logic_error(shared.mistake);
-  }
-}
-
-bool launchable(const cudaLaunchConfig_t& config, const void* kernel) {
-  const auto allowed = allowed_shared().find(kernel);
-  const int asked = allowed == allowed_shared().end() ? kSharedWithoutAsking : allowed->second;
-  const int limit = std::min(asked, device().shared_bytes);
-  return config.gridDim.x > 0 && config.gridDim.y == 1 && config.gridDim.z == 1 &&
-         config.blockDim.x > 0 && config.blockDim.x <= 1024 && config.blockDim.x % kWarp == 0 &&
-         config.dynamicSmemBytes <= static_cast<size_t>(limit);
-}
-
 }  // namespace
-
-Device& device() {
-  static Device settings;
-  return settings;
-}
 
 void meet_warp() {
   if (!warp().barrier.meet()) {
@@ -203,19 +130,34 @@ uint64_t take(unsigned lane) {
 
 void next_exchange() { ++exchanges; }
 
-void allow_shared(const void* kernel, int bytes) { allowed_shared()[kernel] = bytes; }
-
-cudaError_t run(const cudaLaunchConfig_t& config, const void* kernel, Thread thread,
-                void* argument) {
-  if (!launchable(config, kernel)) {
-    return cudaErrorInvalidConfiguration;
+void run_block(const cudaLaunchConfig_t& config, unsigned index, Thread thread, void* argument) {
+  const unsigned count = config.blockDim.x;
+  Block shared(count);
+  std::vector<std::thread> threads;
+  for (unsigned i = 0; i < count; ++i) {
+    const unsigned place = device().last_first ? count - 1 - i : i;
+    threads.emplace_back([&, place] {
+      block = &shared;
+      exchanges = 0;
+      threadIdx = dim3(place);
+      blockIdx = dim3(index);
+      blockDim = config.blockDim;
+      gridDim = config.gridDim;
+      try {
+        thread(argument);
+      } catch (const Abandoned&) {
+      }
+      warp().ended.fetch_add(1, std::memory_order_relaxed);
+      warp().barrier.end();
+      shared.barrier.end();
+    });
   }
-  ++device().launches;
-  for (unsigned i = 0; i < config.gridDim.x; ++i) {
-    run_block(config, device().last_first ? config.gridDim.x - 1 - i : i, thread, argument);
-    check_shared_end(config.dynamicSmemBytes);
+  for (auto& one : threads) {
+    one.join();
   }
-  return cudaSuccess;
+  if (shared.mistake != nullptr) {
+    throw std::logic_error(shared.mistake);
+  }
 }
 
 }  // namespace cuda_shim
