@@ -26,7 +26,7 @@ from vkdnw.per_sample.reverse_mode.chunks import Chunk
 from vkdnw.runtime.threads import several_threads
 from vkdnw.weights import Selection
 
-# Beyond these sizes a Gram matrix costs less than the Jacobi rotations of the factor.
+# Beyond these sizes a Gram matrix costs less than the singular values of the factor.
 DIRECT_COLUMNS = 4096
 DIRECT_RANK = 1024
 
@@ -83,11 +83,11 @@ def eigenvalues(problem: Problem, differentiation: Differentiation) -> Tensor:
     """All P eigenvalues of the Fisher matrix, ascending, float64.
 
     With ``M = B (C - 1)`` rows (``B C`` for ``released``) in the stacked factor ``A``, there are at
-    most min(M, P) nonzero ones. Where ``A [M, P]`` is small they are its squared singular values
-    by one-sided Jacobi, which keeps small ones accurate. Else they are those of the smaller Gram
-    matrix: the Fisher matrix ``[P, P]``, or its dual ``A A^T [M, M]``, which is summed over blocks
-    of columns so that ``B C P`` numbers are never held; small ones are then accurate to rounding
-    of the largest only.
+    most min(M, P) nonzero ones. Where ``A [M, P]`` is small they are its squared singular values,
+    each accurate to rounding of the largest singular value. Else they are the eigenvalues of the
+    smaller Gram matrix: the Fisher matrix ``[P, P]``, or its dual ``A A^T [M, M]``, which is summed
+    over blocks of columns so that ``B C P`` numbers are never held. Each is then accurate to
+    rounding of the largest eigenvalue.
     """
     of_sample = differentiation.trace.classes - (problem.options.convention == "fisher")
     rows = problem.batch.size * of_sample

@@ -6,7 +6,7 @@
 
 #include <vector>
 
-#include "kernels/spectrum/spectrum_scaling.h"
+#include "kernels/cuda/spectrum_scaling.h"
 
 namespace vkdnw {
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.native.test_low_rank_spectrum import exact_spectrum
 from vkdnw.ops.fisher import fisher_accumulate_, fisher_factor
 from vkdnw.ops.jacobian_columns import ONES, jacobian_columns_
-from vkdnw.ops.spectrum import low_rank_spectrum
+from vkdnw.ops.spectrum import load, low_rank_spectrum
 
 pytestmark = pytest.mark.gpu
 
@@ -152,12 +153,24 @@ def test_spectrum(shape: tuple[int, int], dtype: torch.dtype, device: torch.devi
     assert torch.equal(found, low_rank_spectrum(factor.to(device)).cpu().double())
 
 
-def test_small_eigenvalues_keep_their_digits(device: torch.device) -> None:
-    factor = random(40, 12) * torch.logspace(0, -12, 12, dtype=torch.float64)
+@pytest.mark.parametrize("shape", [(40, 12), (12, 40), (12, 12)])
+def test_small_eigenvalues_keep_their_digits(
+    only_on_gpu: None, shape: tuple[int, int], device: torch.device
+) -> None:
+    """Where columns span twelve decades, and eigenvalues 24 of a tall factor."""
+    factor = random(*shape) * torch.logspace(0, -12, shape[1], dtype=torch.float64)
     found = low_rank_spectrum(factor.to(device)).cpu()
-    expected = low_rank_spectrum(factor)
-    assert expected[0] < 1e-20 * expected[-1]
+    expected = exact_spectrum(factor)
+    assert shape[0] < shape[1] or expected[0] < 1e-20 * expected[-1]
     torch.testing.assert_close(found, expected, rtol=1e-11, atol=0)
+
+
+def test_the_op_traces_as_it_computes(only_on_gpu: None, device: torch.device) -> None:
+    load()
+    factor = random(2, 5, 3).to(device)
+    torch.library.opcheck(torch.ops.vkdnw.low_rank_spectrum, (factor,))
+    compiled = torch.compile(low_rank_spectrum, fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(factor), low_rank_spectrum(factor))
 
 
 def test_a_batch_is_each_matrix_alone(device: torch.device) -> None:

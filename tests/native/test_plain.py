@@ -8,12 +8,6 @@ import torch
 from tests.native import reference
 from tests.native import test_fisher as of_fisher
 from tests.native import test_jacobian_columns as of_columns
-from tests.native.test_low_rank_spectrum import (
-    exact_spectrum,
-    relative_bound,
-    relative_error,
-    well_conditioned,
-)
 from vkdnw.ops import library, plain
 from vkdnw.ops.jacobian_columns import ONES
 
@@ -76,26 +70,3 @@ def test_a_factor_that_does_not_exist_is_refused() -> None:
     jacobian, _ = of_fisher.problem((1, 3, 4), torch.float64, released=True)
     with pytest.raises(ValueError, match=r"leaves .* <= 0 .* use smoothing"):
         of_fisher.fisher_factor(jacobian, torch.tensor([[0.5, 0.5, 0.0]]).double(), released=True)
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("shape", [(1, 1), (1, 6), (6, 1), (7, 5), (5, 7), (30, 9), (16, 17)])
-def test_low_rank_spectrum(shape: tuple[int, int], dtype: torch.dtype) -> None:
-    factor = well_conditioned(shape).to(dtype)
-    error = relative_error(plain.low_rank_spectrum(factor), exact_spectrum(factor))
-    assert error.max() <= relative_bound(shape, dtype), error
-
-
-def test_scalars_that_nothing_depends_on_have_eigenvalue_zero() -> None:
-    factor = torch.cat([well_conditioned((9, 4)), torch.zeros(9, 2, dtype=torch.float64)], 1)
-    spectrum = plain.low_rank_spectrum(factor)
-    assert (spectrum[:2] == 0).all()
-    assert (spectrum[2:] > 0).all()
-
-
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_spectrum_of_no_numbers_is_refused(bad: float) -> None:
-    factor = well_conditioned((4, 3))
-    factor[1, 1] = bad
-    with pytest.raises(ValueError, match="NaN or an infinity"):
-        plain.low_rank_spectrum(factor)

@@ -105,18 +105,3 @@ def add_fisher(
         factor = fisher_factor(rows, p, released).to(fisher.dtype)
         fisher.addmm_(factor.mT, factor, alpha=scale)
     fisher.copy_(fisher.tril() + fisher.tril(-1).mT)  # BLAS may round the two triangles apart
-
-
-def low_rank_spectrum(factor: Tensor) -> Tensor:
-    """See :func:`vkdnw.ops.spectrum.low_rank_spectrum`; squared singular values by LAPACK.
-
-    Singular values have an error of the order of n eps of the largest, n = max(M, P). What is below
-    is rounding and becomes zero, as columns of zeros demand; the native op computes such
-    eigenvalues, too.
-    """
-    if not bool(torch.isfinite(factor).all()):
-        raise ValueError("factor holds a NaN or an infinity; its spectrum does not exist")
-    singular = torch.linalg.svdvals(factor)  # [..., min(M, P)], descending
-    rounding = max(factor.shape[-2:]) * torch.finfo(factor.dtype).eps * singular[..., :1]
-    ascending: Tensor = torch.where(singular > rounding, singular, 0.0).square().flip(-1)
-    return ascending

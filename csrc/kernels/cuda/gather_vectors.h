@@ -8,8 +8,8 @@
 
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/spectrum_batch.h"
+#include "kernels/cuda/spectrum_scaling.h"
 #include "kernels/cuda/warp.h"
-#include "kernels/spectrum/spectrum_scaling.h"
 
 namespace vkdnw::cuda {
 

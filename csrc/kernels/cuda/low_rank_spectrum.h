@@ -1,5 +1,5 @@
 // Eigenvalues of A^T A from A for a batch of factors: pivoted QR, then one-sided Jacobi on the
-// triangle, as on a CPU (kernels/spectrum/low_rank_spectrum.h); A^T A is never formed.
+// triangle (Drmac and Veselic 2008); A^T A is never formed.
 #pragma once
 
 #include <cuda_runtime.h>

@@ -1,5 +1,5 @@
 // Householder QR with column pivoting, one launch a step: the vectors of all matrices take one
-// reflection side by side. See kernels/spectrum/pivoted_qr.h for the same on a CPU.
+// reflection side by side.
 #pragma once
 
 #include <cuda_runtime.h>

@@ -1,4 +1,6 @@
-// The rotation that makes two columns orthogonal; see kernels/spectrum/one_sided_jacobi.h.
+// One-sided Jacobi (Hestenes): rotates pairs of columns until all are orthogonal. Their norms are
+// then the singular values, small ones as accurate as the columns are known (Demmel and Veselic
+// 1992), which methods that go through a bidiagonal or a Gram matrix cannot give.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -7,8 +9,8 @@
 #include <cstdint>
 #include <limits>
 
+#include "kernels/cuda/spectrum_scaling.h"
 #include "kernels/cuda/warp.h"
-#include "kernels/spectrum/spectrum_scaling.h"
 
 namespace vkdnw::cuda {
 
@@ -32,7 +34,9 @@ struct Largest {
   }
 };
 
-// (large, small) <- (c large - s small, s large + c small) as a correction, tau = s / (1 + c).
+// (large, small) <- (c large - s small, s large + c small). With tau = s / (1 + c), c = 1 - s tau:
+// written as a correction, a rotation by a small angle keeps norms to far better than eps
+// (Rutishauser 1966), and a column is rotated a thousand times.
 template <typename T>
 struct Rotation {
   bool wanted;

@@ -6,8 +6,8 @@
 #include <type_traits>
 
 #include "kernels/cuda/sizes.h"
+#include "kernels/cuda/spectrum_scaling.h"
 #include "kernels/simd/host_device.h"
-#include "kernels/spectrum/spectrum_scaling.h"
 
 namespace vkdnw::cuda {
 

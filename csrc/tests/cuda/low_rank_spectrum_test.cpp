@@ -1,18 +1,19 @@
-// The kernels of vkdnw::low_rank_spectrum against the CPU's, whose own tests go down to 60 digits.
+// The kernels of vkdnw::low_rank_spectrum against one-sided Jacobi in long double, pair by pair.
 #include "kernels/cuda/low_rank_spectrum.h"
 
 #include <doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 #include <random>
 #include <set>
 #include <utility>
 #include <vector>
 
 #include "both_orders.h"
-#include "kernels/spectrum/low_rank_spectrum.h"
 
 using namespace vkdnw;
 
@@ -56,13 +57,53 @@ std::vector<T> random_factor(int64_t rows, int64_t columns, unsigned seed = 0) {
   return factor;
 }
 
-// The CPU's spectrum of the same numbers, in float64.
+using Column = std::vector<long double>;
+
+long double product(const Column& a, const Column& b) {
+  return std::inner_product(a.begin(), a.end(), b.begin(), 0.0L);
+}
+
+// Whether the columns were orthogonal to rounding before they were made so.
+bool orthogonalise(Column& a, Column& b) {
+  const long double cross = product(a, b);
+  const long double difference = product(b, b) - product(a, a);
+  if (std::abs(cross) <= 1e-15L * std::sqrt(product(a, a) * product(b, b))) {
+    return true;
+  }
+  const long double root = std::sqrt(difference * difference + 4 * cross * cross);
+  const long double tangent = 2 * cross / (difference + std::copysign(root, difference));
+  const long double cosine = 1 / std::sqrt(1 + tangent * tangent);
+  for (size_t i = 0; i < a.size(); ++i) {
+    const long double x = a[i];
+    a[i] = cosine * (x - tangent * b[i]);
+    b[i] = cosine * (b[i] + tangent * x);
+  }
+  return false;
+}
+
+// Eigenvalues of factor^T factor that can differ from zero, ascending.
 template <typename T>
 std::vector<double> reference(const std::vector<T>& factor, int64_t rows, int64_t columns) {
-  const std::vector<double> wide(factor.begin(), factor.end());
-  std::vector<double> spectrum(std::min(rows, columns));
-  REQUIRE(spectrum_from_factor(wide.data(), rows, columns, spectrum.data()) ==
-          SpectrumStatus::kDone);
+  const int64_t count = std::min(rows, columns);
+  std::vector<Column> vectors(count, Column(std::max(rows, columns)));
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < columns; ++j) {
+      (rows < columns ? vectors[i][j] : vectors[j][i]) = factor[i * columns + j];
+    }
+  }
+  for (bool done = false; !done;) {
+    done = true;
+    for (int64_t q = 1; q < count; ++q) {
+      for (int64_t p = 0; p < q; ++p) {
+        done &= orthogonalise(vectors[p], vectors[q]);
+      }
+    }
+  }
+  std::vector<double> spectrum;
+  for (const Column& vector : vectors) {
+    spectrum.push_back(static_cast<double>(product(vector, vector)));
+  }
+  std::sort(spectrum.begin(), spectrum.end());
   return spectrum;
 }
 
