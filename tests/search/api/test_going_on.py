@@ -45,12 +45,14 @@ def test_a_finished_run_answers_without_torch(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-P", "-c", check], check=False).returncode == 0
 
 
-def test_scores_of_native_and_of_plain_kernels_are_not_mixed(tmp_path, monkeypatch) -> None:
+def test_scores_of_native_and_of_plain_kernels_are_not_mixed(tmp_path, monkeypatch, capsys) -> None:
     few, more = ({"sample": count, **TINY, **QUIET} for count in (2, 3))
     search.enumerate("nb201", tmp_path / "native", **few)
     monkeypatch.setenv("VKDNW_PLAIN", "1")
     with pytest.raises(search.RunError, match="scores are of native kernels, and plain ones are"):
         search.enumerate("nb201", tmp_path / "native", **more)
+    assert command(app, ["resume", str(tmp_path / "native"), "--workers", "0"]) == 1
+    assert "scores are of native kernels, and plain ones are" in capsys.readouterr().err
     run = search.enumerate("nb201", tmp_path / "plain", **few)
     assert run.settings["kernels"] == "plain"
     assert len(search.enumerate("nb201", tmp_path / "plain", **more)) == 3
