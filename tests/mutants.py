@@ -43,10 +43,17 @@ MUTANTS = (
     Mutant("vkdnw/spectrum.py", "position - below)", "below - position)", SPECTRUM),
     Mutant("vkdnw/spectrum.py", ".abs().sum() + EPSILON", ".abs().max() + EPSILON", SPECTRUM),
     Mutant("vkdnw/fisher_information.py", "columns - len(nonzero)", "0 * columns", SPECTRUM),
-    Mutant("vkdnw/fisher_information.py", "scale=1.0 / problem", "scale=2.0 / problem", SPECTRUM),
+    Mutant(
+        "vkdnw/fisher_information.py", "scale = 1.0 / problem", "scale = 2.0 / problem", SPECTRUM
+    ),
     Mutant("vkdnw/rules/conv.py", "offset * dilation -", "offset -", exact("conv")),
-    Mutant("vkdnw/rules/conv.py", "[0::2][::-1]", "[1::2][::-1]", exact("conv")),
-    Mutant("vkdnw/rules/conv.py", "out_channel // group_outputs *", "0 *", exact("conv")),
+    Mutant(
+        "vkdnw/rules/conv.py",
+        "    before = layer._reversed_padding_repeated_twice[0::2]",
+        "    before = layer._reversed_padding_repeated_twice[1::2]",
+        exact("conv"),
+    ),
+    Mutant("vkdnw/rules/conv.py", "out_channel // geometry.group_outputs *", "0 *", exact("conv")),
     Mutant("vkdnw/rules/conv.py", "tap // kernel[2] % kernel[1]", "tap % kernel[1]", exact("conv")),
     Mutant("vkdnw/rules/batch_norm.py", "variance + layer.eps", "variance", exact("batch")),
     Mutant(
@@ -59,7 +66,7 @@ MUTANTS = (
     Mutant("vkdnw/backward/tape_layers.py", "if node._saved_alpha == 1 else", "if True else", TAPE),
     Mutant("vkdnw/backward/tape_layers.py", "+ node._saved_eps)", ")", TAPE),
     Mutant("vkdnw/backward/tape_layers.py", "or sizes[2] != sizes[3]", "", TAPE),
-    Mutant("vkdnw/backward/tape_layers.py", "or any(node._saved_padding)", "", TAPE),
+    Mutant("vkdnw/backward/tape_layers.py", " or any(padding):", ":", TAPE),
     Mutant(
         "vkdnw/backward/tape_layers.py",
         "!= {1}\n        or len(stride)",
