@@ -198,6 +198,37 @@ def test_a_model_that_moves_itself_has_no_forward_mode() -> None:
     assert vkdnw.score(model, torch.randn(3, 4)).mode == "reverse"
 
 
+def weight_of_one_axis() -> nn.Module:
+    first = nn.Linear(4, 1)
+    first.weight, first.bias = nn.Parameter(torch.randn(4)), None
+    return Forward(lambda m, x: m.fc(torch.tanh(m.first(x)[:, None])), first=first, fc=head(1))
+
+
+def step_inside() -> nn.Module:
+    """A step along a gradient that is taken inside, from which tangents are gone."""
+
+    def run(m: nn.Module, x: Tensor) -> Tensor:
+        weight = m.first.weight
+        (slope,) = torch.autograd.grad((x @ weight).square().sum(), weight, create_graph=True)
+        return m.fc(torch.tanh(x @ (weight - 0 * slope)))
+
+    return Forward(run, first=nn.Linear(4, 4), fc=head(4))
+
+
+def head(width: int) -> nn.Linear:
+    return nn.Linear(width, 60)
+
+
+@pytest.mark.parametrize("build", [weight_of_one_axis, step_inside])
+def test_an_error_in_forward_mode_leaves_reverse_mode(build: Callable[[], nn.Module]) -> None:
+    torch.manual_seed(0)
+    model, batch = build().double().eval(), torch.randn(3, 4).double()
+    with pytest.raises(ValueError, match=r"mode='forward': RuntimeError.*mode='reverse'"):
+        vkdnw.jacobian(model, batch, mode="forward")
+    found = vkdnw.jacobian(model, batch)
+    assert torch.equal(found, vkdnw.jacobian(model, batch, mode="reverse"))
+
+
 def test_an_unknown_mode_is_refused() -> None:
     with pytest.raises(ValueError, match="mode='backward': expected 'auto', 'reverse'"):
         vkdnw.score(network(3), images(), mode="backward")  # type: ignore[arg-type]

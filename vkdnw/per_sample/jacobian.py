@@ -65,7 +65,7 @@ def differentiated(
     if decision.mode == "forward":
         try:
             return run(way), way
-        except (ForwardRefused, PathChanged, NotAsAutograd) as refusal:
+        except (ForwardRefused, PathChanged, NotAsAutograd, *_FAULTS) as refusal:
             if problem.options.mode == "forward":
                 raise ValueError(
                     f"mode='forward': {_said(refusal)}; mode='reverse' differentiates this model, "
@@ -81,7 +81,7 @@ def differentiated(
         except NotAsAutograd as difference:
             reason = str(difference)
         except _FAULTS as fault:
-            reason = f"{type(fault).__name__}: {str(fault).splitlines()[0]}"
+            reason = _fault(fault)
         way = replace(way, trace=slower(trace), fallback_reason=way.fallback_reason or reason)
     way = replace(way, verification=way.verification.alone())
     try:
@@ -97,7 +97,13 @@ def differentiated(
 def _said(refusal: Exception) -> str:
     if isinstance(refusal, NotAsAutograd):
         return f"forward and reverse mode disagree: {refusal}"
+    if isinstance(refusal, _FAULTS):
+        return _fault(refusal)
     return str(refusal)
+
+
+def _fault(fault: Exception) -> str:
+    return f"{type(fault).__name__}: {(str(fault).splitlines() or ['(no message)'])[0]}"
 
 
 _FAULTS = (RuntimeError, IndexError, KeyError, TypeError, AttributeError, AssertionError)
