@@ -33,7 +33,9 @@ from vkdnw.search.rankings.aggregation import NAMED
 from vkdnw.search.spaces import nb201
 
 BATCH, RESOLUTION, CLASSES = 64, 32, 10
-AGGREGATES = {name: NAMED[name].parts for name in ("vkdnw_agg", "flow_agg", "az_nas")}
+AGGREGATES = {
+    name: NAMED[name].parts for name in ("vkdnw_agg", "flow_agg", "consensus_agg", "az_nas")
+}
 TOGETHER = AGGREGATES | {
     "all on noise": tuple(
         name
