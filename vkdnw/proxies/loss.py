@@ -16,6 +16,7 @@ from vkdnw.proxies.inputs import check_labels
 from vkdnw.proxies.train_pass import as_leaf
 from vkdnw.proxies.weight_gradients import weight_gradients
 from vkdnw.proxies.weight_layers import multiplying_weights
+from vkdnw.runtime.layouts import channels_last_is_safe
 
 
 def differentiable_weights(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -38,7 +39,8 @@ def loss_gradients(
 
     Raises ValueError where the logits are not ``[B, C]`` and finite.
     """
-    batch = as_leaf(images, channels_last=images.dim() == 4).requires_grad_(False)
+    in_channels_last = images.dim() == 4 and channels_last_is_safe(call.model)
+    batch = as_leaf(images, in_channels_last).requires_grad_(False)
     logits = pick_logits(call.model(batch), call.output)
     check_logits(logits, len(batch))
     check_labels(labels, logits.shape[1])

@@ -31,6 +31,7 @@ from vkdnw.proxies.relu_calls import WatchedReLUs
 from vkdnw.proxies.relu_patterns import Agreement
 from vkdnw.proxies.spectra import spectral_entropies
 from vkdnw.proxies.weight_gradients import weight_gradients
+from vkdnw.runtime.layouts import channels_last_is_safe
 from vkdnw.runtime.model_state import Parts
 
 Observable = Literal[
@@ -219,7 +220,8 @@ def train_pass(
     differentiates = "weight gradients" in watched.observed
     for parameter in parts.parameters:
         parameter.requires_grad_(parameter.is_floating_point() and differentiates)
-    forward = _Forward(model, parts, as_leaf(batch, channels_last=native), watched, native)
+    leaf = as_leaf(batch, channels_last=native and channels_last_is_safe(model))
+    forward = _Forward(model, parts, leaf, watched, native)
     state = torch.get_rng_state()
     with ExitStack() as layers:
         try:

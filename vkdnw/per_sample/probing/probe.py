@@ -24,6 +24,7 @@ from vkdnw.per_sample.probing.forward_log import ForwardLog
 from vkdnw.per_sample.probing.randomness import check_draws, check_own_generators, generators
 from vkdnw.per_sample.probing.row_wise import address
 from vkdnw.per_sample.problem import KEPT_OUT_OF_REACH, Problem
+from vkdnw.runtime.layouts import channels_last_is_safe
 
 Attempt = tuple[torch.memory_format, bool]  # of images, and whether the pass is looked into
 
@@ -69,7 +70,8 @@ def run_probe(problem: Problem, recorder: Recorder) -> Probe:
         ValueError: the logits are unfit, or the model draws at random.
     """
     has_images = any(tensor.dim() == 4 for _, tensor in problem.batch.tensors())
-    for attempt in ATTEMPTS if has_images else ATTEMPTS[1:]:
+    in_channels_last = has_images and channels_last_is_safe(problem.model)
+    for attempt in ATTEMPTS if in_channels_last else ATTEMPTS[1:]:
         before = generators()
         try:
             probe = _run(attempt, problem, recorder)

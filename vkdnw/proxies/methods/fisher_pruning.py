@@ -16,6 +16,7 @@ from vkdnw.proxies.layer_outputs import watched_outputs
 from vkdnw.proxies.proxy import Proxy
 from vkdnw.proxies.train_pass import as_leaf
 from vkdnw.proxies.value import Value, checked, undefined
+from vkdnw.runtime.layouts import channels_last_is_safe
 
 
 def channel_sensitivity(call: Call) -> Value:
@@ -41,7 +42,8 @@ def channel_sensitivity(call: Call) -> Value:
 
     for parameter in call.model.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
-    batch = as_leaf(images, channels_last=images.dim() == 4).requires_grad_(False)
+    in_channels_last = images.dim() == 4 and channels_last_is_safe(call.model)
+    batch = as_leaf(images, in_channels_last).requires_grad_(False)
     with watched_outputs(call.model, lambda each: isinstance(each, _ConvNd | nn.Linear), see):
         logits = pick_logits(call.model(batch), call.output)
     check_logits(logits, len(batch))
