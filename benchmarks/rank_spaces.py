@@ -2,7 +2,7 @@
 
     python benchmarks/rank_spaces.py --truth FOLDER [--picture FILE] [--json FILE]
 
-Reads the scores of `results/SPACE/scores.csv.gz` and the published accuracies in FOLDER (`vkdnw
+Reads the tables of scores in `results/` and the published accuracies in FOLDER (`vkdnw
 data` names the tables). Prints Kendall's tau-b of every candidate in every space; how the sums
 differ from `consensus_agg` on the mean; for each space the candidate that is best on the mean of
 the other spaces; and what a random forest reaches that knows four fifths of the accuracies. Equal
