@@ -37,8 +37,11 @@ $(INSTALLED): $(TOOLS) $(NATIVE_SOURCES)
 
 # ---- what to run -----------------------------------------------------------------------------
 
+BEGUN := $(shell date +%s)
+
 search: $(INSTALLED)
 	$(BIN)/vkdnw search nb201 --out $(RUN) $(SEARCH_ARGS)
+	@echo "$$(($$(date +%s) - $(BEGUN))) s from the start of make to this ranking"
 
 test: unit-test
 	$(BIN)/pytest $(PYTEST_ARGS)
