@@ -8,6 +8,7 @@ block holds what that prints; digits are not compared.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -97,6 +98,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
     for name in set(PROXIES) - known:
         PROXIES.remove(name)
+    for example in (ROOT / "examples").glob("*.py"):  # a later import registers its proxies again
+        sys.modules.pop(example.stem, None)
 
 
 @pytest.mark.parametrize(
