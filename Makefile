@@ -43,8 +43,9 @@ search: $(INSTALLED)
 	$(BIN)/vkdnw search nb201 --out $(RUN) $(SEARCH_ARGS)
 	@echo "$$(($$(date +%s) - $(BEGUN))) s from the start of make to this ranking"
 
+# Two files at a time: most tests use one core.
 test: unit-test
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
 
 # As on a machine without the compiled library: what defines the numbers, on plain torch operations.
 PLAIN_TESTS = tests/library/test_golden.py tests/library/test_spectrum.py \
