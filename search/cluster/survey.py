@@ -6,7 +6,7 @@ from typing import Any
 from vkdnw.search.cluster.identity import fingerprint
 from vkdnw.search.cluster.ray_cluster import connect
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0
 """How long a machine may take to answer: its first process starts cold."""
 
 
