@@ -29,4 +29,20 @@ struct BackpropagateArguments {
 // memory without further checks.
 tape::Tape checked_tape(const BackpropagateArguments& arguments);
 
+// The op of a device: what `run` makes of the checked tape. `planes` tells it the device.
+template <void (*run)(const tape::Tape&, const torch::stable::Tensor& planes)>
+void backpropagate_(torch::stable::Tensor planes, const std::vector<torch::stable::Tensor>& seeds,
+                    const std::vector<torch::stable::Tensor>& weights,
+                    const std::vector<torch::stable::Tensor>& masks,
+                    const std::vector<torch::stable::Tensor>& norm_inputs,
+                    const std::vector<torch::stable::Tensor>& norm_statistics,
+                    const std::vector<torch::stable::Tensor>& norm_weights,
+                    const torch::stable::Tensor& values, const torch::stable::Tensor& terms,
+                    const torch::stable::Tensor& readings, torch::stable::Tensor matrices,
+                    const torch::stable::Tensor& products) {
+  run(checked_tape({planes, seeds, weights, masks, norm_inputs, norm_statistics, norm_weights,
+                    values, terms, readings, matrices, products}),
+      planes);
+}
+
 }  // namespace vkdnw

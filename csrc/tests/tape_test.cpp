@@ -8,6 +8,7 @@
 
 #include "kernels/tape/tape_run.h"
 #include "tests/packed_mask.h"
+#include "tests/tape_parts.h"
 
 using vkdnw::tape::Layer;
 using vkdnw::tape::make_plan;
@@ -17,15 +18,6 @@ using vkdnw::tape::Term;
 using vkdnw::tape::Value;
 
 namespace {
-
-std::vector<float> random_numbers(int64_t count, std::mt19937& rng) {
-  std::normal_distribution<float> normal;
-  std::vector<float> numbers(count);
-  for (float& number : numbers) {
-    number = normal(rng) / 8;
-  }
-  return numbers;
-}
 
 // A tape that owns its memory, and reads every channel of every value.
 class Example {
@@ -46,8 +38,8 @@ class Example {
 
   void add_sign_seed(const Value& value) {
     tape_.values.push_back(value);
-    masks_.push_back(
-        vkdnw::tests::packed_mask(random_numbers(tape_.samples * value.floats(), rng_)));
+    masks_.push_back(vkdnw::tests::packed_mask(
+        vkdnw::tests::small_numbers(tape_.samples * value.floats(), rng_)));
     tape_.seeds.push_back({.data = nullptr, .signs = masks_.back().data()});
   }
 
@@ -89,7 +81,7 @@ class Example {
   }
 
   const uint8_t* add_mask(const Value& value) {
-    masks_.push_back(vkdnw::tests::packed_mask(random_numbers(value.floats(), rng_)));
+    masks_.push_back(vkdnw::tests::packed_mask(vkdnw::tests::small_numbers(value.floats(), rng_)));
     return masks_.back().data();
   }
 
@@ -120,13 +112,9 @@ class Example {
     return planes;
   }
 
-  // The same tape for one sample: as small as a piece can get.
   Example sample(int64_t n) const {
     Example one = *this;
-    one.tape_.samples = 1;
-    for (std::size_t i = 0; i < one.tape_.seeds.size(); ++i) {
-      one.tape_.seeds[i].data += n * tape_.values[i].floats();
-    }
+    one.tape_ = vkdnw::tests::one_sample(tape_, n);
     return one;
   }
 
@@ -134,7 +122,8 @@ class Example {
 
  private:
   float* keep(int64_t count) {
-    floats_.push_back(std::make_shared<std::vector<float>>(random_numbers(count, rng_)));
+    floats_.push_back(
+        std::make_shared<std::vector<float>>(vkdnw::tests::small_numbers(count, rng_)));
     return floats_.back()->data();
   }
 

@@ -34,16 +34,7 @@ void require_fits(const tape::Tape& tape) {
   }
 }
 
-// `matrices` and `products` are for the schema, which is the CPU's.
-void backpropagate_(Tensor planes, const std::vector<Tensor>& seeds,
-                    const std::vector<Tensor>& weights, const std::vector<Tensor>& masks,
-                    const std::vector<Tensor>& norm_inputs,
-                    const std::vector<Tensor>& norm_statistics,
-                    const std::vector<Tensor>& norm_weights, const Tensor& values,
-                    const Tensor& terms, const Tensor& readings, Tensor matrices,
-                    const Tensor& products) {
-  const tape::Tape tape = checked_tape({planes, seeds, weights, masks, norm_inputs, norm_statistics,
-                                        norm_weights, values, terms, readings, matrices, products});
+void run_on_device(const tape::Tape& tape, const Tensor& planes) {
   require_fits(tape);
   const OnDeviceOf device(planes);
   cuda::TapeLimits limits{};
@@ -59,6 +50,8 @@ void backpropagate_(Tensor planes, const std::vector<Tensor>& seeds,
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_IMPL(vkdnw, CUDA, m) { m.impl("backpropagate_", TORCH_BOX(&backpropagate_)); }
+STABLE_TORCH_LIBRARY_IMPL(vkdnw, CUDA, m) {
+  m.impl("backpropagate_", TORCH_BOX(&backpropagate_<run_on_device>));
+}
 
 }  // namespace vkdnw
