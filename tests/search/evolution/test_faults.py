@@ -9,10 +9,7 @@ import os
 import random
 import signal
 import sqlite3
-import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ import pytest
 
 from tests.search.evolution.fakes import FakeSearch, record
 from tests.search.fakes import wait_until
+from tests.search.faults.running import finish, started, workers_of
 from vkdnw.search.errors import StoreError
 
 Record = tuple[list[tuple[str, ...]], dict[str, str]]
@@ -39,26 +37,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Record:
     folder = tmp_path_factory.mktemp("undisturbed")
     FakeSearch(str(folder)).run_here()
     return record(folder)
-
-
-def finish(search: FakeSearch, code: int = 0) -> str:
-    """Run the command to its end, and return what it said on stderr."""
-    done = subprocess.run(search.command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stderr
-
-
-@contextmanager
-def started(search: FakeSearch) -> Iterator["subprocess.Popen[str]"]:
-    process = subprocess.Popen(
-        search.command, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def children_of(folder: Path) -> list[tuple[str, ...]]:
@@ -108,9 +86,9 @@ def test_kill_9_of_workers_at_random_moments(tmp_path: Path, undisturbed: Record
         wait_until(lambda: children_of(tmp_path))
         for _ in range(3):
             time.sleep(moments.uniform(0.05, 0.2))
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-            if children:
-                os.kill(int(moments.choice(children)), signal.SIGKILL)
+            workers = workers_of(process.pid)
+            if workers:
+                os.kill(moments.choice(workers), signal.SIGKILL)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 0, said
     assert record(tmp_path) == undisturbed

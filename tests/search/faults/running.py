@@ -8,8 +8,9 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
-from tests.search.fakes import FakeRun, rows
+from tests.search.fakes import rows
 from vkdnw.search.errors import StoreError
 
 STATE = "state.sqlite"
@@ -19,7 +20,14 @@ Rows = dict[tuple[str, int], tuple[str, ...]]
 EVERYTHING = {(f"arch {i}", seed) for i in range(COUNT) for seed in (0, 1)}
 
 
-def finish(run: FakeRun, code: int = 0, preexec: Callable[[], None] | None = None) -> str:
+class Command(Protocol):
+    """A run, or a search by evolution, that can be given as a command."""
+
+    @property
+    def command(self) -> list[str]: ...
+
+
+def finish(run: Command, code: int = 0, preexec: Callable[[], None] | None = None) -> str:
     """Run the command to its end, and return what it said on stderr."""
     done = subprocess.run(
         run.command, capture_output=True, text=True, timeout=120, check=False, preexec_fn=preexec
@@ -30,7 +38,7 @@ def finish(run: FakeRun, code: int = 0, preexec: Callable[[], None] | None = Non
 
 
 @contextmanager
-def started(run: FakeRun) -> Iterator["subprocess.Popen[str]"]:
+def started(run: Command) -> Iterator["subprocess.Popen[str]"]:
     """The command in a session of its own, as a terminal would start it; killed in the end."""
     process = subprocess.Popen(
         run.command, stderr=subprocess.PIPE, text=True, start_new_session=True
