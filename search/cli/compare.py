@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from vkdnw.search.cli import console, output
-from vkdnw.search.cli.report import Column, Report, Section, number, text
+from vkdnw.search.cli.report import Column, Report, Section, number, records, text
 from vkdnw.search.cli.top import By
 
 
@@ -29,8 +29,6 @@ def compare(
 
     with console.usage_errors():
         found = compare_runs(runs, by, top)
-    rows = found.runs.to_dict("records")
-    pairs = found.pairs.to_dict("records")
     columns: list[Column] = [
         text("run"),
         text("kind"),
@@ -55,8 +53,8 @@ def compare(
     ]
     report = Report(
         "compare",
-        Section([{str(k): v for k, v in row.items()} for row in rows], columns),
+        Section(records(found.runs), columns),
         {"by": by, "top": top},
-        {"pairs": Section([{str(k): v for k, v in r.items()} for r in pairs], agreement, keys=2)},
+        {"pairs": Section(records(found.pairs), agreement, keys=2)},
     )
     output.print_report(report, output.chosen(form, as_json))

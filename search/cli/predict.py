@@ -8,7 +8,7 @@ import typer
 
 from vkdnw.search.cli import console, output
 from vkdnw.search.cli.evaluate import Datasets, Source, SpaceName, Truth, load_accuracies, space_of
-from vkdnw.search.cli.report import Column, Report, Section, number, text
+from vkdnw.search.cli.report import Column, Report, Section, number, records, text
 from vkdnw.search.cli.top import By
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def _spent(
                 for trial in simulate(known, values, strategy=strategy, budgets=budgets, seed=seed)
             ]
         tables.append(summary(trials).assign(dataset=dataset, networks=len(values)))
-    rows = _rows(pd.concat(tables))
+    rows = records(pd.concat(tables))
     columns = [
         text("dataset"),
         text("strategy"),
@@ -196,10 +196,6 @@ def _spent(
     )
     section = Section(rows, columns, title, keys=3)
     return Report("predict", section, {**about, "by": networks.by})
-
-
-def _rows(table: "pd.DataFrame") -> list[dict[str, Any]]:
-    return [{str(key): cell for key, cell in row.items()} for row in table.to_dict("records")]
 
 
 def _with_deviation(name: str) -> Column:
@@ -220,8 +216,7 @@ def _next(
             f"name one of {', '.join(map(str, accuracies.columns))}", param_hint="--dataset"
         )
     column = accuracies.iloc[:, 0]
-    table = next_networks(networks, column, count).reset_index(names="architecture")
-    rows = _rows(table)
+    rows = records(next_networks(networks, column, count).reset_index(names="architecture"))
     trained = int(networks.accuracies(column).notna().sum())
     columns = [
         number("order", "#", "{:.0f}"),

@@ -3,7 +3,10 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # a command that prints no data frame need not wait for it
+    import pandas as pd
 
 Row = Mapping[str, Any]
 
@@ -94,6 +97,11 @@ VALUES: Mapping[str, Column] = {
 def value(name: str) -> Column:
     """The column of any value on record."""
     return VALUES.get(name) or number(name, form="{:.6g}")
+
+
+def records(table: "pd.DataFrame") -> list[dict[str, Any]]:
+    """The rows of a data frame, as `Section` takes them."""
+    return [{str(key): cell for key, cell in row.items()} for row in table.to_dict("records")]
 
 
 def own_lines(own: Mapping[str, str]) -> list[str]:
