@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from vkdnw.checks import check_logits, pick_logits
 from vkdnw.proxies.call import Call
 from vkdnw.proxies.inputs import check_labels
-from vkdnw.proxies.train_pass import as_leaf
+from vkdnw.proxies.train_pass import as_images
 from vkdnw.proxies.weight_gradients import weight_gradients
 from vkdnw.proxies.weight_layers import multiplying_weights
-from vkdnw.runtime.layouts import channels_last_is_safe
 
 
 def differentiable_weights(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -39,8 +38,7 @@ def loss_gradients(
 
     Raises ValueError where the logits are not ``[B, C]`` and finite.
     """
-    in_channels_last = images.dim() == 4 and channels_last_is_safe(call.model)
-    batch = as_leaf(images, in_channels_last).requires_grad_(False)
+    batch = as_images(images, call.model)
     logits = pick_logits(call.model(batch), call.output)
     check_logits(logits, len(batch))
     check_labels(labels, logits.shape[1])

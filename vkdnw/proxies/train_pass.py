@@ -281,5 +281,11 @@ def as_leaf(batch: Tensor, channels_last: bool) -> Tensor:
     return leaf.requires_grad_(leaf.is_floating_point())
 
 
+def as_images(batch: Tensor, model: nn.Module) -> Tensor:
+    """A copy of the batch; images are in channels_last where torch computes the model rightly."""
+    channels_last = batch.dim() == 4 and channels_last_is_safe(model)
+    return as_leaf(batch, channels_last).requires_grad_(False)
+
+
 def _ignore(output: Tensor) -> None:
     """No proxy of the pass counts units."""

@@ -14,9 +14,8 @@ from vkdnw.proxies.call import Call
 from vkdnw.proxies.inputs import check_labels, given
 from vkdnw.proxies.layer_outputs import watched_outputs
 from vkdnw.proxies.proxy import Proxy
-from vkdnw.proxies.train_pass import as_leaf
+from vkdnw.proxies.train_pass import as_images
 from vkdnw.proxies.value import Value, checked, undefined
-from vkdnw.runtime.layouts import channels_last_is_safe
 
 
 def channel_sensitivity(call: Call) -> Value:
@@ -42,8 +41,7 @@ def channel_sensitivity(call: Call) -> Value:
 
     for parameter in call.model.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
-    in_channels_last = images.dim() == 4 and channels_last_is_safe(call.model)
-    batch = as_leaf(images, in_channels_last).requires_grad_(False)
+    batch = as_images(images, call.model)
     with watched_outputs(call.model, lambda each: isinstance(each, _ConvNd | nn.Linear), see):
         logits = pick_logits(call.model(batch), call.output)
     check_logits(logits, len(batch))
