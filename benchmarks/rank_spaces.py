@@ -25,11 +25,9 @@ from vkdnw.search.rankings import published, truth
 from vkdnw.search.rankings.aggregation import (
     NAMED,
     Aggregate,
-    Term,
     aggregate_scores,
-    agreeing_weights,
     parse,
-    term_ranks,
+    places_and_weights,
 )
 from vkdnw.search.rankings.metrics import fill_undefined, kendall
 from vkdnw.search.rankings.scores import Columns, complete_table, mean_columns
@@ -131,13 +129,9 @@ def _mean_tau(scores: pd.Series, accuracies: pd.DataFrame) -> float:
 def weights(columns: Columns, aggregate: Aggregate) -> dict[str, float]:
     """What the agreement of the parts makes of their weights, which sum to 1."""
     table = complete_table(columns, aggregate.parts)
-    places = np.log(np.stack([term_ranks(table, term) for term in aggregate.terms]))
-    found = agreeing_weights(places, np.array([term.weight for term in aggregate.terms]))
-    return dict(zip(map(_name, aggregate.terms), found / found.sum(), strict=True))
-
-
-def _name(term: Term) -> str:
-    return ",".join(term.columns)
+    _, found = places_and_weights(table, aggregate)
+    names = (",".join(term.columns) for term in aggregate.terms)
+    return dict(zip(names, found / found.sum(), strict=True))
 
 
 def differences(spaces: Spaces, resamples: int, seed: int = 0) -> pd.DataFrame:

@@ -132,18 +132,22 @@ def aggregate_scores(table: pd.DataFrame, aggregate: Aggregate) -> pd.Series:
         raise AggregationError(f"{aggregate.name} ranks the rows of a table, and this has none")
     import pandas as pd
 
-    ranks = np.stack([term_ranks(table, term) for term in aggregate.terms])  # [terms, networks]
-    if aggregate.share:
-        ranks /= len(table)
-    places = np.log(ranks) if aggregate.logarithm else ranks
-    weights = np.array([term.weight for term in aggregate.terms])
-    if aggregate.agreement:
-        weights = agreeing_weights(places, weights)
+    places, weights = places_and_weights(table, aggregate)
     # One term after the other: equal networks get equal sums whatever else is in the table.
     total = np.zeros(len(table))
     for weight, of_term in zip(weights, places, strict=True):
         total += weight * of_term
     return pd.Series(total, index=table.index, name=aggregate.name)
+
+
+def places_and_weights(table: pd.DataFrame, aggregate: Aggregate) -> tuple[Vector, Vector]:
+    """What is summed of each term, ``[terms, networks]``, and the weights ``[terms]``; float64."""
+    ranks = np.stack([term_ranks(table, term) for term in aggregate.terms])
+    if aggregate.share:
+        ranks /= len(table)
+    places = np.log(ranks) if aggregate.logarithm else ranks
+    weights = np.array([term.weight for term in aggregate.terms])
+    return places, agreeing_weights(places, weights) if aggregate.agreement else weights
 
 
 AGREEMENT_STEPS = 20
