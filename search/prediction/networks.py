@@ -40,10 +40,9 @@ class Networks:
 
     def accuracies(self, truth: "pd.Series[float]") -> "pd.Series[float]":
         """The mean accuracy of each network under its strings; NaN where none is known."""
-        found = {
-            arch: truth.reindex([arch, *self.equal[arch]]).mean() for arch in self.features.index
-        }
-        return pd.Series(found, self.features.index, dtype="float64", name=truth.name)
+        row_of = {one: arch for arch, equal in self.equal.items() for one in (arch, *equal)}
+        means = truth.groupby(truth.index.map(row_of)).mean()
+        return means.reindex(self.features.index).astype(np.float64)
 
     def trained(self, truth: "pd.Series[float]") -> tuple[Candidates, Vector]:
         """Those with an accuracy as `Candidates`, and their accuracies."""
