@@ -9,13 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vkdnw.search.api.callbacks import Result
     from vkdnw.search.api.comparing import compare
-    from vkdnw.search.api.enumerating import enumerate  # noqa: A004 - what it does
+    from vkdnw.search.api.entry_points import enumerate, evolve  # noqa: A004
     from vkdnw.search.api.estimating import Estimate, estimate
-    from vkdnw.search.api.evolving import evolve
-    from vkdnw.search.api.going import Result
     from vkdnw.search.api.network import Network
-    from vkdnw.search.api.run import Run, open  # noqa: A004 - what it does
+    from vkdnw.search.api.run import Run, open  # noqa: A004
     from vkdnw.search.errors import (
         ArgumentError,
         ConfigurationDiffers,
@@ -33,15 +32,15 @@ _MODULES = {
     "ConfigurationDiffers": "vkdnw.search.errors",
     "Interrupted": "vkdnw.search.errors",
     "Network": "vkdnw.search.api.network",
-    "Result": "vkdnw.search.api.going",
+    "Result": "vkdnw.search.api.callbacks",
     "Run": "vkdnw.search.api.run",
     "RunError": "vkdnw.search.errors",
     "RunLocked": "vkdnw.search.errors",
     "StoreError": "vkdnw.search.errors",
     "compare": "vkdnw.search.api.comparing",
-    "enumerate": "vkdnw.search.api.enumerating",
+    "enumerate": "vkdnw.search.api.entry_points",
     "estimate": "vkdnw.search.api.estimating",
-    "evolve": "vkdnw.search.api.evolving",
+    "evolve": "vkdnw.search.api.entry_points",
     "open": "vkdnw.search.api.run",
     "space": "vkdnw.search.spaces.registry",
 }

@@ -1,4 +1,9 @@
-"""Failures that a user is told in one line, with what to do about them."""
+"""Failures that a user is told in one line, with a remedy."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from vkdnw.ops.library import NativeLibraryError
 
 
 class RunError(Exception):
@@ -6,7 +11,7 @@ class RunError(Exception):
 
 
 class ArgumentError(RunError, ValueError):
-    """An argument that is refused; the message names it, what it was and what would do."""
+    """An argument that is refused; the message names it, its value and the values allowed."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -38,3 +43,14 @@ class FileError(RunError):
 
 class ExecutorError(RunError):
     """The workers of an executor cannot be started."""
+
+
+@contextmanager
+def argument_errors() -> Iterator[None]:
+    """Raise ValueErrors, and a library that cannot be loaded, as ArgumentError."""
+    try:
+        yield
+    except RunError:
+        raise
+    except (ValueError, NativeLibraryError) as error:
+        raise ArgumentError(str(error)) from error

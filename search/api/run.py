@@ -7,9 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vkdnw.search.api.network import Network
-from vkdnw.search.api.setup import PathLike, refused_arguments
+from vkdnw.search.api.options import (
+    EnumerationOptions,
+    EvolutionOptions,
+    PathLike,
+    options_of,
+)
+from vkdnw.search.api.recorded_arguments import recorded_arguments
 from vkdnw.search.configuration import Json, own_code
-from vkdnw.search.errors import StoreError
+from vkdnw.search.errors import StoreError, argument_errors
 from vkdnw.search.evaluation import Evaluation
 from vkdnw.search.rankings.of_run import RunRanking, ranking_of
 from vkdnw.search.spaces.recorded import recorded_space
@@ -70,8 +76,6 @@ class Run:
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of the call that made it: of `enumerate`, or of `evolve`."""
-        from vkdnw.search.api.recorded import recorded_arguments
-
         return recorded_arguments(self.folder)
 
     def resume(self, **changes: Any) -> "Run":
@@ -81,15 +85,19 @@ class Run:
             **changes: arguments that are to be other ones: `workers`, `progress`, `on_result`, more
                 `evaluations` or `seeds`.
         """
-        from vkdnw.search.api.enumerating import enumerate as enumerate_space
-        from vkdnw.search.api.evolving import evolve
+        from vkdnw.search.api.enumerating import enumerate_with
+        from vkdnw.search.api.evolving import evolve_with  # loads pandas
 
         arguments = {**self.arguments(), **changes}
         if self.known_space is not None:
             sizes = [field.name for field in fields(type(self.known_space))]  # type: ignore[arg-type]
             arguments = {key: value for key, value in arguments.items() if key not in sizes}
             arguments["space"] = self.known_space
-        return (evolve if self.is_evolution else enumerate_space)(**arguments)
+        if self.is_evolution:
+            space = evolve_with(options_of(EvolutionOptions, arguments))
+        else:
+            space = enumerate_with(options_of(EnumerationOptions, arguments))
+        return Run(self.folder, space)
 
     def tally(self) -> Tally:
         """How far the run is, and what failed."""
@@ -125,7 +133,7 @@ class Run:
 
     def ranking(self, by: str | None = None) -> RunRanking:
         """Every network, best first; see :meth:`top`."""
-        with refused_arguments():
+        with argument_errors():
             return ranking_of(self.folder, by)
 
     def top(self, n: int = 10, by: str | None = None) -> "pd.DataFrame":
@@ -169,7 +177,7 @@ class Run:
         """The network of an architecture of the run's space, scored or not."""
         from vkdnw.search.spaces.selection import read
 
-        with refused_arguments():
+        with argument_errors():
             text = read(self.space, architecture)
         rows = [row for row in self.ranking().rows if text in (row.architecture, *row.equal)]
         return Network(text, self.space, rows[0].values if rows else {}, None)  # noqa: PD011
@@ -207,7 +215,7 @@ class Run:
 
         evaluations = self.evaluations()
         architectures = [one.architecture for one in evaluations]
-        with refused_arguments():
+        with argument_errors():
             return agreement_frame(
                 agreements(
                     evaluations,
@@ -228,17 +236,7 @@ class Run:
         """
         from vkdnw.search.evolution.history import load
 
-        found = load(self.folder)
-        if found.table.empty:
-            return found.table
-        scores = found.aggregates()
-        table = found.table.assign(
-            aggregate=scores, best_so_far=scores.cummax().ffill(), within_budget=found.within_budget
-        )
-        cost = found.settings["pareto"]
-        if cost:
-            table["front"] = table.index.isin(found.pareto_front(str(cost)).index)
-        return table
+        return load(self.folder).in_order()
 
     def __len__(self) -> int:
         """Networks scored under every seed."""
@@ -272,8 +270,8 @@ class Run:
         from vkdnw.search.report.page import write
         from vkdnw.search.report.payload import payload
 
-        with refused_arguments():
-            return write(payload(self, by, truth), Path(path))
+        with argument_errors():
+            return write(payload(self.folder, self.known_space, by, truth), Path(path))
 
     def _repr_html_(self) -> str:
         from html import escape

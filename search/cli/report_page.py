@@ -1,14 +1,11 @@
 """`vkdnw report RUN`: a run as one page to explore in a browser."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from vkdnw.search.cli import completion, console
-
-if TYPE_CHECKING:
-    from vkdnw.search.api.run import Run
 
 
 def report(
@@ -44,19 +41,19 @@ def report(
     from vkdnw.search.api.run import Run
 
     if serve:
-        _serve(Run(run), by, truth, port)
+        _serve(Run(run).folder, by, truth, port)
         return
     with console.usage_errors():
         written = Run(run).report(out or run / "report.html", by=by, truth=truth)
     console.print_line(console.stdout(), str(written))
 
 
-def _serve(run: "Run", by: str | None, truth: Path | None, port: int) -> None:
+def _serve(folder: Path, by: str | None, truth: Path | None, port: int) -> None:
     from vkdnw.search.report.page import page
     from vkdnw.search.report.payload import payload
     from vkdnw.search.report.serve import server
 
-    with server(lambda: page(payload(run, by, truth)), port) as serving:
+    with server(lambda: page(payload(folder, by=by, truth=truth)), port) as serving:
         console.print_line(
             console.stdout(), f"http://127.0.0.1:{serving.server_port}/ (Ctrl-C ends it)"
         )

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from vkdnw.search.cli import options, output
-from vkdnw.search.cli.working import exit_when_interrupted
+from vkdnw.search.cli.interrupts import exit_when_interrupted
 
 Folder = Annotated[Path, typer.Argument(help="The folder given as --out.", show_default=False)]
 
@@ -60,7 +60,7 @@ def config(
     ] = None,
 ) -> None:
     """Write the options of a run as TOML, for `vkdnw search --config FILE --out ANOTHER`."""
-    from vkdnw.search.api.recorded import recorded_arguments
+    from vkdnw.search.api.recorded_arguments import recorded_arguments
     from vkdnw.search.cli.configurations import as_toml
 
     written = as_toml(recorded_arguments(run))

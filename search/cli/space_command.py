@@ -9,6 +9,7 @@ import typer
 from typer.main import get_command
 
 from vkdnw.search.cli import console, options, output
+from vkdnw.search.cli.interrupts import exit_when_interrupted
 from vkdnw.search.cli.space_options import (
     SpaceOption,
     depth_bound,
@@ -16,7 +17,6 @@ from vkdnw.search.cli.space_options import (
     subset_flags,
     tells_depth,
 )
-from vkdnw.search.cli.working import exit_when_interrupted
 from vkdnw.search.evolution.plan import Plan
 from vkdnw.search.spaces import registry
 from vkdnw.search.spaces.search_space import SearchSpace
@@ -203,7 +203,7 @@ def _search(name: str, space: SearchSpace, own: list[str], arguments: dict[str, 
         if evolves:
             _evolve(name, out, plan, proxies, arguments)
         else:
-            from vkdnw.search.api.enumerating import enumerate as enumerate_space
+            from vkdnw.search.api.entry_points import enumerate as enumerate_space
 
             enumerate_space(
                 name,
@@ -233,7 +233,7 @@ def _dry_run(name: str, out: Path, arguments: dict[str, Any]) -> None:
 def _evolve(
     name: str, out: Path, plan: dict[str, Any], proxies: str | None, arguments: dict[str, Any]
 ) -> None:
-    from vkdnw.search.api.evolving import evolve
+    from vkdnw.search.api.entry_points import evolve
 
     if proxies is not None:
         raise typer.BadParameter(

@@ -49,6 +49,20 @@ class History:
         """
         return aggregate(self.table[self.within_budget], self.ranked).reindex(self.table.index)
 
+    def in_order(self) -> pd.DataFrame:
+        """The table with `aggregate`, `best_so_far` and `within_budget`, and with `front` where a
+        Pareto front is sought."""
+        if self.table.empty:
+            return self.table
+        scores = self.aggregates()
+        table = self.table.assign(
+            aggregate=scores, best_so_far=scores.cummax().ffill(), within_budget=self.within_budget
+        )
+        cost = self.settings["pareto"]
+        if cost:
+            table["front"] = table.index.isin(self.pareto_front(str(cost)).index)
+        return table
+
     def best(self) -> str:
         """The architecture with the highest aggregate, of equals the oldest.
 

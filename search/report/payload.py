@@ -1,4 +1,4 @@
-"""Everything that the page shows of a run, as one JSON value.
+"""The data of the page of a run, as one JSON value.
 
 Columns instead of rows, and numbers of six digits: 15,625 architectures take a few megabytes.
 """
@@ -8,85 +8,96 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pandas as pd
 
+from vkdnw.search.configuration import Settings
 from vkdnw.search.errors import RunError
 from vkdnw.search.evaluation import Evaluation
+from vkdnw.search.evolution.history import load
 from vkdnw.search.plots.correlation import correlations
 from vkdnw.search.rankings.compare import agreement_rows, agreements, ranker, truth_frame
-from vkdnw.search.rankings.scores import mean_columns
+from vkdnw.search.rankings.of_run import ranking_of
+from vkdnw.search.rankings.scores import load_evaluations, mean_columns
 from vkdnw.search.report.diagram import Diagram, diagram_of
+from vkdnw.search.spaces.recorded import recorded_space
 from vkdnw.search.spaces.search_space import SearchSpace
-from vkdnw.search.state.results import open_results
+from vkdnw.search.state.results import Tally, open_results
 
 if TYPE_CHECKING:
-    from vkdnw.search.api.run import Run
-    from vkdnw.search.api.setup import PathLike
-
-    Truth: TypeAlias = PathLike | pd.DataFrame | pd.Series[float] | Mapping[str, float]
+    Truth: TypeAlias = str | Path | pd.DataFrame | pd.Series[float] | Mapping[str, float]
 
 SPECTRA = 200
 """So many of the best networks keep their whole spectra; all others have their deciles."""
 DIGITS = 6
 
 
-def payload(run: Run, by: str | None = None, truth: Truth | None = None) -> dict[str, Any]:
+def payload(
+    folder: Path,
+    space: SearchSpace | None = None,
+    by: str | None = None,
+    truth: Truth | None = None,
+) -> dict[str, Any]:
     """The page's content.
 
     Args:
-        run: with at least one score.
-        by: what the table is ranked by; see :meth:`Run.top`.
-        truth: trained accuracies; see :meth:`Run.evaluate`.
+        folder: of a run with at least one score.
+        space: of the run; None: the one that the run has on record.
+        by: a value to rank by; see :meth:`vkdnw.search.Run.top`.
+        truth: trained accuracies; see :meth:`vkdnw.search.Run.evaluate`.
 
     Raises:
-        RunError: nothing is scored yet.
+        RunError: nothing is scored yet; or accuracies are given, and the space cannot be found.
     """
-    evaluations = run.evaluations()
+    evaluations = load_evaluations(folder)
     if not evaluations:
-        raise RunError(f"{run.folder} has no scores yet")
-    ranked = run.ranking(by)
+        raise RunError(f"{folder} has no scores yet")
+    with open_results(folder) as results:
+        settings, versions, tally = results.settings(), results.versions(), results.tally()
+    ranked = ranking_of(folder, by)
     frame = pd.DataFrame({row.architecture: row.values for row in ranked.rows}).T  # noqa: PD011
     columns = {str(name): _numbers(frame[name]) for name in frame}
     architectures = [str(name) for name in frame.index]
-    space = _space_of(run)
-    accuracies = None if truth is None else truth_frame(truth, run.space, architectures)
+    accuracies = None
+    if truth is not None:
+        accuracies = truth_frame(truth, space or recorded_space(settings), architectures)
     if accuracies is not None:
         known = accuracies.reindex(frame.index)
         columns |= {f"truth: {name}": _numbers(known[name]) for name in known}
     return {
-        "title": f"{run.settings.get('space', 'networks')}: {len(frame):,} networks",
+        "title": f"{settings.get('space', 'networks')}: {len(frame):,} networks",
         "by": ranked.by,
         "architectures": architectures,
         "columns": columns,
         "costs": [name for name in ("flops", "parameters", "layers", "latency") if name in columns],
         "truths": [] if accuracies is None else [f"truth: {name}" for name in accuracies],
-        "diagrams": _diagrams(space, architectures),
-        "spectra": _spectra(run, architectures[:SPECTRA]),
+        "diagrams": _diagrams(space or _importable_space(settings), architectures),
+        "spectra": _spectra(folder, evaluations, architectures[:SPECTRA]),
         "deciles": _deciles(evaluations, architectures),
         "correlation": _correlation(evaluations),
         "agreement": [] if accuracies is None else _agreement(evaluations, accuracies),
-        "course": _course(run),
-        "settings": {name: _text(value) for name, value in sorted(run.settings.items())},
-        "versions": {name: _text(value) for name, value in sorted(_versions(run).items())},
-        "command": command(run),
-        "tally": _tally(run),
+        "course": _course(folder) if "strategy" in settings else {},
+        "settings": {name: _text(value) for name, value in sorted(settings.items())},
+        "versions": {name: _text(value) for name, value in sorted(versions.items())},
+        "command": command(folder, settings),
+        "tally": _progress(tally),
     }
 
 
-def command(run: Run) -> str:
+def command(folder: Path, settings: Settings) -> str:
     """The command that goes on with the run, and repeats it elsewhere with another --out."""
-    settings = run.settings
-    how = "--evolve" if run.is_evolution else str(settings.get("architectures", ""))
-    words = ["vkdnw", "search", str(settings.get("space", "")), "--out", str(run.folder)]
+    how = "--evolve" if "strategy" in settings else str(settings.get("architectures", ""))
+    words = ["vkdnw", "search", str(settings.get("space", "")), "--out", str(folder)]
     return f"{shlex.join(words)} {how}".rstrip()
 
 
-def _space_of(run: Run) -> SearchSpace | None:
+def _importable_space(settings: Settings) -> SearchSpace | None:
+    """None for a space of the user's own that cannot be imported here."""
     try:
-        return run.space
-    except RunError:  # a space of the user's own that is not importable here
+        return recorded_space(settings)
+    except RunError:
         return None
 
 
@@ -108,10 +119,12 @@ def _diagrams(space: SearchSpace | None, architectures: Sequence[str]) -> list[D
     return [] if space is None else [diagram_of(space, one) for one in architectures]
 
 
-def _spectra(run: Run, architectures: Sequence[str]) -> dict[str, list[float | None]]:
-    with open_results(run.folder) as results:
+def _spectra(
+    folder: Path, evaluations: Sequence[Evaluation], architectures: Sequence[str]
+) -> dict[str, list[float | None]]:
+    with open_results(folder) as results:
         kept = results.arrays("eigenvalues")
-    networks = {one.architecture: (one.network, one.seed) for one in run.evaluations()[::-1]}
+    networks = {one.architecture: (one.network, one.seed) for one in reversed(evaluations)}
     return {
         one: [_number(value) for value in kept[networks[one]]]
         for one in architectures
@@ -148,11 +161,9 @@ def _agreement(evaluations: Sequence[Evaluation], accuracies: pd.DataFrame) -> l
     ]
 
 
-def _course(run: Run) -> dict[str, Any]:
+def _course(folder: Path) -> dict[str, Any]:
     """The aggregate of each child of an evolution, and the best so far."""
-    if not run.is_evolution:
-        return {}
-    table = run.history()
+    table = load(folder).in_order()
     if table.empty:
         return {}
     return {
@@ -162,13 +173,7 @@ def _course(run: Run) -> dict[str, Any]:
     }
 
 
-def _versions(run: Run) -> Mapping[str, Any]:
-    with open_results(run.folder) as results:
-        return results.versions()
-
-
-def _tally(run: Run) -> dict[str, Any]:
-    tally = run.tally()
+def _progress(tally: Tally) -> dict[str, Any]:
     return {
         "scored": tally.scored,
         "tasks": tally.tasks,

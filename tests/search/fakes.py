@@ -9,16 +9,22 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import typer
 
 from vkdnw.search import runner
+from vkdnw.search.api.interruptible import interruptible
+from vkdnw.search.cli import console
 from vkdnw.search.cli.frame import run
-from vkdnw.search.cli.working import work
+from vkdnw.search.cli.interrupts import exit_when_interrupted
 from vkdnw.search.configuration import Json
-from vkdnw.search.enumeration import Request
+from vkdnw.search.enumeration import Request, score_all
 from vkdnw.search.evaluation import Asked, Scored, Task
+from vkdnw.search.interruption import Interruption
+from vkdnw.search.progress import Progress, progress_on
 from vkdnw.search.state.results import open_results
 
 INPUTS = {0: {"batch": "batch 0"}, 1: {"batch": "batch 1"}}
@@ -105,6 +111,18 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
+def exit_as_command(folder: Path, work: Callable[[Progress, Interruption], object]) -> NoReturn:
+    """Do the work on a run as a subcommand does, and exit with its code."""
+
+    def command() -> None:
+        with exit_when_interrupted(folder):
+            interruptible(folder, work, progress_on(console.stderr()))
+
+    app = typer.Typer()
+    app.command()(command)
+    sys.exit(run(app, []))
+
+
 @dataclass(frozen=True)
 class FakeRun:
     """A run of the fake scorer, as the fault tests start it in a process of its own."""
@@ -142,9 +160,7 @@ class FakeRun:
         runner.GRACE_SECONDS = self.grace
         if self.file_limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (self.file_limit, self.file_limit))
-        command = typer.Typer()
-        command.command()(lambda: work(self.request()))
-        sys.exit(run(command, []))
+        exit_as_command(Path(self.out), partial(score_all, self.request()))
 
 
 if __name__ == "__main__":

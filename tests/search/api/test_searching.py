@@ -180,9 +180,11 @@ def test_the_options_of_a_space_are_its_sizes(
 
 @pytest.mark.parametrize(("batch_size", "said"), [(8, True), (64, False)])
 def test_a_batch_that_cannot_fill_the_spectrum_is_said_once(batch_size: int, said: bool) -> None:
-    from vkdnw.search.api.setup import set_up
+    from vkdnw.search.api.options import SearchOptions
+    from vkdnw.search.api.scoring_setup import set_up
 
-    note = set_up("nb201", {}, "cpu", 1, None, batch_size=batch_size).note
+    options = SearchOptions(space="nb201", out="", workers=1, batch_size=batch_size)
+    note = set_up(options).note
     assert (note is not None) == said
     if note:
         assert "B (C - 1) = 72, less than its 128 scalars" in note

@@ -10,19 +10,17 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import typer
 from rich.console import Console
 
-from vkdnw.search.cli.frame import run
-from vkdnw.search.cli.working import work_on
 from vkdnw.search.evaluation import Scored, Task
 from vkdnw.search.evolution import Budget, Plan
 from vkdnw.search.evolution.run import SearchRequest, search
 from vkdnw.search.interruption import Interruption
-from vkdnw.search.progress import Lines, Progress
+from vkdnw.search.progress import Lines
 from vkdnw.search.spaces.mobilenetv2 import MobileNetV2
 from vkdnw.search.spaces.search_space import settings_of
 from vkdnw.search.state.results import open_results
@@ -106,13 +104,9 @@ class FakeSearch:
         """Do what the subcommand does with its request, and exit."""
         if self.file_limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (self.file_limit, self.file_limit))
+        from tests.search.fakes import exit_as_command  # found once the file is run by its name
 
-        def begin(progress: Progress, interruption: Interruption) -> None:
-            search(self.request, progress, interruption)
-
-        command = typer.Typer()
-        command.command()(lambda: work_on(Path(self.out), begin))
-        sys.exit(run(command, []))
+        exit_as_command(Path(self.out), partial(search, self.request))
 
 
 def record(folder: Path) -> tuple[list[tuple[str, ...]], dict[str, str]]:

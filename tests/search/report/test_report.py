@@ -59,7 +59,7 @@ def large(rows: int) -> dict[str, Any]:
 
 
 def test_the_payload_holds_every_network_best_first(run: Any) -> None:
-    found = payload(run)
+    found = payload(run.folder)
     ranking = run.top(12)
     assert found["by"] == run.ranked_by
     assert found["architectures"] == list(ranking["architecture"])
@@ -102,7 +102,7 @@ def test_the_page_opens_without_errors_or_requests_and_selects(written: Path) ->
         };
         """,
     )
-    names = payload(search.open(written.parent))["architectures"]
+    names = payload(written.parent)["architectures"]
     assert found == {
         "rows": 12,
         "chosen": 1,
@@ -151,7 +151,7 @@ def test_nothing_is_wider_than_the_screen(written: Path, width: int, dark: bool)
 
 
 def test_a_run_that_goes_on_is_served_to_this_machine_alone(run: Any) -> None:
-    with server(lambda: page(payload(run)), 0) as serving:
+    with server(lambda: page(payload(run.folder)), 0) as serving:
         threading.Thread(target=serving.serve_forever, daemon=True).start()
         asked = http.client.HTTPConnection("127.0.0.1", serving.server_port, timeout=60)
         asked.request("GET", "/")

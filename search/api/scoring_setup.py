@@ -1,71 +1,40 @@
-"""From the arguments of a call to what a run needs: space, configuration, devices, workers."""
+"""From the options of a call to its space, configuration, devices and workers."""
 
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vkdnw.ops.library import NativeLibraryError, native
+from vkdnw.ops.library import native
 from vkdnw.runtime.memory import in_bytes
 from vkdnw.search import provenance
+from vkdnw.search.api.options import PROCESSES, RESERVED, PathLike, SearchOptions, SpaceLike
 from vkdnw.search.cluster.start import RayStart
 from vkdnw.search.configuration import Configuration, Json, Settings, parse_scalars
 from vkdnw.search.devices import MEMORY, Devices, find_devices, kind_of_device, spread
-from vkdnw.search.errors import ArgumentError, RunError
+from vkdnw.search.errors import ArgumentError
 from vkdnw.search.evaluation import Scored, Task
-from vkdnw.search.evolution.plan import Plan
 from vkdnw.search.session import Session
 from vkdnw.search.spaces import registry
 from vkdnw.search.spaces.search_space import SearchSpace, settings_of
 from vkdnw.search.spaces.selection import subsets
 from vkdnw.search.state.store import Inputs
 
-SpaceLike = str | type[Any] | SearchSpace
-"""A name, `module:class`, a class, or a space."""
-PathLike = str | Path
-PROCESSES = "processes"
-"""The executor of one machine."""
-
-RESERVED = frozenset(
-    {
-        *(field.name for field in fields(Configuration)),
-        *Plan().settings(),
-        *("space_from", "architectures", "seeds", "proxies", "workers", "device", "out", "sample"),
-        *("all", "arch", "sample_seed", "evolve", "flops", "parameters", "layers", "depth"),
-        *("within", "latency_table", "latency_file", "latency_column", "latency_fit"),
-        *("latency", "rank_by", "seed", "progress", "on_result", "executor", "mixed"),
-        *("task_timeout", "kernels"),
-    }
-)
-"""Settings of a run and arguments of a search, which a space cannot have as names of sizes."""
-
-
-@contextmanager
-def refused_arguments() -> Iterator[None]:
-    """Let what is wrong with an argument be an error of this package."""
-    try:
-        yield
-    except RunError:
-        raise
-    except (ValueError, NativeLibraryError) as error:
-        raise ArgumentError(str(error)) from error
-
 
 @dataclass(frozen=True)
 class Setup:
-    """What every way of searching needs."""
+    """How the networks of a run are scored, and where."""
 
     space: SearchSpace
     configuration: Configuration
     devices: Devices
     workers: int
     note: str | None = None
-    """What the user should know of how it will be run."""
+    """A remark on the run for the user."""
     address: str | None = None
     """Of the Ray cluster that scores; None for processes of this machine. `workers` is then for
     each of its machines, 0 for as many as its cores keep busy."""
@@ -75,7 +44,7 @@ class Setup:
     """Seconds that a network may take in a worker."""
 
     def _cluster(self, inputs: Inputs) -> RayStart | None:
-        """What starts the executor of the cluster, if one is to score."""
+        """Starts the executor of the cluster; None for processes of this machine."""
         if self.address is None:
             return None
         (device,) = self.devices.names
@@ -102,10 +71,10 @@ class Setup:
 
         Args:
             folder: of the run.
-            settings: what it is asked for.
+            settings: of the run.
             seeds: of weights and inputs.
             names: the values to compute.
-            finish: makes what a worker applies of a scorer.
+            finish: makes the function of a worker from a scorer.
         """
         from vkdnw.search.inputs.seeded import input_digests  # these load torch
         from vkdnw.search.scoring import Scorer
@@ -128,7 +97,7 @@ class Setup:
         )
 
     def settings(self) -> dict[str, Json]:
-        """What a run records of it."""
+        """The settings that a run records of it."""
         place = registry.place_of(self.space)
         return {
             **settings_of(self.space),
@@ -140,7 +109,7 @@ class Setup:
         }
 
     def _kernels(self) -> dict[str, Json]:
-        """What binds a run where this machine has no compiled ops: plain ones round differently.
+        """A setting of runs on a machine without compiled ops: plain ones round differently.
 
         On a cluster its machines decide; their scores tell which class of machines they are.
         """
@@ -161,60 +130,40 @@ def split_subset(which: SpaceLike, words: Mapping[str, Any]) -> tuple[dict[str, 
     return sizes, asked[0] if asked else None
 
 
-def set_up(
-    which: SpaceLike,
-    sizes: Mapping[str, Any],
-    device: str,
-    workers: int | None,
-    max_memory: int | str | None,
-    executor: str = PROCESSES,
-    mixed: bool = False,
-    task_timeout: float | None = None,
-    **configured: Any,
-) -> Setup:
-    """Everything checked that can be checked before anything is run.
-
-    Args:
-        which: the space.
-        sizes: of the space.
-        device: `cpu`, `cuda` or `cuda:N`.
-        workers: processes on each device; None for what the cores can keep busy.
-        max_memory: bytes of a worker's intermediate results, or a text such as `1GiB`.
-        executor: `processes` of this machine, or `ray`, see :func:`ray_address`.
-        mixed: of a cluster, take machines whose scores differ in the last bits.
-        task_timeout: seconds that a network may take in a worker; None for as long as it wants.
-        **configured: fields of `Configuration`; None is the space's default, or the general one.
+def set_up(options: SearchOptions) -> Setup:
+    """The setup of a call, with every check that needs no network to be run.
 
     Raises:
-        ArgumentError, ValueError: what is wrong with an argument.
+        ArgumentError, ValueError: an argument is refused.
     """
-    space = registry.space(which, **sizes)
+    space = registry.space(options.space, **options.sizes)
     taken = RESERVED.intersection(settings_of(space))
     if taken:
         raise ArgumentError(
             f"the space {space.name!r} has a size called {min(taken)!r}, which is an option of "
             "every search; rename the field"
         )
-    if task_timeout is not None and not task_timeout > 0:
-        raise ArgumentError(f"task_timeout must be more than 0 seconds, got {task_timeout}")
-    address = ray_address(executor)
-    devices = find_devices(device) if address is None else kind_of_device(device)
-    given = {**defaults(space), **{k: v for k, v in configured.items() if v is not None}}
-    memory = in_bytes(max_memory) or MEMORY[devices.kind]
-    known = Configuration.__dataclass_fields__
-    configuration = Configuration(
-        **{name: value for name, value in given.items() if name in known},
-        max_memory=memory,
+    if options.task_timeout is not None and not options.task_timeout > 0:
+        raise ArgumentError(f"task_timeout must be more than 0 seconds, got {options.task_timeout}")
+    address = ray_address(options.executor)
+    devices = (find_devices if address is None else kind_of_device)(options.device)
+    configuration = _configuration(options, space, devices)
+    made = partial(
+        Setup,
+        space,
+        configuration,
+        devices,
+        mixed=options.mixed,
+        task_timeout=options.task_timeout,
     )
-    made = partial(Setup, space, configuration, devices, mixed=mixed, task_timeout=task_timeout)
     if address is not None:
-        if _only_here(space) or workers == 0:
+        if _only_here(space) or options.workers == 0:
             raise ArgumentError(
-                f"executor={executor!r}: the space has to be in a module that every machine can "
-                "import, and workers at least 1"
+                f"executor={options.executor!r}: the space has to be in a module that every "
+                "machine can import, and workers at least 1"
             )
-        return made(workers or 0, address=address)
-    count = devices.workers(workers, len(os.sched_getaffinity(0)))
+        return made(options.workers or 0, address=address)
+    count = devices.workers(options.workers, len(os.sched_getaffinity(0)))
     if count and _only_here(space):
         note = (
             f"{type(space).__name__} is defined in __main__, which worker processes cannot import: "
@@ -222,6 +171,18 @@ def set_up(
         )
         return made(0, note)
     return made(count, _low_rank(space, configuration))
+
+
+def _configuration(options: SearchOptions, space: SearchSpace, devices: Devices) -> Configuration:
+    """An argument that is not given is the space's default, or the general one."""
+    names = [field.name for field in fields(Configuration) if field.name != "max_memory"]
+    given = {name: getattr(options, name) for name in names}
+    given |= {"data": _text(options.data), "images": _text(options.images)}
+    own = {name: value for name, value in defaults(space).items() if name in names}
+    return Configuration(
+        **own | {name: value for name, value in given.items() if value is not None},
+        max_memory=in_bytes(options.max_memory) or MEMORY[devices.kind],
+    )
 
 
 def ray_address(executor: str) -> str | None:
@@ -240,18 +201,18 @@ def ray_address(executor: str) -> str | None:
 
 
 def defaults(space: SearchSpace) -> Mapping[str, Any]:
-    """What the space says of arguments that are not given."""
+    """The space's own defaults of arguments."""
     found: Mapping[str, Any] = getattr(space, "defaults", {})
     return found
 
 
-def text_of(path: PathLike | None) -> str | None:
+def _text(path: PathLike | None) -> str | None:
     """A path as a run records it."""
     return None if path is None else str(path)
 
 
 def _low_rank(space: SearchSpace, configuration: Configuration) -> str | None:
-    """What to say where the batch cannot fill the spectrum of a network with many tensors."""
+    """A remark where the batch cannot fill the spectrum of a network with many tensors."""
     kind, numbers = parse_scalars(configuration.scalars)
     scalars = numbers.get("tensors", 0) if kind in ("first", "sampled") else 0
     rank = configuration.batch_size * (space.classes - 1)

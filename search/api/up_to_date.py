@@ -1,6 +1,6 @@
-"""Whether a call asks for nothing that its run does not have already.
+"""Whether a run already has everything that a call asks for.
 
-Then the run is given back at once: nothing is opened for writing, and torch is not loaded.
+The call then returns the run at once: nothing is opened for writing, and torch is not loaded.
 """
 
 import json
@@ -13,12 +13,14 @@ from vkdnw.search.state.results import open_results
 from vkdnw.search.values import ALL
 
 
-def is_finished(folder: Path, settings: Mapping[str, Json], evaluations: int | None = None) -> bool:
+def is_up_to_date(
+    folder: Path, settings: Mapping[str, Json], evaluations: int | None = None
+) -> bool:
     """Whether the last session asked for the same, and everything asked for is scored.
 
     Args:
         folder: of the run.
-        settings: what is asked for now.
+        settings: of the call.
         evaluations: of an evolution: so many networks are scored or have failed for good.
 
     False where that cannot be told from settings alone: images from files, which may have changed,
