@@ -111,10 +111,11 @@ def seconds(run: Callable[[], object]) -> float:
 def cost(model: nn.Module, batch: Batch, architecture: Architecture) -> float:
     """A score's time divided by the loop's; the median of several in turn."""
     output = architecture.output
+    unfrozen = copy.deepcopy(model).requires_grad_()  # as a score takes frozen weights
     ratios = []
     for _ in range(REPETITIONS):
         ours = seconds(lambda: vkdnw.score(model, batch, output=output, weights=SCORED))
-        ratios.append(ours / seconds(lambda: loop(model, batch, output)))
+        ratios.append(ours / seconds(lambda: loop(unfrozen, batch, output)))
     return sorted(ratios)[REPETITIONS // 2]
 
 

@@ -44,7 +44,7 @@ class ForwardLog(TorchDispatchMode):
 
     def returned(self, logits: Tensor) -> None:
         """Tells the log what the pass returned, which is read as well."""
-        self._read([logits])
+        self._read([address(logits)])
         self._held.clear()
 
     def __torch_dispatch__(
@@ -52,29 +52,32 @@ class ForwardLog(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         given = tensors_in((*args, *kwargs.values()))
-        if func not in _HANDING_ON:
-            self._read(given)
+        read = [address(tensor) for tensor in given]
+        if self._drawn and func not in _HANDING_ON:
+            self._read(read)
         random = torch.Tag.nondeterministic_seeded in func.tags
         output = self._draw(func, args, kwargs) if random else func(*args, **kwargs)
+        if self.mixing is not None:
+            return output
         made = tensors_in((output, *_items(output)))
-        if self.mixing is None:
-            constant = all(address(tensor) in self._constants for tensor in given)
-            if constant:
-                self._hold(made, self._constants)
-            else:
-                self._constants.difference_update(map(address, made))  # written to in place
-                if not self._keeps_rows(func, args, kwargs, output, given):
-                    self.mixing = str(func)
-            self._known.update(map(address, made))
+        written = [address(tensor) for tensor in made]
+        if self._constants.issuperset(read):
+            self._held += made
+            self._constants.update(written)
+            self._constants.discard(0)
+        else:
+            self._constants.difference_update(written)  # in place
+            constants = {id(t) for t, at in zip(given, read, strict=True) if at in self._constants}
+            call = Call(func, args, kwargs, output, constants, self._samples)
+            # What was made out of sight, by numpy for instance, is unknown.
+            if not (self._known.issuperset(read) and keeps_rows(call)):
+                self.mixing = str(func)
+        self._known.update(written)
         return output
 
-    def _hold(self, tensors: list[Tensor], addresses: set[int]) -> None:
-        self._held += tensors
-        addresses.update(at for tensor in tensors if (at := address(tensor)))
-
-    def _read(self, tensors: list[Tensor]) -> None:
-        if self._drawn and self.reading is None:
-            drawn = [self._drawn[at] for t in tensors if (at := address(t)) in self._drawn]
+    def _read(self, addresses: list[int]) -> None:
+        if self.reading is None:
+            drawn = [self._drawn[at] for at in addresses if at in self._drawn]
             self.reading = next(iter(drawn), None)
 
     def _draw(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -90,11 +93,6 @@ class ForwardLog(TorchDispatchMode):
             self._held += made
             self._drawn.update({address(tensor): str(func) for tensor in made})
         return output
-
-    def _keeps_rows(self, func: Any, args: Any, kwargs: Any, output: Any, given: Any) -> bool:
-        if any(address(tensor) not in self._known for tensor in given):
-            return False  # made out of sight, by numpy for instance
-        return keeps_rows(Call(func, args, kwargs, output, self._constants, self._samples))
 
 
 def _items(output: Any) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ is not listed here may mix samples: it need not, and then the check that follows
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import cache
 from typing import Any
 
 import torch
@@ -30,9 +31,8 @@ class Call:
         constants: Collection[int],
         samples: int,
     ) -> None:
-        """``constants`` are addresses of tensors that depend on no sample."""
-        self.name = function._schema.name.partition("::")[2].removesuffix("_")
-        self._schema = function._schema
+        """``constants`` are the ids of the tensors given that depend on no sample."""
+        self.name, self._places = _signature(function)
         self._args, self._kwargs = args, kwargs
         self.output = output[0] if isinstance(output, tuple | list) and output else output
         self._constants = constants
@@ -42,22 +42,27 @@ class Call:
         """An argument by its name in the schema."""
         if name in self._kwargs:
             return self._kwargs[name]
-        for position, argument in enumerate(self._schema.arguments):
-            if argument.name == name:
-                return self._args[position] if position < len(self._args) else default
-        return default
+        place = self._places.get(name, len(self._args))
+        return self._args[place] if place < len(self._args) else default
 
     def tensors(self) -> list[Tensor]:
         """All tensor arguments."""
         return tensors_in((*self._args, *self._kwargs.values()))
 
     def is_constant(self, tensor: Tensor) -> bool:
-        """Whether a tensor depends on no sample."""
-        return address(tensor) in self._constants
+        """Whether a tensor that was given depends on no sample."""
+        return id(tensor) in self._constants
 
     def has_rows(self, tensor: Any) -> bool:
         """Whether a tensor may hold as many rows of each sample."""
         return isinstance(tensor, Tensor) and tensor.dim() > 0 and len(tensor) % self.samples == 0
+
+
+@cache
+def _signature(function: torch._ops.OpOverload) -> tuple[str, dict[str, int]]:
+    """An operator's name, and its arguments' places by their names: read once, as it takes long."""
+    name = function._schema.name.partition("::")[2].removesuffix("_")
+    return name, {given.name: place for place, given in enumerate(function._schema.arguments)}
 
 
 def tensors_in(values: Any) -> list[Tensor]:
