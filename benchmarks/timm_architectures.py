@@ -11,7 +11,7 @@ from torchvision_schemas import declare
 LIBRARY = declare()
 
 from vkdnw.search.cli import app  # noqa: E402 - torchvision's operators come first
-from vkdnw.search.cli.frame import run  # noqa: E402
+from vkdnw.search.cli.exit_codes import run  # noqa: E402
 
 CONVOLUTIONAL = """
 resnet18 resnext26ts regnetx_002 regnety_002 mobilenetv2_050 mobilenetv3_small_050

@@ -27,7 +27,7 @@ from vkdnw.search.cli import (
     search,
     top,
 )
-from vkdnw.search.cli.frame import open_standard_streams, run, tell_warnings_in_one_line
+from vkdnw.search.cli.exit_codes import open_standard_streams, run, tell_warnings_in_one_line
 
 __all__ = ["app", "main"]
 

@@ -24,7 +24,7 @@ from tests.library.test_golden import GOLDEN_CASES, OPTIONS, golden, relative
 from tests.shared import golden_cases
 from vkdnw.per_sample.forward_mode import chunk as forward
 from vkdnw.search.cli import app
-from vkdnw.search.cli.frame import run
+from vkdnw.search.cli.exit_codes import run
 from vkdnw.search.spaces import nb201
 from vkdnw.weights import select
 

@@ -8,7 +8,7 @@ import pytest
 
 from vkdnw import proxies
 from vkdnw.search.cli import app
-from vkdnw.search.cli.frame import run
+from vkdnw.search.cli.exit_codes import run
 
 
 def test_json_has_every_proxy_in_order(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ import typer
 from vkdnw.search import runner
 from vkdnw.search.api.interruptible import interruptible
 from vkdnw.search.cli import console
-from vkdnw.search.cli.frame import run
+from vkdnw.search.cli.exit_codes import run
 from vkdnw.search.cli.interrupts import exit_when_interrupted
 from vkdnw.search.configuration import Json
 from vkdnw.search.enumeration import Request, score_all

@@ -13,7 +13,7 @@ import pytest
 
 from tests.search.fakes import rows, wait_until
 from vkdnw.search.cli import app
-from vkdnw.search.cli.frame import run
+from vkdnw.search.cli.exit_codes import run
 from vkdnw.search.errors import StoreError
 from vkdnw.search.rankings.best import Ranked, rank
 from vkdnw.search.spaces import nb201

@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import kendalltau
 
 from vkdnw.search.cli import app
-from vkdnw.search.cli.frame import run
+from vkdnw.search.cli.exit_codes import run
 from vkdnw.search.evaluation import Evaluation
 from vkdnw.search.rankings.published import read, write
 from vkdnw.search.rankings.scores import mean_columns

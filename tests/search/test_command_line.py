@@ -8,7 +8,7 @@ import pytest
 from rich.table import Table
 
 from vkdnw.search.cli import app, console
-from vkdnw.search.cli.frame import run
+from vkdnw.search.cli.exit_codes import run
 from vkdnw.search.evaluation import Evaluation
 from vkdnw.search.printable import printable
 from vkdnw.search.rankings.published import write

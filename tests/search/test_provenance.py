@@ -13,7 +13,7 @@ from vkdnw import search
 from vkdnw.proxies import PROXIES
 from vkdnw.search import provenance
 from vkdnw.search.cli import app
-from vkdnw.search.cli.frame import run as command
+from vkdnw.search.cli.exit_codes import run as command
 from vkdnw.search.spaces.nb201 import NB201
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vkdnw.search.cli import app
-from vkdnw.search.cli.frame import run
+from vkdnw.search.cli.exit_codes import run
 from vkdnw.search.spaces import registry
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"

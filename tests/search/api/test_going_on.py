@@ -9,7 +9,7 @@ import pytest
 
 from vkdnw import search
 from vkdnw.search.cli import app
-from vkdnw.search.cli.frame import run as command
+from vkdnw.search.cli.exit_codes import run as command
 from vkdnw.search.state.results import open_results
 
 TINY = {"channels": 4, "cells": 1, "classes": 3, "resolution": 8}

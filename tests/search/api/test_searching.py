@@ -11,7 +11,7 @@ import torch
 
 from vkdnw import search
 from vkdnw.search.cli import app
-from vkdnw.search.cli.frame import run as command
+from vkdnw.search.cli.exit_codes import run as command
 from vkdnw.search.spaces import nb201
 from vkdnw.search.spaces.nb201 import NB201
 

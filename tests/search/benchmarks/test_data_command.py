@@ -9,7 +9,7 @@ import pytest
 
 from tests.shared import DATA, needs_data
 from vkdnw.search.cli import app
-from vkdnw.search.cli.frame import run
+from vkdnw.search.cli.exit_codes import run
 from vkdnw.search.spaces.nb_macro import NBMacro
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.search.evolution.fakes import FakeSearch
 from vkdnw.search.cli import app
-from vkdnw.search.cli.frame import run
+from vkdnw.search.cli.exit_codes import run
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 
 from tests.search.evolution.fakes import FakeSearch
 from vkdnw.search.cli import app
-from vkdnw.search.cli.frame import run
+from vkdnw.search.cli.exit_codes import run
 from vkdnw.search.errors import StoreError
 from vkdnw.search.evolution import history
 from vkdnw.search.evolution.history import History

@@ -10,7 +10,7 @@ import pytest
 from tests.shared import DATA, needs_data
 from vkdnw import search
 from vkdnw.search.cli import app
-from vkdnw.search.cli.frame import run as command
+from vkdnw.search.cli.exit_codes import run as command
 from vkdnw.search.errors import ArgumentError
 from vkdnw.search.evolution import latency_table
 from vkdnw.search.evolution.budget import Budget

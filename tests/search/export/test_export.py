@@ -14,7 +14,7 @@ from torch import nn
 from tests.search.evolution.fakes import FakeSearch
 from vkdnw import search
 from vkdnw.search.cli import app
-from vkdnw.search.cli.frame import run
+from vkdnw.search.cli.exit_codes import run
 from vkdnw.search.evolution import history
 from vkdnw.search.export import ExportError, found
 from vkdnw.search.export.source import construction, source

@@ -13,7 +13,7 @@ import torch
 import vkdnw
 from tests.search.models import factories
 from vkdnw.search.cli import app
-from vkdnw.search.cli.frame import run
+from vkdnw.search.cli.exit_codes import run
 from vkdnw.search.models.scores import Settings, score_model
 from vkdnw.search.models.source import Source, input_shape
 
