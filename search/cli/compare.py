@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vkdnw.search.cli import console, output
+from vkdnw.search.cli import console, output_formats
 from vkdnw.search.cli.report import Column, Report, Section, number, records, text
 from vkdnw.search.cli.top import By
 
@@ -17,8 +17,8 @@ def compare(
     ],
     by: By = None,
     top: Annotated[int, typer.Option(min=1, help="So many best networks are compared.")] = 10,
-    form: output.Format = "table",
-    as_json: output.AsJson = False,
+    form: output_formats.Format = "table",
+    as_json: output_formats.AsJson = False,
 ) -> None:
     """Compare runs: what they cost, what they found, and how their rankings agree.
 
@@ -57,4 +57,4 @@ def compare(
         {"by": by, "top": top},
         {"pairs": Section(records(found.pairs), agreement, keys=2)},
     )
-    output.print_report(report, output.chosen(form, as_json))
+    output_formats.print_report(report, output_formats.chosen(form, as_json))

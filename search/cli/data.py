@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vkdnw.search.cli import console, output
+from vkdnw.search.cli import console, output_formats
 from vkdnw.search.cli.report import Report, Section
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ def data(
         str | None,
         typer.Option(help="Only what this space can use.", show_default="all"),
     ] = None,
-    form: output.Format = "table",
-    as_json: output.AsJson = False,
+    form: output_formats.Format = "table",
+    as_json: output_formats.AsJson = False,
 ) -> None:
     """List the published tables of accuracies and device figures, or check those that you have.
 
@@ -40,7 +40,7 @@ def data(
     `arch`.
     """
     if place is None:
-        _print(published(space), output.chosen(form, as_json))
+        _print(published(space), output_formats.chosen(form, as_json))
         return
     from vkdnw.search.benchmarks.check import check
 
@@ -49,7 +49,7 @@ def data(
     except FileNotFoundError as error:
         raise typer.BadParameter(str(error), param_hint="PLACE") from error
     chosen = [one for one in checked if space is None or space in one.spaces]
-    _print([found(one) for one in chosen], output.chosen(form, as_json))
+    _print([found(one) for one in chosen], output_formats.chosen(form, as_json))
     if not chosen or any(one.problem for one in chosen):
         raise typer.Exit(1)
 
@@ -90,10 +90,10 @@ def _state(one: "Checked") -> str:
     return "complete"
 
 
-def _print(rows: Sequence[dict[str, Any]], form: output.Form) -> None:
+def _print(rows: Sequence[dict[str, Any]], form: output_formats.Form) -> None:
     """A block of lines for each table: a terminal is too narrow for so many columns."""
     if form != "table":
-        output.print_report(Report("data", Section(rows, ())), form)
+        output_formats.print_report(Report("data", Section(rows, ())), form)
         return
     shown = console.stdout()
     for row in rows:

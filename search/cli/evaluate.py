@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vkdnw.search.cli import completion, console, output
+from vkdnw.search.cli import completion, console, output_formats
 from vkdnw.search.cli.report import Report
 
 if TYPE_CHECKING:
@@ -102,8 +102,8 @@ def evaluate(
     bootstrap_seed: Annotated[
         int, typer.Option(help="Seed of the bootstrap and of the order of ties in nDCG.")
     ] = 0,
-    form: output.Format = "table",
-    as_json: output.AsJson = False,
+    form: output_formats.Format = "table",
+    as_json: output_formats.AsJson = False,
 ) -> None:
     """Compare the rankings of a run with true accuracies, over the architectures scored.
 
@@ -140,7 +140,7 @@ def evaluate(
         {"run": str(run), "truth": str(truth)},
         seeds,
     )
-    output.print_report(report, output.chosen(form, as_json))
+    output_formats.print_report(report, output_formats.chosen(form, as_json))
 
 
 def sampled(

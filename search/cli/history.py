@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vkdnw.search.cli import console, output
+from vkdnw.search.cli import console, output_formats
 from vkdnw.search.cli.report import Column, Report, Section, number, own_lines, text, value
 
 if TYPE_CHECKING:
@@ -30,14 +30,14 @@ def history(
             show_default=False,
         ),
     ] = None,
-    form: output.Format = "table",
-    as_json: output.AsJson = False,
+    form: output_formats.Format = "table",
+    as_json: output_formats.AsJson = False,
 ) -> None:
     """Show what a search has found, also while it is going on.
 
     Ranked as `vkdnw top` ranks it: by the search's aggregate, the sum of logarithms of ranks.
     """
-    show(run, count, output.chosen(form, as_json))
+    show(run, count, output_formats.chosen(form, as_json))
     if plot is not None:
         from vkdnw.search.evolution.history import load
         from vkdnw.search.evolution.plot import draw_history
@@ -48,14 +48,14 @@ def history(
         console.print_line(console.stderr(), str(save(figure, plot)))
 
 
-def show(run: Path, count: int, form: output.Form) -> None:
+def show(run: Path, count: int, form: output_formats.Form) -> None:
     """Print the best networks of a search, and its Pareto front where it seeks one."""
     from vkdnw.search.evolution.history import load
 
     found = load(run)
     if found.table.empty:
         raise typer.BadParameter(f"{run} has no scores yet", param_hint="RUN")
-    output.print_report(report(run, found, count), form)
+    output_formats.print_report(report(run, found, count), form)
 
 
 def report(run: Path, found: "History", count: int) -> Report:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vkdnw.search.cli import console, output
+from vkdnw.search.cli import console, output_formats
 from vkdnw.search.cli.evaluate import Datasets, Source, SpaceName, Truth, load_accuracies, space_of
 from vkdnw.search.cli.report import Column, Report, Section, number, records, text
 from vkdnw.search.cli.top import By
@@ -59,8 +59,8 @@ def predict(
     paper: Annotated[
         bool, typer.Option("--paper", help="Put the paper's numbers and differences beside.")
     ] = False,
-    form: output.Format = "table",
-    as_json: output.AsJson = False,
+    form: output_formats.Format = "table",
+    as_json: output_formats.AsJson = False,
 ) -> None:
     """Fit models to the accuracies of some architectures and judge them on the rest.
 
@@ -86,7 +86,7 @@ def predict(
                 param_hint="--train",
             )
         report = _judged(evaluations, accuracies, model, budgets[0], fits, top, paper, about)
-    output.print_report(report, output.chosen(form, as_json))
+    output_formats.print_report(report, output_formats.chosen(form, as_json))
 
 
 def _budgets(train: str) -> list[int]:

@@ -2,14 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
-from vkdnw.search.cli import output
+from vkdnw.search.cli import output_formats
 from vkdnw.search.cli.report import Column, Report, Row, Section, number, text
 
 if TYPE_CHECKING:
     from vkdnw.proxies import Proxy
 
 
-def proxies(form: output.Format = "table", as_json: output.AsJson = False) -> None:
+def proxies(form: output_formats.Format = "table", as_json: output_formats.AsJson = False) -> None:
     """List the training-free scores: what they read, how, and what they cost.
 
     Higher is better for all. Cost is relative to VKDNW's.
@@ -17,8 +17,9 @@ def proxies(form: output.Format = "table", as_json: output.AsJson = False) -> No
     from vkdnw.proxies import PROXIES
 
     rows = [describe(proxy) for proxy in PROXIES.values()]
-    output.print_report(
-        Report("proxies", Section(rows, COLUMNS), after=[TOLD]), output.chosen(form, as_json)
+    output_formats.print_report(
+        Report("proxies", Section(rows, COLUMNS), after=[TOLD]),
+        output_formats.chosen(form, as_json),
     )
 
 

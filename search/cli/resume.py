@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vkdnw.search.cli import options, output
+from vkdnw.search.cli import options, output_formats
 from vkdnw.search.cli.interrupts import exit_when_interrupted
 
 Folder = Annotated[Path, typer.Argument(help="The folder given as --out.", show_default=False)]
@@ -26,8 +26,8 @@ def resume(
             show_default="where it lay",
         ),
     ] = None,
-    form: output.Format = "table",
-    as_json: output.AsJson = False,
+    form: output_formats.Format = "table",
+    as_json: output_formats.AsJson = False,
 ) -> None:
     """Go on with a run as it was begun, whatever stopped it; what is finished stays."""
     from vkdnw.search.api.run import open as open_run
@@ -50,7 +50,7 @@ def resume(
         changes["latency_table"] = latency_table
     with exit_when_interrupted(run):
         opened.resume(**changes)
-    show(run, opened.is_evolution, output.chosen(form, as_json))
+    show(run, opened.is_evolution, output_formats.chosen(form, as_json))
 
 
 def config(

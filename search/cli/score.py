@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vkdnw.runtime.memory import in_bytes
-from vkdnw.search.cli import completion, console, options, output
+from vkdnw.search.cli import completion, console, options, output_formats
 from vkdnw.search.cli.report import Column, Report, Row, Section, number, text
 from vkdnw.search.devices import MEMORY, find_devices
 
@@ -96,8 +96,8 @@ def score(
     mode: options.DerivativeMode = options.DEFAULTS.mode,
     max_memory: options.MaxMemory = None,
     device: options.Device = "cpu",
-    form: output.Format = "table",
-    as_json: output.AsJson = False,
+    form: output_formats.Format = "table",
+    as_json: output_formats.AsJson = False,
 ) -> None:
     """Score models by VKDNW on standard normal input, each as a line of a table.
 
@@ -139,7 +139,7 @@ def score(
         if len(sources) > 1:
             what = "scored" if found.refused is None else "refused"
             console.say(f"{source.text}: {what} in {found.seconds:.1f} s")
-    output.print_report(report(scores), output.chosen(form, as_json))
+    output_formats.print_report(report(scores), output_formats.chosen(form, as_json))
     if any(found.refused for found in scores):
         raise typer.Exit(1)
 

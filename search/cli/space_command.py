@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from vkdnw.search.cli import console, options, output
+from vkdnw.search.cli import console, options, output_formats
 from vkdnw.search.cli.interrupts import exit_when_interrupted
 from vkdnw.search.cli.space_options import (
     SpaceOption,
@@ -149,15 +149,15 @@ def _scoring(defaults: Mapping[str, Any]) -> list[SpaceOption]:
         SpaceOption("ray", options.Ray, None),
         SpaceOption("mixed", options.Mixed, False),
         SpaceOption("dry_run", options.DryRun, False),
-        SpaceOption("form", output.Format, "table"),
-        SpaceOption("as_json", output.AsJson, False),
+        SpaceOption("form", output_formats.Format, "table"),
+        SpaceOption("as_json", output_formats.AsJson, False),
     ]
 
 
 def _search(name: str, space: SearchSpace, own: list[str], arguments: dict[str, Any]) -> None:
     """One code path with Python: call `enumerate` or `evolve`, and print what the run holds."""
     out = arguments.pop("out")
-    form = output.chosen(arguments.pop("form"), arguments.pop("as_json"))
+    form = output_formats.chosen(arguments.pop("form"), arguments.pop("as_json"))
     arguments["task_timeout"] = arguments["task_timeout"] or None
     dry_run = arguments.pop("dry_run")
     address = arguments.pop("ray")
@@ -243,7 +243,7 @@ def _evolve(
     evolve(name, out, **plan, **arguments)
 
 
-def show(out: Path, evolved: bool, form: output.Form) -> None:
+def show(out: Path, evolved: bool, form: output_formats.Form) -> None:
     """Print what a run holds; exit with 1 where networks of a list failed."""
     from vkdnw.search.cli import history, top
     from vkdnw.search.state.results import open_results

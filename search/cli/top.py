@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vkdnw.search.cli import completion, console, output
+from vkdnw.search.cli import completion, console, output_formats
 from vkdnw.search.cli.report import (
     VALUES,
     Column,
@@ -49,23 +49,23 @@ def top(
     ],
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many.")] = COUNT,
     by: By = None,
-    form: output.Format = "table",
-    as_json: output.AsJson = False,
+    form: output_formats.Format = "table",
+    as_json: output_formats.AsJson = False,
 ) -> None:
     """Show the best networks of a run, also while it is going on.
 
     An aggregate ranks the networks that have all its parts, among one another.
     """
-    show(run, count, by, output.chosen(form, as_json))
+    show(run, count, by, output_formats.chosen(form, as_json))
 
 
-def show(run: Path, count: int, by: str | None, form: output.Form) -> None:
+def show(run: Path, count: int, by: str | None, form: output_formats.Form) -> None:
     """Print how far a run is, what failed, and its best networks."""
     from vkdnw.search.rankings.of_run import ranking_of
 
     with console.usage_errors("--by"):
         found = ranking_of(run, by)
-    output.print_report(report(run, found, count), form)
+    output_formats.print_report(report(run, found, count), form)
 
 
 def report(run: Path, found: "RunRanking", count: int) -> Report:
