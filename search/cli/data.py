@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vkdnw.search.cli import console, output_formats
-from vkdnw.search.cli.report import Report, Section
+from vkdnw.search.cli.report_data import Report, Section
 
 if TYPE_CHECKING:
     from vkdnw.search.benchmarks.check import Checked

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vkdnw.search.cli import completion, console, output_formats
-from vkdnw.search.cli.report import Report
+from vkdnw.search.cli.report_data import Report
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from vkdnw.search.cli.report import Column, Row, Section, number, text
+from vkdnw.search.cli.report_data import Column, Row, Section, number, text
 from vkdnw.search.rankings.compare import agreement_rows
 from vkdnw.search.rankings.evaluate import Result
 from vkdnw.search.rankings.paper import Published, table_1

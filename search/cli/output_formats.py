@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from vkdnw.search.cli import console, render
-from vkdnw.search.cli.report import Report, Row
+from vkdnw.search.cli.report_data import Report, Row
 
 Form = Literal["table", "json", "csv", "parquet", "yaml"]
 

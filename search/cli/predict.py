@@ -8,7 +8,7 @@ import typer
 
 from vkdnw.search.cli import console, output_formats
 from vkdnw.search.cli.evaluate import Datasets, Source, SpaceName, Truth, load_accuracies, space_of
-from vkdnw.search.cli.report import Column, Report, Section, number, records, text
+from vkdnw.search.cli.report_data import Column, Report, Section, number, records, text
 from vkdnw.search.cli.top import By
 
 if TYPE_CHECKING:

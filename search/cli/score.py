@@ -10,7 +10,7 @@ import typer
 
 from vkdnw.runtime.memory import in_bytes
 from vkdnw.search.cli import completion, console, options, output_formats
-from vkdnw.search.cli.report import Column, Report, Row, Section, number, text
+from vkdnw.search.cli.report_data import Column, Report, Row, Section, number, text
 from vkdnw.search.devices import MEMORY, find_devices
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vkdnw.search.cli import completion, console, output_formats
-from vkdnw.search.cli.report import (
+from vkdnw.search.cli.report_data import (
     VALUES,
     Column,
     Report,
