@@ -21,7 +21,7 @@ from vkdnw.search.cli import (
     plot,
     predict,
     proxies,
-    report_page,
+    report,
     resume,
     score,
     search,
@@ -49,7 +49,7 @@ app.command("compare")(compare.compare)
 app.command("export")(export.export)
 app.command("predict")(predict.predict)
 app.command("plot")(plot.plot)
-app.command("report")(report_page.report)
+app.command("report")(report.report)
 app.command("proxies")(proxies.proxies)
 app.command("data")(data.data)
 app.command("doctor")(doctor.doctor)
