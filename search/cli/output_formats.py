@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from vkdnw.search.cli import console, render
+from vkdnw.search.cli import console, table_layout
 from vkdnw.search.cli.report_data import Report, Row
 
 Form = Literal["table", "json", "csv", "parquet", "yaml"]
@@ -55,12 +55,12 @@ def _print_tables(report: Report) -> None:
     for line in report.before:
         console.print_line(out, line)
     for section in sections:
-        if not render.rows(section):
+        if not table_layout.rows(section):
             continue
         if out.is_terminal:
-            render.show(out, section)
+            table_layout.show(out, section)
         else:
-            for line in render.plain(section):
+            for line in table_layout.plain(section):
                 console.print_line(out, line)
     for line in report.after:
         console.print_line(out, line)

@@ -6,7 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
-from vkdnw.search.cli import render
+from vkdnw.search.cli import table_layout
 from vkdnw.search.cli.report_data import Column, Section, number, text, value
 
 ARCH = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_1x1~1|+|avg_pool_3x3~0|skip_connect~1|none~2|"
@@ -30,7 +30,9 @@ COLUMNS = [
 
 def shown(section: Section, width: int) -> list[str]:
     out = io.StringIO()
-    render.show(Console(file=out, width=width, force_terminal=True, color_system=None), section)
+    table_layout.show(
+        Console(file=out, width=width, force_terminal=True, color_system=None), section
+    )
     return out.getvalue().splitlines()
 
 
@@ -78,7 +80,7 @@ def test_what_looks_like_markup_or_an_emoji_is_printed_as_it_is() -> None:
 
 
 def test_plain_lines_are_whole_and_aligned() -> None:
-    lines = render.plain(Section(ROWS, COLUMNS, "title"))
+    lines = table_layout.plain(Section(ROWS, COLUMNS, "title"))
     assert lines[0] == "title"
     assert len(lines) == 2 + len(ROWS)
     assert len({len(line) for line in lines[1:]}) == 1
