@@ -61,7 +61,7 @@ def config(
 ) -> None:
     """Write the options of a run as TOML, for `vkdnw search --config FILE --out ANOTHER`."""
     from vkdnw.search.api.recorded_arguments import recorded_arguments
-    from vkdnw.search.cli.configurations import as_toml
+    from vkdnw.search.cli.config_files import as_toml
 
     written = as_toml(recorded_arguments(run))
     if out is None:

@@ -5,7 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from vkdnw.search.cli.configurations import expanded
+from vkdnw.search.cli.config_files import expanded
 from vkdnw.search.spaces import registry
 
 CUSTOM = "custom"
