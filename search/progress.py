@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as RichBar
 
 from vkdnw.search.printable import printable
-from vkdnw.search.remaining import Remaining
+from vkdnw.search.time_remaining import Remaining
 
 WINDOW_SECONDS = 120.0
 """The rate is that of the recent past, so that it follows a change of the machine's load."""

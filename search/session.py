@@ -10,9 +10,9 @@ from vkdnw.search.evaluation import Scored, Task
 from vkdnw.search.executors import Executor, start
 from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Expecting, Progress
-from vkdnw.search.remaining import Remaining
 from vkdnw.search.runner import Driver, Runner, Summary
 from vkdnw.search.state.store import Inputs, Store, open_store
+from vkdnw.search.time_remaining import Remaining
 from vkdnw.search.watching import OnOutcome, kept, watched
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from vkdnw.search.evaluation import Failure, Scored, Task
-from vkdnw.search.remaining import Remaining
 from vkdnw.search.runner import Driver
+from vkdnw.search.time_remaining import Remaining
 
 OnOutcome = Callable[[Task, Scored | Failure], None]
 """Takes a task and its result, which is on disk."""

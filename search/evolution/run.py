@@ -13,11 +13,11 @@ from vkdnw.search.evolution.over_seeds import Known, OverSeeds, over_seeds
 from vkdnw.search.evolution.plan import Plan
 from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Progress
-from vkdnw.search.remaining import Remaining
 from vkdnw.search.runner import Summary
 from vkdnw.search.session import Session, begun, carry_out
 from vkdnw.search.spaces.search_space import Cost, SearchSpace
 from vkdnw.search.state.results import open_results
+from vkdnw.search.time_remaining import Remaining
 
 
 @dataclass(frozen=True, kw_only=True)
