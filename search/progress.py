@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichBar
 
-from vkdnw.search.printable import printable
+from vkdnw.search.control_characters import printable
 from vkdnw.search.time_remaining import Remaining
 
 WINDOW_SECONDS = 120.0

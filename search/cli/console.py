@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from vkdnw.search.printable import printable
+from vkdnw.search.control_characters import printable
 
 
 class PlainConsole(Console):

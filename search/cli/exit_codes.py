@@ -13,8 +13,8 @@ from itertools import takewhile
 
 import typer
 
+from vkdnw.search.control_characters import printable
 from vkdnw.search.errors import ArgumentError, RunError, StateWarning
-from vkdnw.search.printable import printable
 
 # Typer carries its own copy of click, and where it lies has changed between versions.
 ClickException = next(

@@ -9,8 +9,8 @@ from rich.table import Table
 
 from vkdnw.search.cli import app, console
 from vkdnw.search.cli.exit_codes import run
+from vkdnw.search.control_characters import printable
 from vkdnw.search.evaluation import Evaluation
-from vkdnw.search.printable import printable
 from vkdnw.search.rankings.published import write
 
 VKDNW = [sys.executable, "-c", "from vkdnw.search.cli import main; main()"]
