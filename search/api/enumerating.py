@@ -14,9 +14,9 @@ from vkdnw.search.configuration import Settings
 from vkdnw.search.enumeration import Request, score_all
 from vkdnw.search.errors import argument_errors
 from vkdnw.search.evaluation import Asked
+from vkdnw.search.requested_values import check_inputs, resolve
 from vkdnw.search.spaces.search_space import SearchSpace, figures
 from vkdnw.search.spaces.selection import Selection, describe
-from vkdnw.search.values import check_inputs, resolve
 
 
 def enumerate_with(options: EnumerationOptions) -> SearchSpace:

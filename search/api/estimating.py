@@ -25,10 +25,10 @@ from vkdnw.search.api.options import (
 )
 from vkdnw.search.api.scoring_setup import Setup, set_up
 from vkdnw.search.errors import argument_errors
+from vkdnw.search.requested_values import ranked_parts, resolve
 from vkdnw.search.spaces.search_space import SearchSpace
 from vkdnw.search.state.database import STATE_NAME
 from vkdnw.search.state.results import open_results
-from vkdnw.search.values import ranked_parts, resolve
 
 BYTES_OF_A_TASK, BYTES_OF_A_VALUE, BYTES_OF_AN_ARCHITECTURE = 450, 110, 350
 """In the state of a run, as it is on disk; spectra come on top, 8 bytes a number."""

@@ -20,8 +20,8 @@ from vkdnw.search.evolution.latency import LATENCY, TimedScorer
 from vkdnw.search.evolution.latency_table import LatencyTable
 from vkdnw.search.evolution.plan import Plan
 from vkdnw.search.evolution.run import SearchRequest, search
+from vkdnw.search.requested_values import check_inputs, ranked_parts
 from vkdnw.search.spaces.search_space import SearchSpace, figures
-from vkdnw.search.values import check_inputs, ranked_parts
 
 if TYPE_CHECKING:
     from vkdnw.search.scoring import Scorer

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vkdnw.search.configuration import Json
+from vkdnw.search.requested_values import ALL
 from vkdnw.search.state.database import STATE_NAME
 from vkdnw.search.state.results import open_results
-from vkdnw.search.values import ALL
 
 
 def is_up_to_date(

@@ -15,7 +15,7 @@ def proxies(incomplete: str) -> list[str]:
     """The last name of a list separated by commas: proxies, aggregates, `all`."""
     from vkdnw.proxies import PROXIES
     from vkdnw.search.rankings.aggregation import NAMED
-    from vkdnw.search.values import ALL
+    from vkdnw.search.requested_values import ALL
 
     return _last_of_list([*PROXIES, *NAMED, ALL], incomplete)
 

@@ -107,8 +107,8 @@ def score(
     from vkdnw import FallbackWarning
     from vkdnw.search.models.scores import Settings, score_model
     from vkdnw.search.models.source import Source
+    from vkdnw.search.requested_values import check_inputs, resolve
     from vkdnw.search.scoring import scalars as choice
-    from vkdnw.search.values import check_inputs, resolve
 
     with console.usage_errors():
         sources = [Source(text) for text in models]

@@ -17,7 +17,7 @@ from torch import nn
 
 from vkdnw import proxies
 from vkdnw.proxies.registry import PROXIES
-from vkdnw.search.values import resolve
+from vkdnw.search.requested_values import resolve
 from vkdnw.testing import ProxyTests
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -3,7 +3,7 @@
 import pytest
 
 from vkdnw.search.rankings.aggregation import NAMED
-from vkdnw.search.values import COUNTED, check_inputs, ranked_by, resolve
+from vkdnw.search.requested_values import COUNTED, check_inputs, ranked_by, resolve
 
 
 def test_an_aggregate_stands_for_its_parts_that_are_computed() -> None:
