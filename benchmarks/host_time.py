@@ -19,10 +19,10 @@ import time
 import torch
 
 from vkdnw.search.configuration import Configuration
-from vkdnw.search.evaluation import Task
 from vkdnw.search.scoring import Scorer
 from vkdnw.search.spaces import nb201
 from vkdnw.search.spaces.nb201.space import NB201
+from vkdnw.search.tasks import Task
 
 IMAGES = 2
 PIXELS = 8

@@ -33,7 +33,6 @@ from rich.table import Table
 
 from vkdnw.search.configuration import Settings
 from vkdnw.search.enumeration import Request, score_all
-from vkdnw.search.evaluation import Asked, Scored, Task
 from vkdnw.search.evolution import Budget, Plan
 from vkdnw.search.evolution.driver import Search
 from vkdnw.search.evolution.run import SearchRequest, search
@@ -43,6 +42,7 @@ from vkdnw.search.progress import Silent
 from vkdnw.search.spaces.mobilenetv2 import MobileNetV2
 from vkdnw.search.spaces.search_space import settings_of
 from vkdnw.search.state.store import open_store
+from vkdnw.search.tasks import Asked, Scored, Task
 
 DRIVERS = ("list", "evolution")
 COLUMNS = (

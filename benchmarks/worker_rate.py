@@ -21,12 +21,12 @@ from rich.console import Console
 from rich.table import Table
 
 from vkdnw.search.configuration import Configuration
-from vkdnw.search.evaluation import Task
 from vkdnw.search.scoring import Scorer
 from vkdnw.search.spaces.mobilenetv2 import MobileNetV2
 from vkdnw.search.spaces.mobilenetv2.structure import INITIAL
 from vkdnw.search.spaces.nb201 import NB201
 from vkdnw.search.spaces.search_space import SearchSpace
+from vkdnw.search.tasks import Task
 
 CORES = (2, 16, 64, 256)
 FLOPS, DEPTH = 450_000_000, 14

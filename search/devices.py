@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vkdnw.search.configuration import Json
-from vkdnw.search.evaluation import Scored, Task
+from vkdnw.search.tasks import Scored, Task
 
 if TYPE_CHECKING:
     from vkdnw.search.scoring import Scorer

@@ -8,11 +8,11 @@ from typing import Literal, Protocol
 
 from vkdnw.runtime.garbage_collection import gc_seldom
 from vkdnw.search.errors import RunError
-from vkdnw.search.evaluation import Failure, Scored, Task
 from vkdnw.search.executors import Done, Executor, Failed, Lost, Outcome
 from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Progress
 from vkdnw.search.state.store import Store
+from vkdnw.search.tasks import Failure, Scored, Task
 
 ATTEMPTS = 3
 """Workers that a task may cost before it counts as failed: a task that kills them must end. One

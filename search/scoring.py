@@ -20,11 +20,11 @@ from vkdnw.runtime.garbage_collection import gc_disabled
 from vkdnw.runtime.threads import one_thread
 from vkdnw.search import limits
 from vkdnw.search.configuration import Configuration, parse_scalars
-from vkdnw.search.evaluation import Scored, Task
 from vkdnw.search.inputs.seeded import batch_on, proxy_inputs
 from vkdnw.search.placement import compute_on
 from vkdnw.search.spaces.search_space import SearchSpace
 from vkdnw.search.state.store import now
+from vkdnw.search.tasks import Scored, Task
 
 EIGENVALUES_KEPT = 4096
 """Spectra up to this length are kept whole (8 bytes each): later statistics then cost no scoring.

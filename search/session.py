@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vkdnw.search.configuration import Settings, versions
-from vkdnw.search.evaluation import Scored, Task
 from vkdnw.search.executors import Executor, start
 from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Expecting, Progress
 from vkdnw.search.runner import Driver, Runner, Summary
 from vkdnw.search.state.store import Inputs, Store, open_store
+from vkdnw.search.tasks import Scored, Task
 from vkdnw.search.time_remaining import Remaining
 from vkdnw.search.watching import OnOutcome, kept, watched
 

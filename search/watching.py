@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from vkdnw.search.evaluation import Failure, Scored, Task
 from vkdnw.search.runner import Driver
+from vkdnw.search.tasks import Failure, Scored, Task
 from vkdnw.search.time_remaining import Remaining
 
 OnOutcome = Callable[[Task, Scored | Failure], None]

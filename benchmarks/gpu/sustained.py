@@ -20,9 +20,9 @@ from clock import Options, options, tell
 
 from vkdnw.search.configuration import Configuration
 from vkdnw.search.devices import MEMORY
-from vkdnw.search.evaluation import Task
 from vkdnw.search.spaces import nb201
 from vkdnw.search.spaces.nb201.space import NB201
+from vkdnw.search.tasks import Task
 
 WORKERS = (16, 8, 4, 12)  # the most promising first, for the time may run out
 NETWORKS = 3000

@@ -17,7 +17,6 @@ from rich.console import Console
 from vkdnw.search.configuration import Configuration
 from vkdnw.search.enumeration import Request, score_all
 from vkdnw.search.errors import RunError
-from vkdnw.search.evaluation import Asked, Scored, Task
 from vkdnw.search.evolution import Budget, Plan
 from vkdnw.search.evolution.run import SearchRequest, search
 from vkdnw.search.interruption import Interruption
@@ -26,6 +25,7 @@ from vkdnw.search.spaces.mobilenetv2 import MobileNetV2
 from vkdnw.search.spaces.nb201 import NB201
 from vkdnw.search.spaces.search_space import settings_of
 from vkdnw.search.state.results import open_results
+from vkdnw.search.tasks import Asked, Scored, Task
 
 KINDS: Mapping[str, Mapping[str, Any]] = {
     "list": {},

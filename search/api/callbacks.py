@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from vkdnw.search.evaluation import Failure, Scored, Task
+from vkdnw.search.tasks import Failure, Scored, Task
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from vkdnw.search.api.up_to_date import is_up_to_date
 from vkdnw.search.configuration import Settings
 from vkdnw.search.enumeration import Request, score_all
 from vkdnw.search.errors import argument_errors
-from vkdnw.search.evaluation import Asked
 from vkdnw.search.requested_values import check_inputs, resolve
 from vkdnw.search.spaces.search_space import SearchSpace, figures
 from vkdnw.search.spaces.selection import Selection, describe
+from vkdnw.search.tasks import Asked
 
 
 def enumerate_with(options: EnumerationOptions) -> SearchSpace:

@@ -13,7 +13,6 @@ from vkdnw.search.api.scoring_setup import Setup, defaults, set_up
 from vkdnw.search.api.up_to_date import is_up_to_date
 from vkdnw.search.configuration import Settings
 from vkdnw.search.errors import argument_errors
-from vkdnw.search.evaluation import Scored, Task
 from vkdnw.search.evolution import latency_table as latency_tables
 from vkdnw.search.evolution.budget import Budget, parse_count
 from vkdnw.search.evolution.latency import LATENCY, TimedScorer
@@ -22,6 +21,7 @@ from vkdnw.search.evolution.plan import Plan
 from vkdnw.search.evolution.run import SearchRequest, search
 from vkdnw.search.requested_values import check_inputs, ranked_parts
 from vkdnw.search.spaces.search_space import SearchSpace, figures
+from vkdnw.search.tasks import Scored, Task
 
 if TYPE_CHECKING:
     from vkdnw.search.scoring import Scorer

@@ -17,12 +17,12 @@ from vkdnw.search.cluster.start import RayStart
 from vkdnw.search.configuration import Configuration, Json, Settings, parse_scalars
 from vkdnw.search.devices import MEMORY, Devices, find_devices, kind_of_device, spread
 from vkdnw.search.errors import ArgumentError
-from vkdnw.search.evaluation import Scored, Task
 from vkdnw.search.session import Session
 from vkdnw.search.spaces import registry
 from vkdnw.search.spaces.search_space import SearchSpace, settings_of
 from vkdnw.search.spaces.selection import subsets
 from vkdnw.search.state.store import Inputs
+from vkdnw.search.tasks import Scored, Task
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from vkdnw.search.cli.report_data import Report
 if TYPE_CHECKING:
     import pandas as pd
 
-    from vkdnw.search.evaluation import Evaluation
     from vkdnw.search.rankings.aggregation import Aggregate
     from vkdnw.search.rankings.evaluate import Ranking
     from vkdnw.search.rankings.scores import Columns
     from vkdnw.search.spaces.search_space import SearchSpace
+    from vkdnw.search.tasks import Evaluation
 
 Source = Annotated[
     Path,

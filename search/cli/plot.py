@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from vkdnw.search.evaluation import Evaluation
     from vkdnw.search.rankings.aggregation import Aggregate
     from vkdnw.search.rankings.evaluate import Ranking
+    from vkdnw.search.tasks import Evaluation
 
 
 def plot(

@@ -14,8 +14,8 @@ from vkdnw.search.cli.top import By
 if TYPE_CHECKING:
     import pandas as pd
 
-    from vkdnw.search.evaluation import Evaluation
     from vkdnw.search.prediction.networks import Networks
+    from vkdnw.search.tasks import Evaluation
 
 
 def predict(

@@ -12,8 +12,8 @@ from pathlib import Path
 from random import Random
 
 from vkdnw.search.cluster.interface import Greeting
-from vkdnw.search.evaluation import Scored, Task
 from vkdnw.search.spaces.search_space import SearchSpace
+from vkdnw.search.tasks import Scored, Task
 
 PROBES = 2
 """Networks that are scored when a machine joins."""

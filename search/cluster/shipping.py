@@ -12,8 +12,8 @@ from vkdnw.search.cluster.shipped_files import unpack
 from vkdnw.search.configuration import Configuration
 from vkdnw.search.devices import find_devices, spread
 from vkdnw.search.errors import ExecutorError
-from vkdnw.search.evaluation import Scored, Task
 from vkdnw.search.spaces.search_space import SearchSpace
+from vkdnw.search.tasks import Scored, Task
 
 DATA_FIELDS = ("data", "images")
 """Fields of a configuration that name files of the driver's machine."""

@@ -9,9 +9,9 @@ from vkdnw.search.cluster.identity import class_of, difference, hexadecimal, pro
 from vkdnw.search.cluster.interface import Greeting
 from vkdnw.search.cluster.shipping import shipment
 from vkdnw.search.configuration import Configuration
-from vkdnw.search.evaluation import Scored, Task
 from vkdnw.search.spaces.search_space import SearchSpace
 from vkdnw.search.state.store import Store
+from vkdnw.search.tasks import Scored, Task
 
 Note = Callable[[str], None]
 

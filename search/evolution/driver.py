@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from vkdnw.search.evaluation import Asked, Failure, Scored, Task
 from vkdnw.search.evolution.plan import Plan
 from vkdnw.search.spaces.search_space import Cost, SearchSpace, figures
+from vkdnw.search.tasks import Asked, Failure, Scored, Task
 
 DRAWS = 10_000
 """Draws in a row that are over the budget or known already, after which there is nothing left."""

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import median
 
-from vkdnw.search.evaluation import Scored, Task
 from vkdnw.search.spaces.search_space import SearchSpace
+from vkdnw.search.tasks import Scored, Task
 
 LATENCY = "latency"
 """The name of the value."""

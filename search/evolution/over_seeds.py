@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
-from vkdnw.search.evaluation import Failure, Scored, Task
 from vkdnw.search.runner import Driver
+from vkdnw.search.tasks import Failure, Scored, Task
 
 Values = Mapping[str, float]
 Known = Mapping[str, Mapping[int, Values | Failure]]

@@ -7,7 +7,6 @@ from pathlib import Path
 from random import Random
 
 from vkdnw.search.errors import RunError
-from vkdnw.search.evaluation import Failure
 from vkdnw.search.evolution.driver import Founder, Search, Values
 from vkdnw.search.evolution.over_seeds import Known, OverSeeds, over_seeds
 from vkdnw.search.evolution.plan import Plan
@@ -17,6 +16,7 @@ from vkdnw.search.runner import Summary
 from vkdnw.search.session import Session, begun, carry_out
 from vkdnw.search.spaces.search_space import Cost, SearchSpace
 from vkdnw.search.state.results import open_results
+from vkdnw.search.tasks import Failure
 from vkdnw.search.time_remaining import Remaining
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from vkdnw.search.evaluation import Evaluation
 from vkdnw.search.prediction.graf import graf_features
 from vkdnw.search.rankings.metrics import fill_undefined
 from vkdnw.search.rankings.scores import complete_table, mean_columns
+from vkdnw.search.tasks import Evaluation
 
 SPECTRAL = ("vkdnw", "layers", "single", "fisher_rank")
 """The values that belong to VKDNW; all others on record are zero-cost scores (ZCS)."""

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from vkdnw.search.evaluation import Evaluation
 from vkdnw.search.prediction.features import FeatureError
 from vkdnw.search.prediction.sequential import (
     Candidates,
@@ -20,6 +19,7 @@ from vkdnw.search.rankings.aggregation import NAMED
 from vkdnw.search.rankings.best import Ranked, rank
 from vkdnw.search.rankings.metrics import fill_undefined
 from vkdnw.search.spaces.search_space import SearchSpace
+from vkdnw.search.tasks import Evaluation
 
 PREFERRED = ("consensus_agg", "flow_agg", "vkdnw_agg", "az_nas", "single")
 """What the networks are ranked by before any is trained: the first of these on record."""

@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from vkdnw.search.evaluation import Evaluation
 from vkdnw.search.rankings.aggregation import NAMED, Aggregate, known, parse
 from vkdnw.search.rankings.evaluate import Ranking, Result, evaluate, rankings_of
 from vkdnw.search.rankings.paper import table_1
@@ -17,6 +16,7 @@ from vkdnw.search.rankings.truth import TruthError, for_architectures
 from vkdnw.search.spaces.search_space import SearchSpace
 from vkdnw.search.spaces.selection import read
 from vkdnw.search.suggestions import meant
+from vkdnw.search.tasks import Evaluation
 
 METRICS = ("kendall", "spearman", "ndcg", "top_share", "partial_kendall", "partial_spearman")
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vkdnw.search.evaluation import Evaluation
 from vkdnw.search.files import written_whole
 from vkdnw.search.rankings.spreadsheet import quoted, unquoted
 from vkdnw.search.rankings.tables import TableError, read_table
+from vkdnw.search.tasks import Evaluation
 
 DIGITS = 9
 DECILES = tuple(f"decile_{k}" for k in range(1, 10))

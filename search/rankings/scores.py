@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vkdnw.search.evaluation import Evaluation
 from vkdnw.search.rankings.spectral import with_spectral_values
 from vkdnw.search.state.results import open_results
+from vkdnw.search.tasks import Evaluation
 
 Columns = Mapping[str, pd.Series]
 """Value -> its scores: float64, indexed by ``arch``."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from vkdnw.search.evaluation import Evaluation
+from vkdnw.search.tasks import Evaluation
 
 RANK_TOLERANCE = 1e-11
 """Eigenvalues below this share of the largest count as zero.

@@ -15,7 +15,6 @@ import pandas as pd
 
 from vkdnw.search.configuration import Settings
 from vkdnw.search.errors import RunError
-from vkdnw.search.evaluation import Evaluation
 from vkdnw.search.evolution.history import load
 from vkdnw.search.plots.correlation import correlations
 from vkdnw.search.rankings.compare import agreement_rows, agreements, ranker, truth_frame
@@ -25,6 +24,7 @@ from vkdnw.search.report.diagram import Diagram, diagram_of
 from vkdnw.search.spaces.recorded import recorded_space
 from vkdnw.search.spaces.search_space import SearchSpace
 from vkdnw.search.state.results import Tally, open_results
+from vkdnw.search.tasks import Evaluation
 
 if TYPE_CHECKING:
     Truth: TypeAlias = str | Path | pd.DataFrame | pd.Series[float] | Mapping[str, float]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, cast
 
-from vkdnw.search.evaluation import Asked
 from vkdnw.search.spaces.search_space import SearchSpace, Subset, figures
+from vkdnw.search.tasks import Asked
 
 DRAWS_FOR_ONE = 1000
 """Draws in a row that give nothing new, after which a space has no more to give."""

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from vkdnw.search.configuration import Json
 from vkdnw.search.errors import StateWarning, StoreError
-from vkdnw.search.evaluation import Evaluation
 from vkdnw.search.state import ledger
 from vkdnw.search.state.database import (
     STATE_NAME,
@@ -39,6 +38,7 @@ from vkdnw.search.state.rows import (
     scan,
     unpack,
 )
+from vkdnw.search.tasks import Evaluation
 
 DECILES = 9
 TOLD = 3

@@ -19,7 +19,6 @@ from pathlib import Path
 from vkdnw.search import configuration
 from vkdnw.search.configuration import Difference, Json, Settings
 from vkdnw.search.errors import ConfigurationDiffers, StoreError
-from vkdnw.search.evaluation import Asked, Failure, Scored, Task
 from vkdnw.search.state import ledger as ledgers
 from vkdnw.search.state.database import STATE_NAME, reported, transaction
 from vkdnw.search.state.lock import Lock, hold
@@ -41,6 +40,7 @@ from vkdnw.search.state.rows import (
     pack,
     parse_json,
 )
+from vkdnw.search.tasks import Asked, Failure, Scored, Task
 
 Inputs = Mapping[int, Mapping[str, str]]
 """What all networks see under a seed: the SHA-256 of each input, by the input's name."""

@@ -29,10 +29,10 @@ from vkdnw.per_sample.reverse_mode.batched_vjp import AT_ONCE
 from vkdnw.proxies import Inputs
 from vkdnw.proxies.methods import BUILT_IN
 from vkdnw.search.configuration import Configuration
-from vkdnw.search.evaluation import Task
 from vkdnw.search.scoring import Scorer
 from vkdnw.search.spaces import nb201
 from vkdnw.search.spaces.nb201 import NB201
+from vkdnw.search.tasks import Task
 
 NAMES = [each.name for each in BUILT_IN]
 CELL_OF_NOTHING = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"

@@ -20,9 +20,9 @@ from vkdnw import proxies
 from vkdnw.proxies import Value
 from vkdnw.proxies.methods import BUILT_IN
 from vkdnw.search.configuration import Configuration
-from vkdnw.search.evaluation import Task
 from vkdnw.search.scoring import Scorer
 from vkdnw.search.spaces.nb201 import NB201
+from vkdnw.search.tasks import Task
 
 pytestmark = pytest.mark.gpu
 

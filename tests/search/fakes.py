@@ -22,10 +22,10 @@ from vkdnw.search.cli.exit_codes import run
 from vkdnw.search.cli.interrupts import exit_when_interrupted
 from vkdnw.search.configuration import Json
 from vkdnw.search.enumeration import Request, score_all
-from vkdnw.search.evaluation import Asked, Scored, Task
 from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Progress, progress_on
 from vkdnw.search.state.results import open_results
+from vkdnw.search.tasks import Asked, Scored, Task
 
 INPUTS = {0: {"batch": "batch 0"}, 1: {"batch": "batch 1"}}
 SETTINGS = {"batch_size": 4, "dtype": "float32", "workers": 1}

@@ -10,8 +10,8 @@ from rich.table import Table
 from vkdnw.search.cli import app, console
 from vkdnw.search.cli.exit_codes import run
 from vkdnw.search.control_characters import printable
-from vkdnw.search.evaluation import Evaluation
 from vkdnw.search.rankings.published import write
+from vkdnw.search.tasks import Evaluation
 
 VKDNW = [sys.executable, "-c", "from vkdnw.search.cli import main; main()"]
 HOSTILE = "\x1b]0;title\x07\x1b[31mred\x9b2J\u202egnp"

@@ -11,10 +11,10 @@ from vkdnw.proxies import Inputs
 from vkdnw.search import scoring
 from vkdnw.search.configuration import Configuration, differences
 from vkdnw.search.devices import Devices, find_devices, spread
-from vkdnw.search.evaluation import Task
 from vkdnw.search.placement import compute_on
 from vkdnw.search.scoring import Scorer
 from vkdnw.search.spaces.nb201.space import NB201
+from vkdnw.search.tasks import Task
 
 ARCHITECTURE = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|skip_connect~2|"
 SPACE = NB201(channels=4, cells=1, classes=3, resolution=8)

@@ -11,7 +11,6 @@ from PIL import Image
 
 from vkdnw.search import limits
 from vkdnw.search.configuration import Configuration
-from vkdnw.search.evaluation import Task
 from vkdnw.search.export.found import network
 from vkdnw.search.inputs.batches import DataError, load_batch
 from vkdnw.search.inputs.seeded import input_digests
@@ -19,6 +18,7 @@ from vkdnw.search.limits import LimitExceeded
 from vkdnw.search.models.weights import WeightsError, load_weights
 from vkdnw.search.scoring import Scorer
 from vkdnw.search.spaces.mobilenetv2 import INITIAL, MobileNetV2
+from vkdnw.search.tasks import Task
 
 
 @pytest.fixture

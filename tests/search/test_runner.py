@@ -11,12 +11,12 @@ from tests.search.fakes import SETTINGS, FakeScorer
 from vkdnw.search import runner as runner_module
 from vkdnw.search.enumeration import Enumeration
 from vkdnw.search.errors import ExecutorError, RunError
-from vkdnw.search.evaluation import Asked, Failure, Scored, Task
 from vkdnw.search.executors import Done, Failed, InProcess, Lost, Outcome
 from vkdnw.search.interruption import Interruption
 from vkdnw.search.runner import ATTEMPTS, DEPTH, HOPELESS, Runner
 from vkdnw.search.state.results import open_results
 from vkdnw.search.state.store import Store, open_store
+from vkdnw.search.tasks import Asked, Failure, Scored, Task
 
 TASKS = [Task(f"net {i}", 0) for i in range(10)]
 

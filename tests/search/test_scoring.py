@@ -15,7 +15,6 @@ from vkdnw.search import scoring
 from vkdnw.search.configuration import Configuration
 from vkdnw.search.enumeration import Request, score_all
 from vkdnw.search.errors import ConfigurationDiffers
-from vkdnw.search.evaluation import Scored, Task
 from vkdnw.search.inputs.seeded import batch, input_digests, proxy_inputs
 from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Lines
@@ -25,6 +24,7 @@ from vkdnw.search.spaces import nb201
 from vkdnw.search.spaces.nb201 import NB201
 from vkdnw.search.spaces.pit import PiT
 from vkdnw.search.spaces.selection import Selection, describe
+from vkdnw.search.tasks import Scored, Task
 
 SPACE = NB201(channels=4, cells=1, classes=3, resolution=8)
 TINY = Configuration(batch_size=4)

@@ -16,11 +16,11 @@ from vkdnw.search.cluster.executor import ClusterExecutor
 from vkdnw.search.cluster.identity import hexadecimal
 from vkdnw.search.cluster.ray_cluster import RayCluster
 from vkdnw.search.enumeration import Enumeration
-from vkdnw.search.evaluation import Asked, Task
 from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Progress
 from vkdnw.search.runner import Runner, Summary
 from vkdnw.search.state.store import open_store
+from vkdnw.search.tasks import Asked, Task
 
 TASKS = [Task(f"net {i}", 0) for i in range(400)]
 

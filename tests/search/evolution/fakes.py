@@ -16,7 +16,6 @@ from typing import Any
 
 from rich.console import Console
 
-from vkdnw.search.evaluation import Scored, Task
 from vkdnw.search.evolution import Budget, Plan
 from vkdnw.search.evolution.run import SearchRequest, search
 from vkdnw.search.interruption import Interruption
@@ -24,6 +23,7 @@ from vkdnw.search.progress import Lines
 from vkdnw.search.spaces.mobilenetv2 import MobileNetV2
 from vkdnw.search.spaces.search_space import settings_of
 from vkdnw.search.state.results import open_results
+from vkdnw.search.tasks import Scored, Task
 
 SPACE = MobileNetV2()
 PLAN: Mapping[str, Any] = {"evaluations": 60, "population": 12, "in_flight": 4}

@@ -7,11 +7,11 @@ from random import Random
 import pytest
 
 from tests.search.evolution.fakes import PLAN, SPACE, FakeProxies
-from vkdnw.search.evaluation import Failure
 from vkdnw.search.evolution import Budget, Plan
 from vkdnw.search.evolution.driver import Search
 from vkdnw.search.executors.interface import Done, carry_out
 from vkdnw.search.spaces.nb201 import NB201
+from vkdnw.search.tasks import Failure
 
 BUDGET = Budget(flops=450_000_000, depth=14)
 
@@ -75,7 +75,7 @@ def test_what_is_on_record_is_not_asked_for_again(changes):
 
 
 def _task(plan, network):
-    from vkdnw.search.evaluation import Task
+    from vkdnw.search.tasks import Task
 
     return Task(network, plan.score_seed, plan.names)
 

@@ -6,10 +6,10 @@ from random import Random
 import pytest
 
 from tests.search.evolution.fakes import FakeProxies
-from vkdnw.search.evaluation import Task
 from vkdnw.search.evolution import latency as module
 from vkdnw.search.evolution.latency import TimedScorer, latency
 from vkdnw.search.spaces.nb201 import NB201
+from vkdnw.search.tasks import Task
 
 SPACE = NB201(channels=4, cells=1, classes=3, resolution=8)
 NETWORK = "|nor_conv_3x3~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|skip_connect~2|"

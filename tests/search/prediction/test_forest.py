@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vkdnw.search.evaluation import Evaluation
 from vkdnw.search.prediction.features import FeatureError, model_features
 from vkdnw.search.prediction.forest import PredictionError, judge, predict_rest
 from vkdnw.search.rankings.metrics import kendall
 from vkdnw.search.spaces import nb201
+from vkdnw.search.tasks import Evaluation
 
 ARCHITECTURES = nb201.live()[:80]
 RNG = np.random.default_rng(0)

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vkdnw.search.evaluation import Evaluation
 from vkdnw.search.prediction.features import FeatureError
 from vkdnw.search.prediction.networks import networks_of, next_networks
 from vkdnw.search.spaces import nb201, registry
+from vkdnw.search.tasks import Evaluation
 
 ARCHITECTURES = nb201.live()[:40]
 

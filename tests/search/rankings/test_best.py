@@ -5,8 +5,8 @@ from statistics import stdev
 
 import pytest
 
-from vkdnw.search.evaluation import Evaluation
 from vkdnw.search.rankings.best import rank
+from vkdnw.search.tasks import Evaluation
 
 
 def evaluation(

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vkdnw.search.evaluation import Evaluation
 from vkdnw.search.rankings.evaluate import evaluate, rankings_of
 from vkdnw.search.rankings.published import ScoreTableError, read, write
 from vkdnw.search.rankings.scores import (
@@ -20,6 +19,7 @@ from vkdnw.search.rankings.scores import (
 from vkdnw.search.rankings.spectral import fisher_rank, with_spectral_values
 from vkdnw.search.rankings.spread import over_seeds
 from vkdnw.search.spaces import nb201
+from vkdnw.search.tasks import Evaluation
 
 A, B, C = nb201.live()[:3]
 

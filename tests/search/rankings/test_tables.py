@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from vkdnw.search.errors import FileError
-from vkdnw.search.evaluation import Evaluation
 from vkdnw.search.rankings import published
 from vkdnw.search.rankings.metrics import agreement, ndcg
 from vkdnw.search.rankings.spreadsheet import quoted, unquoted
 from vkdnw.search.rankings.tables import TableError, read_table
+from vkdnw.search.tasks import Evaluation
 
 HOSTILE = ["=1+1", "+1", "-cmd|' /C calc'!A0", "@SUM(1)", "'=1", "''", "\t=1", "plain", "a=b"]
 

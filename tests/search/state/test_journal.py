@@ -9,10 +9,10 @@ import pytest
 from tests.search.state.test_damage import score
 from tests.search.state.test_store import begun, scored
 from vkdnw.search.errors import StateWarning, StoreError
-from vkdnw.search.evaluation import Task
 from vkdnw.search.state import store as store_module
 from vkdnw.search.state.results import open_results
 from vkdnw.search.state.store import open_store
+from vkdnw.search.tasks import Task
 
 STATE, JOURNAL, LOCK = "state.sqlite", "state.sqlite-wal", "runner.lock"
 

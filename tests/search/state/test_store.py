@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from vkdnw.search.errors import ConfigurationDiffers, RunLocked, StoreError
-from vkdnw.search.evaluation import Asked, Failure, Scored, Task
 from vkdnw.search.state.results import Results, open_results
 from vkdnw.search.state.store import Store, open_store
+from vkdnw.search.tasks import Asked, Failure, Scored, Task
 
 SETTINGS = {"batch_size": 64, "dtype": "float32", "workers": 2, "data": None}
 VERSIONS = {"torch": "2.13.0"}
