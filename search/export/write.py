@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from vkdnw.search.atomic_files import written_whole
 from vkdnw.search.export.formats import ExportError, Format
 from vkdnw.search.export.source import source
-from vkdnw.search.files import written_whole
 
 TOLERANCE = {"torchscript": 1e-5, "py": 1e-5, "onnx": 1e-3}
 """Relative to the largest logit, in float32. The same kernels in another order round the last bits;

@@ -23,7 +23,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from vkdnw.search import limits
-from vkdnw.search.files import kind_of
+from vkdnw.search.atomic_files import kind_of
 from vkdnw.search.inputs import cifar_pickles
 
 CHANNELS = 3

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vkdnw.search.files import written_whole
+from vkdnw.search.atomic_files import written_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

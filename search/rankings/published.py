@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vkdnw.search.files import written_whole
+from vkdnw.search.atomic_files import written_whole
 from vkdnw.search.rankings.spreadsheet import quoted, unquoted
 from vkdnw.search.rankings.tables import TableError, read_table
 from vkdnw.search.tasks import Evaluation

@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from vkdnw.search.files import written_whole
+from vkdnw.search.atomic_files import written_whole
 
 PLACE = re.compile(r"\{\{ (\w+) \}\}")
 

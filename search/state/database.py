@@ -9,8 +9,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from vkdnw.search import limits
+from vkdnw.search.atomic_files import kind_of
 from vkdnw.search.errors import StoreError
-from vkdnw.search.files import kind_of
 from vkdnw.search.state import ledger
 from vkdnw.search.state.rows import LEDGER
 from vkdnw.search.state.schema import APPLICATION_ID, SCHEMA_VERSION, create, expected

@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from vkdnw.search.atomic_files import kind_of
 from vkdnw.search.errors import RunLocked, StoreError
-from vkdnw.search.files import kind_of
 
 LOCK_NAME = "runner.lock"
 _BYTES = 128

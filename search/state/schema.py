@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from vkdnw.search.files import flush_folder
+from vkdnw.search.atomic_files import flush_folder
 
 APPLICATION_ID = 0x766B646E  # "vkdn": tells a run's state from any other SQLite file
 SCHEMA_VERSION = 3

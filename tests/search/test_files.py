@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from vkdnw.search.atomic_files import written_whole
 from vkdnw.search.errors import FileError
-from vkdnw.search.files import written_whole
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def write_half(path: Path) -> None:
 WRITER = """
 import resource, sys
 from pathlib import Path
-from vkdnw.search.files import written_whole
+from vkdnw.search.atomic_files import written_whole
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 with written_whole(Path(sys.argv[1])) as draft:
     draft.write_bytes(bytes(5000))
