@@ -72,8 +72,8 @@ def _values_of(source: str | Path | None) -> list[str]:
 
 def _figures_of(path: Path) -> list[str]:
     """Of a published table what is a device's figure; of another every column."""
-    from vkdnw.search.benchmarks.catalogue import TABLES
-    from vkdnw.search.benchmarks.table import recognise
+    from vkdnw.search.published_tables.catalogue import TABLES
+    from vkdnw.search.published_tables.table import recognise
 
     columns = _columns_of(path)
     known = recognise(columns, TABLES)

@@ -11,7 +11,7 @@ from vkdnw.search.cli import console, output_formats
 from vkdnw.search.cli.report_data import Report, Section
 
 if TYPE_CHECKING:
-    from vkdnw.search.benchmarks.check import Checked
+    from vkdnw.search.published_tables.check import Checked
 
 Place = Annotated[
     Path | None,
@@ -42,7 +42,7 @@ def data(
     if place is None:
         _print(published(space), output_formats.chosen(form, as_json))
         return
-    from vkdnw.search.benchmarks.check import check
+    from vkdnw.search.published_tables.check import check
 
     try:
         checked = check(place)
@@ -56,7 +56,7 @@ def data(
 
 def published(space: str | None) -> list[dict[str, Any]]:
     """The published tables, as plain data."""
-    from vkdnw.search.benchmarks.catalogue import TABLES
+    from vkdnw.search.published_tables.catalogue import TABLES
 
     return [
         {

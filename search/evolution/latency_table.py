@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from vkdnw.search.benchmarks.catalogue import MS, TABLES
-from vkdnw.search.benchmarks.table import recognise
 from vkdnw.search.configuration import Json
+from vkdnw.search.published_tables.catalogue import MS, TABLES
+from vkdnw.search.published_tables.table import recognise
 from vkdnw.search.rankings.truth import indexed, read_texts
 from vkdnw.search.spaces.search_space import Cost, SearchSpace
 

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from tests.shared import DATA, needs_data
-from vkdnw.search.benchmarks.catalogue import TABLES
-from vkdnw.search.benchmarks.table import recognise
+from vkdnw.search.published_tables.catalogue import TABLES
+from vkdnw.search.published_tables.table import recognise
 from vkdnw.search.rankings import truth
 from vkdnw.search.rankings.truth import TruthError
 from vkdnw.search.spaces import registry

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vkdnw.search.benchmarks.catalogue import TABLES
-from vkdnw.search.benchmarks.table import Table, recognise
+from vkdnw.search.published_tables.catalogue import TABLES
+from vkdnw.search.published_tables.table import Table, recognise
 from vkdnw.search.rankings import nats_bench
 from vkdnw.search.rankings.tables import SUFFIXES
 from vkdnw.search.rankings.truth import TruthError, indexed, read_texts

@@ -6,7 +6,7 @@ table known, add it here; any other table with a column ``arch`` can be used as 
 
 from collections.abc import Mapping
 
-from vkdnw.search.benchmarks.table import Column, Table
+from vkdnw.search.published_tables.table import Column, Table
 
 MS = 1e-3
 PERCENT_OF_200_EPOCHS = "test accuracy in percent after 200 epochs, mean over seeds"
