@@ -178,7 +178,7 @@ def load_accuracies(
 def space_of(run: Path, name: str | None) -> "SearchSpace | None":
     """The space of a run, at its sizes; of a table of scores, the space named."""
     from vkdnw.search.spaces import registry
-    from vkdnw.search.spaces.recorded import recorded_space
+    from vkdnw.search.spaces.recorded_space import recorded_space
     from vkdnw.search.state.results import open_results
 
     if run.is_dir() and name is None:

@@ -21,7 +21,7 @@ from vkdnw.search.rankings.compare import agreement_rows, agreements, ranker, tr
 from vkdnw.search.rankings.of_run import ranking_of
 from vkdnw.search.rankings.scores import load_evaluations, mean_columns
 from vkdnw.search.report.diagram import Diagram, diagram_of
-from vkdnw.search.spaces.recorded import recorded_space
+from vkdnw.search.spaces.recorded_space import recorded_space
 from vkdnw.search.spaces.search_space import SearchSpace
 from vkdnw.search.state.results import Tally, open_results
 from vkdnw.search.tasks import Evaluation
