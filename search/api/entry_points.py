@@ -15,7 +15,7 @@ from vkdnw.search.api.options import (
 )
 from vkdnw.search.api.run import Run
 from vkdnw.search.configuration import Convention, Dtype, Init, Mode
-from vkdnw.search.evolution.plan import PAPER_KEYS, Opposed, Plan, StrategyName
+from vkdnw.search.evolution.search_plan import PAPER_KEYS, Opposed, Plan, StrategyName
 from vkdnw.search.progress import Progress
 
 

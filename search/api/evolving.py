@@ -17,8 +17,8 @@ from vkdnw.search.evolution import latency_table as latency_tables
 from vkdnw.search.evolution.budget import Budget, parse_count
 from vkdnw.search.evolution.latency import LATENCY, TimedScorer
 from vkdnw.search.evolution.latency_table import LatencyTable
-from vkdnw.search.evolution.plan import Plan
 from vkdnw.search.evolution.run import SearchRequest, search
+from vkdnw.search.evolution.search_plan import Plan
 from vkdnw.search.requested_values import check_inputs, ranked_parts
 from vkdnw.search.spaces.search_space import SearchSpace, figures
 from vkdnw.search.tasks import Scored, Task

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from vkdnw.search.api.callbacks import OnResult
 from vkdnw.search.configuration import Configuration, Convention, Dtype, Init, Mode
-from vkdnw.search.evolution.plan import PAPER_KEYS, Opposed, Plan, StrategyName
+from vkdnw.search.evolution.search_plan import PAPER_KEYS, Opposed, Plan, StrategyName
 from vkdnw.search.progress import Progress
 from vkdnw.search.spaces.search_space import SearchSpace
 

@@ -15,7 +15,7 @@ from vkdnw.search.configuration import (
     Mode,
 )
 from vkdnw.search.devices import MEMORY, WORKERS_OF_A_GPU
-from vkdnw.search.evolution.plan import Opposed, Plan, StrategyName
+from vkdnw.search.evolution.search_plan import Opposed, Plan, StrategyName
 
 DEFAULTS = Configuration()
 PLAN = Plan()

@@ -17,7 +17,7 @@ from vkdnw.search.cli.space_options import (
     subset_flags,
     tells_depth,
 )
-from vkdnw.search.evolution.plan import Plan
+from vkdnw.search.evolution.search_plan import Plan
 from vkdnw.search.spaces import registry
 from vkdnw.search.spaces.search_space import SearchSpace
 from vkdnw.search.spaces.selection import is_enumerable, subsets

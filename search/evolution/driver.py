@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from vkdnw.search.evolution.plan import Plan
+from vkdnw.search.evolution.search_plan import Plan
 from vkdnw.search.spaces.search_space import Cost, SearchSpace, figures
 from vkdnw.search.tasks import Asked, Failure, Scored, Task
 

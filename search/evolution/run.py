@@ -9,7 +9,7 @@ from random import Random
 from vkdnw.search.errors import RunError
 from vkdnw.search.evolution.driver import Founder, Search, Values
 from vkdnw.search.evolution.over_seeds import Known, OverSeeds, over_seeds
-from vkdnw.search.evolution.plan import Plan
+from vkdnw.search.evolution.search_plan import Plan
 from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Progress
 from vkdnw.search.runner import Summary
