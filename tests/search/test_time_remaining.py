@@ -25,22 +25,22 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_start_up_does_not_count(clock: Clock) -> None:
     remaining = Remaining({DEAR: 10})
-    assert not time_remaining.known
+    assert not remaining.known
     clock.now += 300  # workers load torch
     for _ in range(5):
         clock.now += 2
-        time_remaining.took(DEAR, 2.0)
-    assert time_remaining.rate == pytest.approx(0.5)
-    assert time_remaining.seconds == pytest.approx(5 * 2.0)
+        remaining.took(DEAR, 2.0)
+    assert remaining.rate == pytest.approx(0.5)
+    assert remaining.seconds == pytest.approx(5 * 2.0)
 
 
 def test_two_workers_take_half_as_long(clock: Clock) -> None:
     remaining = Remaining({DEAR: 20})
     for _ in range(5):
         clock.now += 2
-        time_remaining.took(DEAR, 2.0)
-        time_remaining.took(DEAR, 2.0)
-    assert time_remaining.seconds == pytest.approx(10 * 2.0 / 2)
+        remaining.took(DEAR, 2.0)
+        remaining.took(DEAR, 2.0)
+    assert remaining.seconds == pytest.approx(10 * 2.0 / 2)
 
 
 def test_each_kind_of_task_is_measured_apart(clock: Clock) -> None:
@@ -48,17 +48,17 @@ def test_each_kind_of_task_is_measured_apart(clock: Clock) -> None:
     remaining = Remaining({CHEAP: 10, DEAR: 100})
     for _ in range(10):
         clock.now += 0.1
-        time_remaining.took(CHEAP, 0.1)
-    assert time_remaining.seconds == pytest.approx(100 * 0.1 * 1.0 / 0.05)  # by what proxies cost
+        remaining.took(CHEAP, 0.1)
+    assert remaining.seconds == pytest.approx(100 * 0.1 * 1.0 / 0.05)  # by what proxies cost
     clock.now += 3
-    time_remaining.took(DEAR, 3.0)
-    assert time_remaining.seconds == pytest.approx(99 * 3.0)
+    remaining.took(DEAR, 3.0)
+    assert remaining.seconds == pytest.approx(99 * 3.0)
 
 
 def test_failures_are_not_left_and_tell_no_time(clock: Clock) -> None:
     remaining = Remaining({DEAR: 3})
-    time_remaining.failed(DEAR)
-    assert not time_remaining.known
+    remaining.failed(DEAR)
+    assert not remaining.known
     clock.now += 2
-    time_remaining.took(DEAR, 2.0)
-    assert time_remaining.seconds == pytest.approx(2.0)
+    remaining.took(DEAR, 2.0)
+    assert remaining.seconds == pytest.approx(2.0)
