@@ -40,7 +40,7 @@ def history(
     show(run, count, output_formats.chosen(form, as_json))
     if plot is not None:
         from vkdnw.search.evolution.history import load
-        from vkdnw.search.evolution.plot import draw_history
+        from vkdnw.search.plots.evolution import draw_history
         from vkdnw.search.plots.figure import save
 
         found = load(run)
