@@ -21,7 +21,7 @@ from vkdnw.runtime.threads import one_thread
 from vkdnw.search import limits
 from vkdnw.search.configuration import Configuration, parse_scalars
 from vkdnw.search.inputs.seeded import batch_on, proxy_inputs
-from vkdnw.search.placement import compute_on
+from vkdnw.search.proxies_on_device import compute_on
 from vkdnw.search.spaces.search_space import SearchSpace
 from vkdnw.search.state.store import now
 from vkdnw.search.tasks import Scored, Task

@@ -17,7 +17,7 @@ from vkdnw.options import Mode
 from vkdnw.proxies.inputs import Inputs
 from vkdnw.search.inputs.batches import load_batch
 from vkdnw.search.models.source import Source, input_shape, noise
-from vkdnw.search.placement import compute_on
+from vkdnw.search.proxies_on_device import compute_on
 from vkdnw.weights import WeightChoice
 
 Init = Literal["own", "kaiming_normal"]

@@ -11,7 +11,7 @@ from vkdnw.proxies import Inputs
 from vkdnw.search import scoring
 from vkdnw.search.configuration import Configuration, differences
 from vkdnw.search.devices import Devices, find_devices, spread
-from vkdnw.search.placement import compute_on
+from vkdnw.search.proxies_on_device import compute_on
 from vkdnw.search.scoring import Scorer
 from vkdnw.search.spaces.nb201.space import NB201
 from vkdnw.search.tasks import Task
