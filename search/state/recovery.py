@@ -25,7 +25,7 @@ from vkdnw.search.state.ledger import Ledger
 from vkdnw.search.state.lock import last_commit
 from vkdnw.search.state.rows import CONFIGURATION, LEDGER
 from vkdnw.search.state.schema import create
-from vkdnw.search.state.survey import Survey, settings_of_sessions, sound_rows, survey
+from vkdnw.search.state.verified_contents import Survey, settings_of_sessions, sound_rows, survey
 
 LISTED = 3
 """Damaged rows that a message names."""
