@@ -211,7 +211,7 @@ class Run:
             true best 1 %, those among the ranking's), `partial_kendall` and `partial_spearman`
             (parameters held fixed), their intervals, `undefined` and `missing` architectures.
         """
-        from vkdnw.search.rankings.compare import agreement_frame, agreements, truth_frame
+        from vkdnw.search.rankings.run_agreement import agreement_frame, agreements, truth_frame
 
         evaluations = self.evaluations()
         architectures = [one.architecture for one in evaluations]

@@ -113,7 +113,7 @@ def evaluate(
     going on.
     """
     from vkdnw.search.cli.evaluation_report import agreement_section, spread_section
-    from vkdnw.search.rankings.compare import agreements
+    from vkdnw.search.rankings.run_agreement import agreements
     from vkdnw.search.rankings.scores import load_evaluations, mean_columns
 
     evaluations: Sequence[Evaluation] = load_evaluations(run)
@@ -191,17 +191,17 @@ def space_of(run: Path, name: str | None) -> "SearchSpace | None":
 
 def chosen_aggregates(texts: Sequence[str] | None, columns: "Columns") -> list["Aggregate"]:
     """The named aggregates that can be made of the columns, and the user's, which must be."""
-    from vkdnw.search.rankings import compare
+    from vkdnw.search.rankings import run_agreement
 
     with console.usage_errors("--aggregate"):
-        return compare.chosen_aggregates(texts or (), columns)
+        return run_agreement.chosen_aggregates(texts or (), columns)
 
 
 def ranker(
     columns: "Columns", aggregates: Sequence["Aggregate"], names: Sequence[str] | None
 ) -> Callable[["Columns"], list["Ranking"]]:
     """What makes rankings of columns: all, or those named, in the order of the paper's table."""
-    from vkdnw.search.rankings import compare
+    from vkdnw.search.rankings import run_agreement
 
     with console.usage_errors("--ranking"):
-        return compare.ranker(columns, aggregates, names or ())
+        return run_agreement.ranker(columns, aggregates, names or ())

@@ -124,7 +124,7 @@ def _judged(
     from vkdnw.search.cli.evaluation_report import spread_section
     from vkdnw.search.prediction.features import MODELS, FeatureError, model_features
     from vkdnw.search.prediction.forest import judge
-    from vkdnw.search.rankings.compare import known_names
+    from vkdnw.search.rankings.run_agreement import known_names
 
     with console.usage_errors("--model"):
         names = known_names(model or list(MODELS), MODELS)
@@ -165,7 +165,7 @@ def _spent(
 
     from vkdnw.search.prediction.sequential import STRATEGIES
     from vkdnw.search.prediction.simulation import simulate, summary
-    from vkdnw.search.rankings.compare import known_names
+    from vkdnw.search.rankings.run_agreement import known_names
 
     with console.usage_errors("--strategy"):
         known_names(strategies, STRATEGIES)
