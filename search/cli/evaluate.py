@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from vkdnw.search.rankings.aggregation import Aggregate
-    from vkdnw.search.rankings.evaluate import Ranking
+    from vkdnw.search.rankings.agreement import Ranking
     from vkdnw.search.rankings.scores import Columns
     from vkdnw.search.spaces.search_space import SearchSpace
     from vkdnw.search.tasks import Evaluation

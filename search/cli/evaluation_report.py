@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vkdnw.search.cli.report_data import Column, Row, Section, number, text
-from vkdnw.search.rankings.evaluate import Result
+from vkdnw.search.rankings.agreement import Result
 from vkdnw.search.rankings.paper import Published, table_1
 from vkdnw.search.rankings.run_agreement import agreement_rows
 from vkdnw.search.rankings.spread import SeedSpread

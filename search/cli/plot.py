@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from vkdnw.search.rankings.aggregation import Aggregate
-    from vkdnw.search.rankings.evaluate import Ranking
+    from vkdnw.search.rankings.agreement import Ranking
     from vkdnw.search.tasks import Evaluation
 
 
@@ -126,7 +126,7 @@ def _cost_figures(
     accuracies: "pd.DataFrame",
 ) -> dict[str, "Figure"]:
     from vkdnw.search.plots.cost import draw_cost
-    from vkdnw.search.rankings.evaluate import evaluate
+    from vkdnw.search.rankings.agreement import evaluate
 
     compared = evaluate(rankings, accuracies, resamples=0)
     return {

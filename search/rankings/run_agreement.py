@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from vkdnw.search.rankings.aggregation import NAMED, Aggregate, known, parse
-from vkdnw.search.rankings.evaluate import Ranking, Result, evaluate, rankings_of
+from vkdnw.search.rankings.agreement import Ranking, Result, evaluate, rankings_of
 from vkdnw.search.rankings.paper import table_1
 from vkdnw.search.rankings.scores import Columns, columns_by_seed, mean_columns
 from vkdnw.search.rankings.spread import SeedSpread, over_seeds

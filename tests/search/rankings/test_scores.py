@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vkdnw.search.rankings.evaluate import evaluate, rankings_of
+from vkdnw.search.rankings.agreement import evaluate, rankings_of
 from vkdnw.search.rankings.published import ScoreTableError, read, write
 from vkdnw.search.rankings.scores import (
     columns_by_seed,
