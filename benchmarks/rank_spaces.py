@@ -21,7 +21,7 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.model_selection import KFold
 
 from vkdnw.search.prediction.networks import networks_of
-from vkdnw.search.rankings import published, truth
+from vkdnw.search.rankings import exported_scores, truth
 from vkdnw.search.rankings.aggregation import (
     NAMED,
     Aggregate,
@@ -90,7 +90,7 @@ AGGREGATES: Mapping[str, Aggregate] = {
 def scores_and_accuracies(space: str, folder: Path) -> tuple[Columns, pd.DataFrame]:
     """Different networks of a space with an accuracy: values on record, and accuracies."""
     table, datasets = TRUTHS[space]
-    evaluations = published.read(RESULTS / space / "scores.csv.gz")
+    evaluations = exported_scores.read(RESULTS / space / "scores.csv.gz")
     made = registry.space(space)
     networks = networks_of(evaluations, made, by="flops")
     archs = [arch for row, equal in networks.equal.items() for arch in (row, *equal)]

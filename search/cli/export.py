@@ -106,10 +106,10 @@ def export(
             run, out, arch, form, by, classes, resolution, squeeze_excitation, weights, seed
         )
         return
-    from vkdnw.search.rankings import published
+    from vkdnw.search.rankings import exported_scores
     from vkdnw.search.rankings.scores import load_evaluations
 
-    rows = published.write(out, load_evaluations(run), deciles=deciles)
+    rows = exported_scores.write(out, load_evaluations(run), deciles=deciles)
     size = out.stat().st_size
     console.print_line(console.stdout(), f"{out}: {rows:,} rows, {size / 1e6:.2f} MB")
 

@@ -42,9 +42,9 @@ def ranking_of(source: Path, by: str | None = None) -> RunRanking:
         ValueError: no value is called `by`; those that there are.
     """
     if source.is_file():
-        from vkdnw.search.rankings import published
+        from vkdnw.search.rankings import exported_scores
 
-        evaluations = published.read(source)
+        evaluations = exported_scores.read(source)
         by = by or _first_known(evaluations)
         return RunRanking(_name(by), rank(evaluations, by), None, {})
     with open_results(source) as results:

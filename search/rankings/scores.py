@@ -26,12 +26,12 @@ def load_evaluations(source: Path) -> list[Evaluation]:
 
     Raises:
         StoreError: there is no run, or it cannot be read.
-        published.ScoreTableError: a ValueError; what is wrong with the table.
+        exported_scores.ScoreTableError: a ValueError; what is wrong with the table.
     """
-    from vkdnw.search.rankings import published
+    from vkdnw.search.rankings import exported_scores
 
     if source.is_file():
-        return published.read(source)
+        return exported_scores.read(source)
     with open_results(source) as results:
         return with_spectral_values(results.evaluations(), results.arrays("eigenvalues"))
 

@@ -13,7 +13,7 @@ from scipy.stats import kendalltau
 
 from vkdnw.search.cli import app
 from vkdnw.search.cli.exit_codes import run
-from vkdnw.search.rankings.published import read, write
+from vkdnw.search.rankings.exported_scores import read, write
 from vkdnw.search.rankings.scores import mean_columns
 from vkdnw.search.spaces import nb201
 from vkdnw.search.spaces.selection import sample

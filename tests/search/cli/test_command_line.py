@@ -10,7 +10,7 @@ from rich.table import Table
 from vkdnw.search.cli import app, console
 from vkdnw.search.cli.exit_codes import run
 from vkdnw.search.control_characters import printable
-from vkdnw.search.rankings.published import write
+from vkdnw.search.rankings.exported_scores import write
 from vkdnw.search.tasks import Evaluation
 
 VKDNW = [sys.executable, "-c", "from vkdnw.search.cli import main; main()"]

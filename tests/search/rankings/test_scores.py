@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from vkdnw.search.rankings.agreement import evaluate, rankings_of
-from vkdnw.search.rankings.published import ScoreTableError, read, write
+from vkdnw.search.rankings.exported_scores import ScoreTableError, read, write
 from vkdnw.search.rankings.scores import (
     columns_by_seed,
     complete_table,

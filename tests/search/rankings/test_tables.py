@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from vkdnw.search.errors import FileError
-from vkdnw.search.rankings import published
+from vkdnw.search.rankings import exported_scores
 from vkdnw.search.rankings.metrics import agreement, ndcg
 from vkdnw.search.rankings.spreadsheet import quoted, unquoted
 from vkdnw.search.rankings.tables import TableError, read_table
@@ -58,11 +58,11 @@ def test_no_cell_of_a_written_table_is_a_formula_and_names_come_back(
     tmp_path: Path, name: str
 ) -> None:
     path = tmp_path / name
-    published.write(path, evaluations(HOSTILE))
+    exported_scores.write(path, evaluations(HOSTILE))
     cells = pd.read_csv(path, dtype=str, keep_default_na=False)
     for text in [*cells.columns, *cells["arch"]]:
         assert not text.startswith(("=", "+", "-", "@", "\t"))
-    again = published.read(path)
+    again = exported_scores.read(path)
     assert {one.architecture for one in again} == set(HOSTILE)
     for one in again:
         assert dict(one.values) == {"=value": -1.5, "vkdnw": -2.5}
@@ -75,10 +75,10 @@ def test_quoting_is_undone(text: str) -> None:
 
 def test_a_table_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    published.write(path, evaluations(["a"]))
+    exported_scores.write(path, evaluations(["a"]))
     before = path.read_bytes()
     with pytest.raises(ValueError, match="there are no scores"):
-        published.write(path, [])
+        exported_scores.write(path, [])
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["t.csv"]
 
@@ -88,7 +88,7 @@ def test_a_table_is_not_written_through_a_link(tmp_path: Path) -> None:
     target.write_text("mine")
     (tmp_path / "t.csv").symlink_to(target)
     with pytest.raises(FileError, match="is a symbolic link"):
-        published.write(tmp_path / "t.csv", evaluations(["a"]))
+        exported_scores.write(tmp_path / "t.csv", evaluations(["a"]))
     assert target.read_text() == "mine"
 
 
