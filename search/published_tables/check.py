@@ -7,7 +7,7 @@ from pathlib import Path
 from vkdnw.search.published_tables.catalogue import TABLES
 from vkdnw.search.published_tables.table import Table, recognise
 from vkdnw.search.rankings import nats_bench
-from vkdnw.search.rankings.tables import SUFFIXES
+from vkdnw.search.rankings.table_files import SUFFIXES
 from vkdnw.search.rankings.truth import TruthError, indexed, read_texts
 from vkdnw.search.spaces import registry
 

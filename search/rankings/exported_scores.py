@@ -15,7 +15,7 @@ import pandas as pd
 
 from vkdnw.search.atomic_files import written_whole
 from vkdnw.search.rankings.spreadsheet import quoted, unquoted
-from vkdnw.search.rankings.tables import TableError, read_table
+from vkdnw.search.rankings.table_files import TableError, read_table
 from vkdnw.search.tasks import Evaluation
 
 DIGITS = 9

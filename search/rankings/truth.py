@@ -13,7 +13,7 @@ import pandas as pd
 from vkdnw.search.published_tables.catalogue import TABLES
 from vkdnw.search.published_tables.table import DIRECTIONS, Direction, Table, recognise
 from vkdnw.search.rankings import nats_bench
-from vkdnw.search.rankings.tables import TableError, read_table
+from vkdnw.search.rankings.table_files import TableError, read_table
 from vkdnw.search.spaces.search_space import ArchitectureError, SearchSpace
 
 ARCH = "arch"

@@ -13,7 +13,7 @@ from vkdnw.search.errors import FileError
 from vkdnw.search.rankings import exported_scores
 from vkdnw.search.rankings.metrics import agreement, ndcg
 from vkdnw.search.rankings.spreadsheet import quoted, unquoted
-from vkdnw.search.rankings.tables import TableError, read_table
+from vkdnw.search.rankings.table_files import TableError, read_table
 from vkdnw.search.tasks import Evaluation
 
 HOSTILE = ["=1+1", "+1", "-cmd|' /C calc'!A0", "@SUM(1)", "'=1", "''", "\t=1", "plain", "a=b"]
