@@ -16,7 +16,7 @@ from vkdnw.search.api.options import (
 from vkdnw.search.api.recorded_arguments import recorded_arguments
 from vkdnw.search.configuration import Json, own_code
 from vkdnw.search.errors import StoreError, argument_errors
-from vkdnw.search.rankings.of_run import RunRanking, ranking_of
+from vkdnw.search.rankings.run_ranking import RunRanking, ranking_of
 from vkdnw.search.spaces.recorded_space import recorded_space
 from vkdnw.search.spaces.search_space import SearchSpace
 from vkdnw.search.state.results import Tally, open_results

@@ -59,7 +59,7 @@ def _last_of_list(names: Iterable[str], incomplete: str) -> list[str]:
 
 def _values_of(source: str | Path | None) -> list[str]:
     """Nothing where there is no run yet: whoever presses Tab wants names, not an error."""
-    from vkdnw.search.rankings.of_run import ranking_of
+    from vkdnw.search.rankings.run_ranking import ranking_of
 
     if source is None:
         return []

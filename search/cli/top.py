@@ -23,7 +23,7 @@ from vkdnw.search.state.results import Tally
 
 if TYPE_CHECKING:  # it imports pandas, which --help need not wait for
     from vkdnw.search.rankings.best import Ranked
-    from vkdnw.search.rankings.of_run import RunRanking
+    from vkdnw.search.rankings.run_ranking import RunRanking
 
 COUNT = 10
 LISTED_FAILURES = 5
@@ -61,7 +61,7 @@ def top(
 
 def show(run: Path, count: int, by: str | None, form: output_formats.Form) -> None:
     """Print how far a run is, what failed, and its best networks."""
-    from vkdnw.search.rankings.of_run import ranking_of
+    from vkdnw.search.rankings.run_ranking import ranking_of
 
     with console.usage_errors("--by"):
         found = ranking_of(run, by)
