@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vkdnw.batch import Batch
 from vkdnw.checks import check_logits, pick_logits
-from vkdnw.explained import differentiation_explained, explained
+from vkdnw.error_explanations import differentiation_explained, explained
 from vkdnw.per_sample.problem import Problem
 
 

@@ -23,7 +23,7 @@ from vkdnw.backward.layers import OverwrittenError, WeightGradients, native_laye
 from vkdnw.backward.signs import Signs
 from vkdnw.backward.train_tape import Input, TrainGradients, train_gradients
 from vkdnw.checks import Output, check_logits, pick_logits
-from vkdnw.explained import differentiation_explained
+from vkdnw.error_explanations import differentiation_explained
 from vkdnw.proxies.block_products import block_product
 from vkdnw.proxies.features import Feature, Features, watched_features
 from vkdnw.proxies.inputs import check_labels

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vkdnw.backward.graph import consumers
-from vkdnw.explained import differentiation_explained
+from vkdnw.error_explanations import differentiation_explained
 from vkdnw.per_sample.probing.functions import HIDDEN, functions, without_gradients
 
 

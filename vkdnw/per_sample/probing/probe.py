@@ -17,7 +17,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from vkdnw.backward.graph import Node
 from vkdnw.checks import check_logits
-from vkdnw.explained import explained
+from vkdnw.error_explanations import explained
 from vkdnw.per_sample.capture import CallSite, Record, Recorder, Records
 from vkdnw.per_sample.plain_pass import plain_pass
 from vkdnw.per_sample.probing.forward_log import ForwardLog

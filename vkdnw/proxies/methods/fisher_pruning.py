@@ -9,7 +9,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn.modules.conv import _ConvNd
 
 from vkdnw.checks import check_logits, pick_logits
-from vkdnw.explained import differentiation_explained
+from vkdnw.error_explanations import differentiation_explained
 from vkdnw.proxies.call import Call
 from vkdnw.proxies.inputs import check_labels, given
 from vkdnw.proxies.layer_outputs import watched_outputs
