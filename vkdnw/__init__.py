@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vkdnw import proxies, weights
     from vkdnw.api import FallbackWarning, fisher, jacobian, score
+    from vkdnw.fisher_rank import LowRankWarning, ZeroFisherError
     from vkdnw.initialisation import initialise
     from vkdnw.ops.library import NativeLibraryError, PlainOpsWarning
-    from vkdnw.rank import LowRankWarning, ZeroFisherError
     from vkdnw.result import Score
     from vkdnw.runtime.bfloat16 import SlowDtypeWarning
     from vkdnw.runtime.retry_on_oom import SmallerChunksWarning
@@ -37,13 +37,13 @@ __all__ = [
 # Loaded on first use: `vkdnw --help`, `vkdnw top` and the start of a run need no torch.
 _MODULES = {
     "FallbackWarning": "vkdnw.api",
-    "LowRankWarning": "vkdnw.rank",
+    "LowRankWarning": "vkdnw.fisher_rank",
     "NativeLibraryError": "vkdnw.ops.library",
     "PlainOpsWarning": "vkdnw.ops.library",
     "Score": "vkdnw.result",
     "SlowDtypeWarning": "vkdnw.runtime.bfloat16",
     "SmallerChunksWarning": "vkdnw.runtime.retry_on_oom",
-    "ZeroFisherError": "vkdnw.rank",
+    "ZeroFisherError": "vkdnw.fisher_rank",
     "fisher": "vkdnw.api",
     "initialise": "vkdnw.initialisation",
     "jacobian": "vkdnw.api",

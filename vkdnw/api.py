@@ -17,12 +17,12 @@ from vkdnw import spectrum
 from vkdnw.batch import BatchLike
 from vkdnw.checks import Output
 from vkdnw.fisher_information import eigenvalues, fisher_matrix
+from vkdnw.fisher_rank import LowRankWarning, check_not_zero, low_rank
 from vkdnw.options import Convention, Mode, Options
 from vkdnw.per_sample.cotangents import ClassCotangents
 from vkdnw.per_sample.jacobian import Differentiation, differentiated, jacobian_chunks
 from vkdnw.per_sample.problem import Problem, prepared
 from vkdnw.per_sample.reverse_mode.chunks import bytes_of_sample, chunk_size
-from vkdnw.rank import LowRankWarning, check_not_zero, low_rank
 from vkdnw.result import Score
 from vkdnw.weights import DEFAULT, Weights, has_derivative
 
