@@ -17,7 +17,7 @@ import vkdnw
 from tests.library.cases.case import images
 from tests.library.cases.networks import residual_network
 from tests.reference import reference_jacobian_by_loop
-from vkdnw.runtime.one_call import from_within, one_call
+from vkdnw.runtime.call_lock import from_within, one_call
 from vkdnw.runtime.precision import float32_on
 from vkdnw.weights import select
 

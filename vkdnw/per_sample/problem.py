@@ -16,9 +16,9 @@ from vkdnw.checks import check_batch, check_device, check_model, pick_logits
 from vkdnw.options import Options, check_options
 from vkdnw.runtime import memory
 from vkdnw.runtime.bfloat16 import warn_of_slow_bfloat16
+from vkdnw.runtime.call_lock import one_call
 from vkdnw.runtime.host_copies import constants_copied
 from vkdnw.runtime.model_state import State, preserved
-from vkdnw.runtime.one_call import one_call
 from vkdnw.runtime.precision import float32_on
 from vkdnw.runtime.threads import one_thread
 from vkdnw.weights import Selection, select

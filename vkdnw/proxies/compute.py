@@ -19,9 +19,9 @@ from vkdnw.proxies.registry import proxy
 from vkdnw.proxies.relu_patterns import Agreement, probe_relus
 from vkdnw.proxies.train_pass import Observable, Watched, train_pass
 from vkdnw.proxies.value import Value
+from vkdnw.runtime.call_lock import one_call
 from vkdnw.runtime.garbage_collection import gc_disabled
 from vkdnw.runtime.model_state import Parts, State, preserved
-from vkdnw.runtime.one_call import one_call
 
 
 def compute(

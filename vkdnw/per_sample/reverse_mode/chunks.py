@@ -27,8 +27,8 @@ from vkdnw.per_sample.probing.trace import PASSING_MAPS, Trace
 from vkdnw.per_sample.problem import Problem
 from vkdnw.per_sample.reverse_mode.batched_vjp import AT_ONCE
 from vkdnw.per_sample.reverse_mode.chunk import chunk_jacobian
+from vkdnw.runtime.call_lock import helping
 from vkdnw.runtime.garbage_collection import gc_disabled
-from vkdnw.runtime.one_call import helping
 from vkdnw.runtime.retry_on_oom import retry_on_oom
 from vkdnw.weights import Selection
 

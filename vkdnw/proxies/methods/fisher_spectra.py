@@ -19,7 +19,7 @@ from vkdnw.proxies.call import Call
 from vkdnw.proxies.eigenvalues import eigenvalues_of_all
 from vkdnw.proxies.proxy import Proxy
 from vkdnw.proxies.value import Value, checked, undefined
-from vkdnw.runtime.one_call import from_within
+from vkdnw.runtime.call_lock import from_within
 from vkdnw.weights import DEFAULT, WeightChoice, matrices, select
 
 REFERENCE = "this package, after Tybl and Neumann, VKDNW, CVPR 2025"

@@ -9,7 +9,7 @@ from vkdnw.options import Convention
 from vkdnw.proxies.call import Call
 from vkdnw.proxies.proxy import Proxy
 from vkdnw.proxies.value import Value, undefined
-from vkdnw.runtime.one_call import from_within
+from vkdnw.runtime.call_lock import from_within
 
 REFERENCE = "Tybl and Neumann, Training-free NAS through Variance of Knowledge, CVPR 2025"
 
