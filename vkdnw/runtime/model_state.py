@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from vkdnw.runtime.container_contents import Contents
 from vkdnw.runtime.garbage_collection import gc_disabled
-from vkdnw.runtime.held_contents import Contents
 from vkdnw.runtime.random_state import random_state_kept
 from vkdnw.runtime.reachable import reachable
 from vkdnw.runtime.tensor_state import TensorState
