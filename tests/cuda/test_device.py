@@ -15,8 +15,8 @@ from vkdnw.ops.library import NativeLibraryError
 from vkdnw.runtime import host_copies, memory
 from vkdnw.runtime.host_copies import constants_copied, on_host
 from vkdnw.runtime.model_state import preserved
-from vkdnw.runtime.numbers import Numbers
 from vkdnw.runtime.precision import float32_on
+from vkdnw.runtime.tensor_bits import Numbers
 
 CUDA = torch.device("cuda", 0)
 OPS = (

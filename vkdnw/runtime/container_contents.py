@@ -2,7 +2,7 @@
 
 Contents are noted as references and compared by identity: that takes no memory, and a fraction of a
 millisecond for a network of hundreds of modules. Numbers in tensors are another matter
-(:mod:`vkdnw.runtime.numbers`).
+(:mod:`vkdnw.runtime.tensor_bits`).
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
-from vkdnw.runtime.numbers import Checksum, in_groups
 from vkdnw.runtime.reachable import Path
+from vkdnw.runtime.tensor_bits import Checksum, in_groups
 
 
 class TensorState:
