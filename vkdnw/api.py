@@ -22,7 +22,7 @@ from vkdnw.options import Convention, Mode, Options
 from vkdnw.per_sample.cotangents import ClassCotangents
 from vkdnw.per_sample.jacobian import Differentiation, differentiated, jacobian_chunks
 from vkdnw.per_sample.problem import Problem, prepared
-from vkdnw.per_sample.reverse_mode.chunks import bytes_of_sample, chunk_size
+from vkdnw.per_sample.reverse_mode.chunking import bytes_of_sample, chunk_size
 from vkdnw.result import Score
 from vkdnw.weights import DEFAULT, Weights, has_derivative
 

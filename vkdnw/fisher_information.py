@@ -22,7 +22,7 @@ from vkdnw.options import Convention
 from vkdnw.per_sample.cotangents import ClassCotangents
 from vkdnw.per_sample.jacobian import Differentiation, jacobian_chunks
 from vkdnw.per_sample.problem import Problem
-from vkdnw.per_sample.reverse_mode.chunks import Chunk
+from vkdnw.per_sample.reverse_mode.chunking import Chunk
 from vkdnw.runtime.threads import several_threads
 from vkdnw.weights import Selection
 

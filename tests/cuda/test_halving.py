@@ -11,7 +11,7 @@ import torch
 import vkdnw
 from tests.library.cases.networks import residual_network
 from vkdnw import SmallerChunksWarning
-from vkdnw.per_sample.reverse_mode import chunks
+from vkdnw.per_sample.reverse_mode import chunking
 from vkdnw.runtime.retry_on_oom import retry_on_oom
 
 CPU = torch.device("cpu")
@@ -111,7 +111,7 @@ def test_the_failed_attempt_is_let_go_before_the_next() -> None:
 def test_a_call_goes_on_with_half(call, monkeypatch: pytest.MonkeyPatch) -> None:
     model, x = residual_network().double().eval(), torch.randn(8, 3, 8, 8).double()
     expected = call(model, x)
-    whole = chunks.chunk_in_reverse
+    whole = chunking.chunk_in_reverse
 
     def small_device(problem, found, plan, recorder, samples, *rest):
         if len(samples) > 1:

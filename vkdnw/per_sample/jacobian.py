@@ -12,7 +12,7 @@ from vkdnw.per_sample.forward_mode.chunks import forward_chunks
 from vkdnw.per_sample.mode import Decision, ForwardRefused, decide, in_reverse
 from vkdnw.per_sample.probing.trace import Trace, plainly, trace_model, without_rules
 from vkdnw.per_sample.problem import Problem
-from vkdnw.per_sample.reverse_mode.chunks import Chunk, reverse_chunks
+from vkdnw.per_sample.reverse_mode.chunking import Chunk, reverse_chunks
 from vkdnw.per_sample.verification import NotAsAutograd, Verification
 from vkdnw.weights import Selection
 

@@ -30,7 +30,7 @@ from vkdnw.per_sample.cotangents import Cotangents, combined
 from vkdnw.per_sample.plain_pass import Copy, PlainPass, plain_pass
 from vkdnw.per_sample.probing.trace import Trace
 from vkdnw.per_sample.problem import Problem
-from vkdnw.per_sample.reverse_mode.chunks import Chunk
+from vkdnw.per_sample.reverse_mode.chunking import Chunk
 from vkdnw.per_sample.tolerance import (
     Compared,
     Precision,

@@ -16,7 +16,7 @@ from vkdnw.per_sample.fusion.find import Fusion, find_folds
 from vkdnw.per_sample.mode import ForwardRefused
 from vkdnw.per_sample.probing.trace import Trace
 from vkdnw.per_sample.problem import Problem
-from vkdnw.per_sample.reverse_mode.chunks import (
+from vkdnw.per_sample.reverse_mode.chunking import (
     Chunk,
     bytes_of_sample,
     chunk_size,
