@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vkdnw.backward.graph import consumers
 from vkdnw.error_explanations import differentiation_explained
-from vkdnw.per_sample.probing.functions import HIDDEN, functions, without_gradients
+from vkdnw.per_sample.probing.custom_functions import HIDDEN, functions, without_gradients
 
 
 def weight_gradients(

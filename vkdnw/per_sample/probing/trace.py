@@ -22,7 +22,7 @@ from vkdnw.backward.layers.eligibility import is_native_pooling
 from vkdnw.backward.parameter_uses import uses
 from vkdnw.ops.library import native
 from vkdnw.per_sample.capture import CallSite, Recorder, Records
-from vkdnw.per_sample.probing.functions import check_functions
+from vkdnw.per_sample.probing.custom_functions import check_functions
 from vkdnw.per_sample.probing.operations import Operation, operations, records_of
 from vkdnw.per_sample.probing.probe import fewest_samples, run_probe, sample_rows
 from vkdnw.per_sample.probing.train_mode import check_train_mode
