@@ -13,7 +13,7 @@ from torch.autograd.graph import get_gradient_edge
 
 from tests.proxies.networks import Classifier, in_place, residual
 from vkdnw import proxies
-from vkdnw.backward.signs import random_signs
+from vkdnw.backward.random_signs import random_signs
 from vkdnw.backward.train_tape import compile_train_tape
 from vkdnw.proxies import Inputs
 from vkdnw.proxies.train_pass import TrainPass, Watched, train_pass

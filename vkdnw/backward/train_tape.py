@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from vkdnw.backward.graph import Node, consumers
-from vkdnw.backward.signs import Signs
+from vkdnw.backward.random_signs import Signs
 from vkdnw.backward.tape import Region, Tape, filled, seed, table
 from vkdnw.backward.tape_compiler import compile_tape
 from vkdnw.backward.tape_layers import padded_channels

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
 
 from vkdnw.backward.layers import OverwrittenError, WeightGradients, native_layers
-from vkdnw.backward.signs import Signs
+from vkdnw.backward.random_signs import Signs
 from vkdnw.backward.train_tape import Input, TrainGradients, train_gradients
 from vkdnw.checks import Output, check_logits, pick_logits
 from vkdnw.error_explanations import differentiation_explained

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from vkdnw.backward.signs import Signs, random_signs
+from vkdnw.backward.random_signs import Signs, random_signs
 from vkdnw.proxies.block_products import side_ratio
 from vkdnw.proxies.call import Call
 from vkdnw.proxies.eigenvalues import eigenvalues_of_all
