@@ -14,7 +14,7 @@ A value in between that is a feature is differentiated by itself, and so is read
 """
 
 from vkdnw.backward.layers.replacement import native_layers, replaced_forwards
-from vkdnw.backward.layers.values import OverwrittenError, cut
+from vkdnw.backward.layers.tensor_notes import OverwrittenError, cut
 from vkdnw.backward.layers.weight_gradients import WeightGradients
 
 __all__ = ["OverwrittenError", "WeightGradients", "cut", "native_layers", "replaced_forwards"]

@@ -17,7 +17,7 @@ from vkdnw.backward.graph import Node
 from vkdnw.backward.layers.eligibility import data_gradient, have_native_channels
 from vkdnw.backward.layers.lazy_tensor import VersionedTensor, rectified_from
 from vkdnw.backward.layers.relu import Rectified
-from vkdnw.backward.layers.values import CHANNELS_LAST, made_by, note
+from vkdnw.backward.layers.tensor_notes import CHANNELS_LAST, made_by, note
 from vkdnw.backward.layers.weight_gradients import WeightGradients
 from vkdnw.backward.tape_layers import TapeLayer
 from vkdnw.ops.backpropagate import Layer, Norm

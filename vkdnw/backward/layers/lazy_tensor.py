@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-from vkdnw.backward.layers.values import OverwrittenError
+from vkdnw.backward.layers.tensor_notes import OverwrittenError
 from vkdnw.ops.batch_norm import Summand, normalised_sum
 
 
