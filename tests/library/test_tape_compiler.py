@@ -16,7 +16,7 @@ from torch import Tensor
 from vkdnw.backward.graph import Node, consumers
 from vkdnw.backward.tape import Region, Tape, filled, seed
 from vkdnw.backward.tape_compiler import compile_tape
-from vkdnw.backward.tape_readings import make_tape_readings
+from vkdnw.backward.tape_gradients import make_tape_readings
 
 SAMPLES, CHANNELS, SIDE = 2, 16, 6
 ROUNDING = 1e-5

@@ -15,7 +15,7 @@ from torch.autograd.graph import GradientEdge
 from vkdnw.backward.graph import Node, consumers
 from vkdnw.backward.parameter_uses import uses
 from vkdnw.backward.tape import seed
-from vkdnw.backward.tape_readings import TapeReadings
+from vkdnw.backward.tape_gradients import TapeReadings
 from vkdnw.batch import Batch
 from vkdnw.checks import check_logits
 from vkdnw.ops.jacobian_columns import jacobian_columns_

@@ -16,7 +16,7 @@ from torch.autograd.graph import GradientEdge
 from vkdnw.backward.graph import Node
 from vkdnw.backward.tape import Region
 from vkdnw.backward.tape_compiler import compile_tape
-from vkdnw.backward.tape_readings import TapeReadings, make_tape_readings
+from vkdnw.backward.tape_gradients import TapeReadings, make_tape_readings
 from vkdnw.per_sample.capture import CallSite, Records
 from vkdnw.per_sample.plan import Plan
 
