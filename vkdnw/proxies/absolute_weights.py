@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from vkdnw.checks import pick_logits
-from vkdnw.proxies.call import Call
+from vkdnw.proxies.proxy_call import Call
 from vkdnw.proxies.weight_gradients import weight_gradients
 from vkdnw.proxies.weight_layers import multiplying_weights
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from vkdnw.checks import Output
-from vkdnw.proxies.call import Call, Convention
 from vkdnw.proxies.input_checks import check_inputs
 from vkdnw.proxies.inputs import Inputs
 from vkdnw.proxies.native_check import verified
 from vkdnw.proxies.proxy import Proxy
+from vkdnw.proxies.proxy_call import Call, Convention
 from vkdnw.proxies.proxy_state import Init, proxy_state
 from vkdnw.proxies.registry import proxy
 from vkdnw.proxies.relu_patterns import Agreement, probe_relus

@@ -8,9 +8,9 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from vkdnw.checks import Output
-from vkdnw.proxies.call import Convention
 from vkdnw.proxies.compute import compute
 from vkdnw.proxies.inputs import Inputs, as_inputs
+from vkdnw.proxies.proxy_call import Convention
 from vkdnw.proxies.registry import proxy
 from vkdnw.proxies.value import Value
 

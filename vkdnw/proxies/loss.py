@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vkdnw.checks import check_logits, pick_logits
-from vkdnw.proxies.call import Call
 from vkdnw.proxies.inputs import check_labels
+from vkdnw.proxies.proxy_call import Call
 from vkdnw.proxies.train_pass import as_images
 from vkdnw.proxies.weight_gradients import weight_gradients
 from vkdnw.proxies.weight_layers import multiplying_weights

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from vkdnw.proxies.call import Call
 from vkdnw.proxies.inputs import Source
+from vkdnw.proxies.proxy_call import Call
 from vkdnw.proxies.proxy_state import Init, Mode
 from vkdnw.proxies.train_pass import Observable, TrainPass
 from vkdnw.proxies.value import Value

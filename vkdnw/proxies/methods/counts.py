@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from vkdnw.proxies.call import Call
 from vkdnw.proxies.flop_count import forward_flops
 from vkdnw.proxies.proxy import Proxy
+from vkdnw.proxies.proxy_call import Call
 from vkdnw.proxies.value import Value
 
 

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from vkdnw.proxies.absolute_weights import absolute_weights
-from vkdnw.proxies.call import Call
 from vkdnw.proxies.eigenvalues import singular_values
 from vkdnw.proxies.proxy import Proxy
+from vkdnw.proxies.proxy_call import Call
 from vkdnw.proxies.value import Value, checked, undefined
 from vkdnw.proxies.weight_layers import multiplying_weights
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vkdnw.proxies.call import Call
 from vkdnw.proxies.inputs import given
 from vkdnw.proxies.proxy import Proxy
+from vkdnw.proxies.proxy_call import Call
 from vkdnw.proxies.train_pass import TrainPass
 from vkdnw.proxies.value import Value, checked, undefined
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from vkdnw.proxies.call import Call
 from vkdnw.proxies.proxy import Proxy
+from vkdnw.proxies.proxy_call import Call
 from vkdnw.proxies.train_pass import TrainPass
 from vkdnw.proxies.value import Value, undefined
 

@@ -10,10 +10,10 @@ from torch.nn.modules.conv import _ConvNd
 
 from vkdnw.checks import check_logits, pick_logits
 from vkdnw.error_explanations import differentiation_explained
-from vkdnw.proxies.call import Call
 from vkdnw.proxies.inputs import check_labels, given
 from vkdnw.proxies.layer_outputs import watched_outputs
 from vkdnw.proxies.proxy import Proxy
+from vkdnw.proxies.proxy_call import Call
 from vkdnw.proxies.train_pass import as_images
 from vkdnw.proxies.value import Value, checked, undefined
 

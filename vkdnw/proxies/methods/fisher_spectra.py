@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import vkdnw.api
-from vkdnw.proxies.call import Call
 from vkdnw.proxies.eigenvalues import eigenvalues_of_all
 from vkdnw.proxies.proxy import Proxy
+from vkdnw.proxies.proxy_call import Call
 from vkdnw.proxies.value import Value, checked, undefined
 from vkdnw.runtime.call_lock import from_within
 from vkdnw.weights import DEFAULT, WeightChoice, matrices, select

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from vkdnw.proxies.call import Call
 from vkdnw.proxies.inputs import given
 from vkdnw.proxies.loss import differentiable_weights, loss_gradients
 from vkdnw.proxies.proxy import Proxy
+from vkdnw.proxies.proxy_call import Call
 from vkdnw.proxies.value import Value, checked, undefined
 
 

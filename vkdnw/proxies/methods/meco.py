@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vkdnw.proxies.call import Call
 from vkdnw.proxies.eigenvalues import eigenvalues
 from vkdnw.proxies.layer_outputs import watched_outputs
 from vkdnw.proxies.proxy import Proxy
+from vkdnw.proxies.proxy_call import Call
 from vkdnw.proxies.train_pass import as_leaf
 from vkdnw.proxies.value import Value, checked, undefined
 

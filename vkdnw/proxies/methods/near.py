@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from vkdnw.proxies.call import Call
 from vkdnw.proxies.eigenvalues import singular_values
 from vkdnw.proxies.features import channel_axis, pixels
 from vkdnw.proxies.layer_outputs import watched_outputs
 from vkdnw.proxies.proxy import Proxy
+from vkdnw.proxies.proxy_call import Call
 from vkdnw.proxies.relu_calls import is_relu
 from vkdnw.proxies.train_pass import as_leaf
 from vkdnw.proxies.value import Value, checked, undefined

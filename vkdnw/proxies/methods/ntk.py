@@ -8,9 +8,9 @@ import sys
 import torch
 from torch import Tensor
 
-from vkdnw.proxies.call import Call
 from vkdnw.proxies.eigenvalues import eigenvalues
 from vkdnw.proxies.proxy import Proxy
+from vkdnw.proxies.proxy_call import Call
 from vkdnw.proxies.train_pass import TrainPass
 from vkdnw.proxies.value import Value, undefined
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from vkdnw.proxies.absolute_weights import absolute_weights
-from vkdnw.proxies.call import Call
 from vkdnw.proxies.proxy import Proxy
+from vkdnw.proxies.proxy_call import Call
 from vkdnw.proxies.value import Value, checked
 from vkdnw.proxies.weight_layers import without_normalisation
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from vkdnw.backward.random_signs import Signs, random_signs
 from vkdnw.proxies.block_products import side_ratio
-from vkdnw.proxies.call import Call
 from vkdnw.proxies.eigenvalues import eigenvalues_of_all
 from vkdnw.proxies.proxy import Proxy
+from vkdnw.proxies.proxy_call import Call
 from vkdnw.proxies.train_pass import TrainPass
 from vkdnw.proxies.value import Value, checked, undefined
 

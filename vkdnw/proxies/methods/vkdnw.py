@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import vkdnw.api
 from vkdnw.options import Convention
-from vkdnw.proxies.call import Call
 from vkdnw.proxies.proxy import Proxy
+from vkdnw.proxies.proxy_call import Call
 from vkdnw.proxies.value import Value, undefined
 from vkdnw.runtime.call_lock import from_within
 

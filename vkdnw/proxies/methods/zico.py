@@ -6,10 +6,10 @@ import math
 
 from torch import Tensor
 
-from vkdnw.proxies.call import Call
 from vkdnw.proxies.inputs import given
 from vkdnw.proxies.loss import differentiable_weights, loss_gradients
 from vkdnw.proxies.proxy import Proxy
+from vkdnw.proxies.proxy_call import Call
 from vkdnw.proxies.value import Value, checked, undefined
 
 
