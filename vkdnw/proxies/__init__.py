@@ -11,10 +11,10 @@ proxy is a function of this module as well; :func:`register` adds one's own.
 from __future__ import annotations
 
 from vkdnw.proxies.compute import compute
-from vkdnw.proxies.direct import Direct, direct
 from vkdnw.proxies.inputs import Inputs
 from vkdnw.proxies.proxy import Proxy
 from vkdnw.proxies.proxy_call import Call, Convention
+from vkdnw.proxies.proxy_functions import Direct, direct
 from vkdnw.proxies.registry import PROXIES, names, proxy, register
 from vkdnw.proxies.train_pass import TrainPass
 from vkdnw.proxies.value import Value, undefined
