@@ -27,7 +27,7 @@ from torch.overrides import TorchFunctionMode
 from vkdnw.backward.layers import OverwrittenError
 from vkdnw.ops.library import native
 from vkdnw.proxies.block_products import side_ratio
-from vkdnw.proxies.draws import derived_seed
+from vkdnw.proxies.random_draws import derived_seed
 from vkdnw.proxies.train_pass import Observable, TrainPass, Watched, train_pass
 from vkdnw.runtime.model_state import Parts, State
 

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from vkdnw.checks import Output
-from vkdnw.proxies.draws import generator
 from vkdnw.proxies.inputs import Inputs
+from vkdnw.proxies.random_draws import generator
 
 Convention = Literal["default", "released"]
 

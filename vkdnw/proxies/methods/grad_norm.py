@@ -6,9 +6,9 @@ import math
 
 from torch import Tensor
 
-from vkdnw.proxies.draws import random_labels
 from vkdnw.proxies.proxy import Proxy
 from vkdnw.proxies.proxy_call import Call
+from vkdnw.proxies.random_draws import random_labels
 from vkdnw.proxies.train_pass import TrainPass
 from vkdnw.proxies.value import Value, checked
 from vkdnw.proxies.weight_layers import multiplying_weights
