@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from vkdnw.backward.layers import cut
 from vkdnw.proxies.blocks import blocks
-from vkdnw.proxies.spectra import covariance
+from vkdnw.proxies.feature_spectra import covariance
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,11 @@ from vkdnw.backward.train_tape import Input, TrainGradients, train_gradients
 from vkdnw.checks import Output, check_logits, pick_logits
 from vkdnw.error_explanations import differentiation_explained
 from vkdnw.proxies.block_products import block_product
+from vkdnw.proxies.feature_spectra import spectral_entropies
 from vkdnw.proxies.features import Feature, Features, watched_features
 from vkdnw.proxies.inputs import check_labels
 from vkdnw.proxies.relu_calls import WatchedReLUs
 from vkdnw.proxies.relu_patterns import Agreement
-from vkdnw.proxies.spectra import spectral_entropies
 from vkdnw.proxies.weight_gradients import weight_gradients
 from vkdnw.runtime.layouts import channels_last_is_safe
 from vkdnw.runtime.model_state import Parts
