@@ -33,7 +33,7 @@ from rich.table import Table
 
 from vkdnw.search.configuration import Settings
 from vkdnw.search.enumeration import Request, score_all
-from vkdnw.search.evolution import Budget, Plan
+from vkdnw.search.evolution import Budget, SearchPlan
 from vkdnw.search.evolution.driver import Search
 from vkdnw.search.evolution.run import SearchRequest, search
 from vkdnw.search.executors import Done, Outcome
@@ -167,7 +167,7 @@ def evolved(folder: Path, count: int, start: Starting, workers: int) -> None:
     It begins at samples of the space: there are fewer founders of the paper's kind than workers.
     """
     space = MobileNetV2()
-    plan = Plan(evaluations=count, in_flight=4 * workers, budget=Budget(flops=2_000_000_000))
+    plan = SearchPlan(evaluations=count, in_flight=4 * workers, budget=Budget(flops=2_000_000_000))
     request = SearchRequest(
         folder=folder,
         space=space,

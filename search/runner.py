@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -47,6 +47,10 @@ class Driver(Protocol):
         """Take the result of a task proposed before; results come in any order."""
 
 
+OnResult = Callable[[Task, Scored | Failure], None]
+"""Takes a task and its result, which is on disk. An error that it raises ends the run."""
+
+
 @dataclass
 class Summary:
     """What a run of the runner did."""
@@ -67,6 +71,8 @@ class Runner:
     store: Store
     progress: Progress
     interruption: Interruption
+    on_result: Sequence[OnResult] = ()
+    """Called with every result, before the driver is."""
     summary: Summary = field(default_factory=Summary)
 
     def __post_init__(self) -> None:
@@ -138,6 +144,8 @@ class Runner:
         self.summary.failed += len(failed)
         self.progress.advance(len(scored), len(failed))
         for task, result in finished:
+            for call in self.on_result:
+                call(task, result)
             driver.observe(task, result)
         self._stop_if_hopeless(failed)
 

@@ -9,11 +9,10 @@ from vkdnw.search.configuration import Settings, versions
 from vkdnw.search.executors import Executor, start
 from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Expecting, Progress
-from vkdnw.search.runner import Driver, Runner, Summary
+from vkdnw.search.runner import Driver, OnResult, Runner, Summary
 from vkdnw.search.state.store import Inputs, Store, open_store
 from vkdnw.search.tasks import Scored, Task
 from vkdnw.search.time_remaining import Remaining
-from vkdnw.search.watching import OnOutcome, kept, watched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +28,7 @@ class Session:
     """What each worker process applies; they differ by their devices at most."""
     in_this_process: bool = False
     """Score here, by the first of the scorers, and start no worker."""
-    on_result: OnOutcome | None = None
+    on_result: OnResult | None = None
     """Is told of every result, once it is on disk."""
     note: str | None = None
     """What the user should know of how it is run."""
@@ -93,5 +92,5 @@ def carry_out(
     if session.note:
         progress.note(session.note)
     with closing(session.executor(store, most, progress.note)) as executor:
-        told = watched(driver, kept(remaining, session.on_result))
-        return Runner(executor, store, progress, interruption).run(told)
+        on_result = (remaining.observe, *filter(None, [session.on_result]))
+        return Runner(executor, store, progress, interruption, on_result).run(driver)

@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 
 from vkdnw.search.proxy_costs import relative_cost
+from vkdnw.search.tasks import Failure, Scored, Task
 
 Names = tuple[str, ...]
 KEPT = 50
@@ -26,6 +27,13 @@ class Remaining:
         self._times: dict[Names, deque[float]] = {}
         self._recent: deque[tuple[float, float]] = deque()  # when a task came in, how long it took
         self._begun = 0.0
+
+    def observe(self, task: Task, result: Scored | Failure) -> None:
+        """Take the result of a task."""
+        if isinstance(result, Scored):
+            self.took(task.names, result.seconds)
+        else:
+            self.failed(task.names)
 
     def took(self, names: Names, seconds: float) -> None:
         """A task that computes these values has come in, after so many seconds of a worker."""

@@ -17,7 +17,7 @@ from rich.console import Console
 from vkdnw.search.configuration import Configuration
 from vkdnw.search.enumeration import Request, score_all
 from vkdnw.search.errors import RunError
-from vkdnw.search.evolution import Budget, Plan
+from vkdnw.search.evolution import Budget, SearchPlan
 from vkdnw.search.evolution.run import SearchRequest, search
 from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Lines
@@ -119,7 +119,7 @@ class SoakRun:
             )
             score_all(request, progress, interruption)
             return
-        plan = Plan(
+        plan = SearchPlan(
             evaluations=self.tasks,
             budget=Budget(flops=450_000_000, depth=14),
             keys=("flops", "vkdnw"),

@@ -15,7 +15,7 @@ from vkdnw.search.api.options import (
 )
 from vkdnw.search.api.run import Run
 from vkdnw.search.configuration import Convention, Dtype, Init, Mode
-from vkdnw.search.evolution.search_plan import PAPER_KEYS, Opposed, Plan, StrategyName
+from vkdnw.search.evolution.search_plan import PAPER_KEYS, Opposed, SearchPlan, StrategyName
 from vkdnw.search.progress import Progress
 
 
@@ -132,7 +132,7 @@ def evolve(
     space: SpaceLike,
     out: PathLike,
     *,
-    evaluations: int = Plan.evaluations,
+    evaluations: int = SearchPlan.evaluations,
     flops: int | str | None = None,
     parameters: int | str | None = None,
     layers: int | None = None,
@@ -142,14 +142,14 @@ def evolve(
     latency_column: str | None = None,
     latency_fit: bool = False,
     rank_by: str | Sequence[str] = PAPER_KEYS,
-    strategy: StrategyName = Plan.strategy,
+    strategy: StrategyName = SearchPlan.strategy,
     pareto: Opposed | None = None,
-    population: int = Plan.population,
-    tournament: int = Plan.tournament,
-    in_flight: int = Plan.in_flight,
-    seed: int = Plan.seed,
-    score_seed: int = Plan.score_seed,
-    seeds: int = Plan.seeds,
+    population: int = SearchPlan.population,
+    tournament: int = SearchPlan.tournament,
+    in_flight: int = SearchPlan.in_flight,
+    seed: int = SearchPlan.seed,
+    score_seed: int = SearchPlan.score_seed,
+    seeds: int = SearchPlan.seeds,
     batch_size: int | None = None,
     data: PathLike | None = None,
     images: PathLike | None = None,

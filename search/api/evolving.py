@@ -18,7 +18,7 @@ from vkdnw.search.evolution.budget import Budget, parse_count
 from vkdnw.search.evolution.latency import LATENCY, TimedScorer
 from vkdnw.search.evolution.latency_table import LatencyTable
 from vkdnw.search.evolution.run import SearchRequest, search
-from vkdnw.search.evolution.search_plan import Plan
+from vkdnw.search.evolution.search_plan import SearchPlan
 from vkdnw.search.requested_values import check_inputs, ranked_parts
 from vkdnw.search.spaces.search_space import SearchSpace, figures
 from vkdnw.search.tasks import Scored, Task
@@ -60,10 +60,10 @@ def evolve_with(options: EvolutionOptions) -> SearchSpace:
     return setup.space
 
 
-def _plan(options: EvolutionOptions, space: SearchSpace, latency_told: bool) -> Plan:
+def _plan(options: EvolutionOptions, space: SearchSpace, latency_told: bool) -> SearchPlan:
     """Raises ValueError for arguments that make no search."""
     depth, latency = options.depth, options.latency
-    return Plan(
+    return SearchPlan(
         evaluations=options.evaluations,
         budget=Budget(
             flops=_count(options.flops),
@@ -86,7 +86,7 @@ def _plan(options: EvolutionOptions, space: SearchSpace, latency_told: bool) -> 
 
 
 def _request(
-    options: EvolutionOptions, setup: Setup, plan: Plan, settings: Settings
+    options: EvolutionOptions, setup: Setup, plan: SearchPlan, settings: Settings
 ) -> SearchRequest:
     """The search, and the scorers of its networks. Raises ValueError for a proxy."""
     from vkdnw.proxies.registry import proxy  # it loads torch
@@ -133,7 +133,7 @@ def _count(text: int | str | None) -> int | None:
     return parse_count(text) if isinstance(text, str) else text
 
 
-def _founder(setup: Setup, plan: Plan) -> Callable[[Any], str]:
+def _founder(setup: Setup, plan: SearchPlan) -> Callable[[Any], str]:
     """The paper's evolution begins where the space says; other strategies at samples."""
     begins: Callable[[Any], str] = (
         getattr(setup.space, "founder", setup.space.sample)
@@ -143,7 +143,7 @@ def _founder(setup: Setup, plan: Plan) -> Callable[[Any], str]:
     return begins
 
 
-def _finish(setup: Setup, plan: Plan) -> Callable[["Scorer"], Callable[[Task], Scored]]:
+def _finish(setup: Setup, plan: SearchPlan) -> Callable[["Scorer"], Callable[[Task], Scored]]:
     """Makes the function of a worker from a scorer: it measures latencies too where they count."""
     side = getattr(setup.space, "target_resolution", setup.space.resolution)
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from vkdnw.search.api.callbacks import OnResult
 from vkdnw.search.configuration import Configuration, Convention, Dtype, Init, Mode
-from vkdnw.search.evolution.search_plan import PAPER_KEYS, Opposed, Plan, StrategyName
+from vkdnw.search.evolution.search_plan import PAPER_KEYS, Opposed, SearchPlan, StrategyName
 from vkdnw.search.progress import Progress
 from vkdnw.search.spaces.search_space import SearchSpace
 
@@ -70,7 +70,7 @@ class EnumerationOptions(SearchOptions):
 class EvolutionOptions(SearchOptions):
     """The arguments of :func:`vkdnw.search.evolve`, which documents them."""
 
-    evaluations: int = Plan.evaluations
+    evaluations: int = SearchPlan.evaluations
     flops: int | str | None = None
     parameters: int | str | None = None
     layers: int | None = None
@@ -80,14 +80,14 @@ class EvolutionOptions(SearchOptions):
     latency_column: str | None = None
     latency_fit: bool = False
     rank_by: str | Sequence[str] = PAPER_KEYS
-    strategy: StrategyName = Plan.strategy
+    strategy: StrategyName = SearchPlan.strategy
     pareto: Opposed | None = None
-    population: int = Plan.population
-    tournament: int = Plan.tournament
-    in_flight: int = Plan.in_flight
-    seed: int = Plan.seed
-    score_seed: int = Plan.score_seed
-    seeds: int = Plan.seeds
+    population: int = SearchPlan.population
+    tournament: int = SearchPlan.tournament
+    in_flight: int = SearchPlan.in_flight
+    seed: int = SearchPlan.seed
+    score_seed: int = SearchPlan.score_seed
+    seeds: int = SearchPlan.seeds
 
 
 def names_of(kind: type[SearchOptions]) -> frozenset[str]:
@@ -103,7 +103,7 @@ RESERVED = frozenset(
         *names_of(EnumerationOptions),
         *names_of(EvolutionOptions),
         *(one.name for one in fields(Configuration)),
-        *Plan().settings(),
+        *SearchPlan().settings(),
         *("space_from", "arch", "evolve", "latency_file", "kernels"),
     }
 ) - {"space"}  # among the settings of a space, its name

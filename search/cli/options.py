@@ -15,10 +15,10 @@ from vkdnw.search.configuration import (
     Mode,
 )
 from vkdnw.search.devices import MEMORY, WORKERS_OF_A_GPU
-from vkdnw.search.evolution.search_plan import Opposed, Plan, StrategyName
+from vkdnw.search.evolution.search_plan import Opposed, SearchPlan, StrategyName
 
 DEFAULTS = Configuration()
-PLAN = Plan()
+PLAN = SearchPlan()
 WHICH, BUDGET, BREEDING = "Which", "Evolution: budget", "Evolution: breeding"
 INPUT, NETWORK, SCORE, WORK = "Input", "Network", "Score", "Run"
 """Headings of --help."""

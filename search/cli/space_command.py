@@ -17,12 +17,12 @@ from vkdnw.search.cli.space_options import (
     subset_flags,
     tells_depth,
 )
-from vkdnw.search.evolution.search_plan import Plan
+from vkdnw.search.evolution.search_plan import SearchPlan
 from vkdnw.search.spaces import registry
 from vkdnw.search.spaces.search_space import SearchSpace
 from vkdnw.search.spaces.selection import is_enumerable, subsets
 
-PLAN = Plan()
+PLAN = SearchPlan()
 CUSTOM_HELP = "Score the architectures of a space of your own: --space my_module:MySpace."
 Place = Annotated[
     str, typer.Option("--space", help="Where the space is: module:class.", show_default=False)

@@ -1,18 +1,18 @@
 """Breeding networks while others are scored, with one result for any number of workers.
 
 Children have numbers, and child i is bred from the results of children 0 to i - k alone, k being
-`Plan.in_flight`, with a generator seeded by the search's seed and i. Results are taken in the order
-of numbers, whatever the order in which they come in. So every child is a function of the plan and
-of earlier results: the same for one worker or a hundred, and for a search that was killed and goes
-on. Nothing of a search is stored but what was scored; breeding it again finds the same children,
-whose results are then on record.
+`SearchPlan.in_flight`, with a generator seeded by the search's seed and i. Results are taken in the
+order of numbers, whatever the order in which they come in. So every child is a function of the plan
+and of earlier results: the same for one worker or a hundred, and for a search that was killed and
+goes on. A run stores scores and nothing else; breeding it again finds the same children, whose
+results are then on record.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from vkdnw.search.evolution.search_plan import Plan
+from vkdnw.search.evolution.search_plan import SearchPlan
 from vkdnw.search.spaces.search_space import Cost, SearchSpace, figures
 from vkdnw.search.tasks import Asked, Failure, Scored, Task
 
@@ -46,7 +46,7 @@ class Search:
     def __init__(
         self,
         space: SearchSpace,
-        plan: Plan,
+        plan: SearchPlan,
         founder: Founder,
         ask: Callable[[Sequence[Asked]], None],
         known: Mapping[str, Values | Failure],

@@ -9,7 +9,7 @@ from random import Random
 from vkdnw.search.errors import RunError
 from vkdnw.search.evolution.driver import Founder, Search, Values
 from vkdnw.search.evolution.over_seeds import Known, OverSeeds, over_seeds
-from vkdnw.search.evolution.search_plan import Plan
+from vkdnw.search.evolution.search_plan import SearchPlan
 from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Progress
 from vkdnw.search.runner import Summary
@@ -25,7 +25,7 @@ class SearchRequest(Session):
     """What to search, how, and where to keep it; the inputs are those of the plan's seeds."""
 
     space: SearchSpace
-    plan: Plan
+    plan: SearchPlan
     founder: Founder | None = None
     """Draws networks that have no parent; None samples the space."""
     cost: Callable[[str], Cost] | None = None
@@ -73,7 +73,7 @@ def search(request: SearchRequest, progress: Progress, interruption: Interruptio
         return summary
 
 
-def on_record(folder: Path, plan: Plan) -> tuple[Mapping[str, Values | Failure], Known]:
+def on_record(folder: Path, plan: SearchPlan) -> tuple[Mapping[str, Values | Failure], Known]:
     """The results that a search has already, by network; and those of networks that lack a seed.
 
     A failure of a network stands: it is not tried again, because the children after it were bred

@@ -19,7 +19,7 @@ PAPER_KEYS = ("flops", "expressivity", "progressivity", "trainability", "vkdnw")
 
 
 @dataclass(frozen=True)
-class Plan:
+class SearchPlan:
     """A search, apart from its space and from how networks are scored.
 
     Raises ValueError for what makes no search.

@@ -16,7 +16,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from vkdnw import proxies
 from vkdnw.proxies import Inputs
 from vkdnw.proxies.native_check import Verified, verified
-from vkdnw.proxies.train_pass import Watched
+from vkdnw.proxies.train_pass import Recording
 from vkdnw.runtime.model_state import State
 
 NAMES = ("grad_norm", "jacov", "trainability", "expressivity", "naswot", "snip")
@@ -171,7 +171,7 @@ def test_what_holds_for_all_modules_of_the_process(changed: Callable[[], Any]) -
 
 
 def check(model: nn.Module) -> Verified:
-    observed = Watched(frozenset({"features", "weight gradients", "input gradient"}))
+    observed = Recording(frozenset({"features", "weight gradients", "input gradient"}))
     model.train()
     return verified(model, State(model), read().noise, observed, seed=0)
 

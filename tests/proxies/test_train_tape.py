@@ -16,7 +16,7 @@ from vkdnw import proxies
 from vkdnw.backward.random_signs import random_signs
 from vkdnw.backward.train_tape import compile_train_tape
 from vkdnw.proxies import Inputs
-from vkdnw.proxies.train_pass import TrainPass, Watched, train_pass
+from vkdnw.proxies.train_pass import Recording, TrainPass, train_pass
 from vkdnw.runtime.model_state import Parts
 from vkdnw.search.spaces import nb201
 
@@ -120,8 +120,8 @@ def noise() -> Tensor:
 @contextmanager
 def run(model: nn.Module, batch: Tensor, native: bool) -> Iterator[TrainPass]:
     """A pass with everything that tapes compute requested; signs are those of a seed."""
-    watched = Watched(frozenset({"features", "input gradient"}))
-    with train_pass(model.train(), Parts.of(model), batch, watched, native) as shared:
+    recording = Recording(frozenset({"features", "input gradient"}))
+    with train_pass(model.train(), Parts.of(model), batch, recording, native) as shared:
         shared.request_input_gradient()
         source = torch.Generator().manual_seed(3)
         shapes = [feature.shape for feature in shared.features[:0:-1]]

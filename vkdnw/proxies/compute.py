@@ -17,7 +17,7 @@ from vkdnw.proxies.proxy_call import Call, Convention
 from vkdnw.proxies.proxy_state import Init, proxy_state
 from vkdnw.proxies.registry import proxy
 from vkdnw.proxies.relu_patterns import Agreement, probe_relus
-from vkdnw.proxies.train_pass import Observable, Watched, train_pass
+from vkdnw.proxies.train_pass import Observable, Recording, train_pass
 from vkdnw.proxies.value import Value
 from vkdnw.runtime.call_lock import one_call
 from vkdnw.runtime.garbage_collection import gc_disabled
@@ -109,8 +109,8 @@ def _from_passes(group: list[Proxy], call: Call) -> dict[str, Value]:
     """The values of proxies that share a pass, or a native and a plain one where they differ."""
     batch = call.inputs.read(group[0].input)
     state = State(call.model)  # with the weights and the mode of these proxies
-    watched = Watched(_observed(group), call.features, call.output)
-    agrees = verified(call.model, state, batch, watched, call.seed)
+    recording = Recording(_observed(group), call.features, call.output)
+    agrees = verified(call.model, state, batch, recording, call.seed)
     values: dict[str, Value] = {}
     for native in (True, False):
         part = [each for each in group if agrees.cover(each.requires) == native]
@@ -125,11 +125,11 @@ def _of_one_pass(
     observed = _observed(part)
     units = "relu units" in observed
     relus = _relus(call, state, batch, units) if units or "relus" in observed else None
-    watched = Watched(observed, call.features, call.output, relus)
+    recording = Recording(observed, call.features, call.output, relus)
     state.rewind()
     with (
         torch.random.fork_rng(_cuda(batch), device_type="cuda"),
-        train_pass(call.model, state.parts, batch, watched, native) as shared,
+        train_pass(call.model, state.parts, batch, recording, native) as shared,
     ):
         for each in part:
             if each.request is not None:

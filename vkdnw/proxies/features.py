@@ -82,7 +82,7 @@ def pixels(value: Tensor, axis: int) -> Tensor:
 
 
 @contextmanager
-def watched_features(
+def record_features(
     model: nn.Module, names: tuple[str, ...] | None, features: Features
 ) -> Iterator[None]:
     """Inside the block, a forward pass of the model reports its features, in their order.

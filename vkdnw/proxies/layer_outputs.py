@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 @contextmanager
-def watched_outputs(
+def record_outputs(
     model: nn.Module,
     chosen: Callable[[nn.Module], bool],
     see: Callable[[nn.Module, Tensor], None],

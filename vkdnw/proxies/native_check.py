@@ -28,7 +28,7 @@ from vkdnw.backward.layers import OverwrittenError
 from vkdnw.ops.library import native
 from vkdnw.proxies.block_products import side_ratio
 from vkdnw.proxies.random_draws import derived_seed
-from vkdnw.proxies.train_pass import Observable, TrainPass, Watched, train_pass
+from vkdnw.proxies.train_pass import Observable, Recording, TrainPass, train_pass
 from vkdnw.runtime.model_state import Parts, State
 
 TOLERANCE: float = torch.finfo(torch.float32).eps ** 0.5
@@ -62,7 +62,7 @@ NOTHING = Verified()
 
 
 def verified(
-    model: nn.Module, state: State, batch: Tensor, watched: Watched, seed: int
+    model: nn.Module, state: State, batch: Tensor, recording: Recording, seed: int
 ) -> Verified:
     """What a native pass of a model in train mode may be used for.
 
@@ -71,7 +71,7 @@ def verified(
     if not _may_be_native(state.parts, batch):
         return NOTHING
     pair = torch.stack([batch[-1], batch[derived_seed(seed, "pair") % max(len(batch) - 1, 1)]])
-    both = Watched(watched.observed & DIFFERENTIATED, watched.features, watched.output)
+    both = Recording(recording.observed & DIFFERENTIATED, recording.features, recording.output)
     draws = _Draws(derived_seed(seed, "native check"))
     rng = torch.get_rng_state()
     hooks = _NoticedHooks()
@@ -91,10 +91,15 @@ def verified(
 
 
 def _native_verdict(
-    model: nn.Module, state: State, pair: Tensor, watched: Watched, draws: _Draws, expected: _Shown
+    model: nn.Module,
+    state: State,
+    pair: Tensor,
+    recording: Recording,
+    draws: _Draws,
+    expected: _Shown,
 ) -> Verified:
     try:
-        return _verdict(_shown(model, state.parts, pair, watched, True, draws), expected)
+        return _verdict(_shown(model, state.parts, pair, recording, True, draws), expected)
     except OverwrittenError:  # the model overwrites what native layers need, and torch's do not
         return NOTHING
     except Exception as error:  # where torch's own layers raised none
@@ -154,9 +159,9 @@ class _Shown:
 
 
 def _shown(
-    model: nn.Module, parts: Parts, pair: Tensor, watched: Watched, native: bool, draws: _Draws
+    model: nn.Module, parts: Parts, pair: Tensor, recording: Recording, native: bool, draws: _Draws
 ) -> _Shown:
-    with train_pass(model, parts, pair, watched, native) as shared:
+    with train_pass(model, parts, pair, recording, native) as shared:
         cotangent = draws.numbers(shared.logits.shape)
         shared.request_input_gradient(cotangent)
         shared.request_block_products([draws.signs(each.shape) for each in shared.features[:0:-1]])
@@ -167,7 +172,7 @@ def _shown(
             before, after = shared.features[max(chosen) - 1], shared.features[max(chosen)]
             products.append(shared.feature_gradient(before, after, draws.signs(after.shape)))
         of_parameters: tuple[Tensor, ...] = ()
-        if "weight gradients" in watched.observed:
+        if "weight gradients" in recording.observed:
             value = (shared.logits * cotangent).sum()
             of_parameters = shared.gradients(value, list(model.parameters()))
         return _Shown(

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 _aten = torch.ops.aten
 
 
-class WatchedReLUs(TorchDispatchMode):
+class RecordedReLUs(TorchDispatchMode):
     """Reports the output of every ReLU inside the block: modules, functions, scripted or in place.
 
     ReLU is also written as ``clamp``, ``threshold``, ``maximum``, ``hardtanh`` and ``where``. One

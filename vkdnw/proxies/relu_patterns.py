@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vkdnw.proxies.relu_calls import WatchedReLUs
+from vkdnw.proxies.relu_calls import RecordedReLUs
 
 NO_RELU = "the model's forward pass has no ReLU that reads the images"
 """Why a proxy that is defined by the units that ReLUs switch on has no value."""
@@ -41,7 +41,7 @@ def probe_relus(model: nn.Module, copies: Tensor) -> list[Probed]:
     def see(output: Tensor) -> None:
         found.append(Probed(output.shape, _order(output.detach(), count)))
 
-    with torch.no_grad(), WatchedReLUs(see):
+    with torch.no_grad(), RecordedReLUs(see):
         model(copies)
     return found
 

@@ -26,9 +26,9 @@ from vkdnw.checks import Output, check_logits, pick_logits
 from vkdnw.error_explanations import differentiation_explained
 from vkdnw.proxies.block_products import block_product
 from vkdnw.proxies.feature_spectra import spectral_entropies
-from vkdnw.proxies.features import Feature, Features, watched_features
+from vkdnw.proxies.features import Feature, Features, record_features
 from vkdnw.proxies.inputs import check_labels
-from vkdnw.proxies.relu_calls import WatchedReLUs
+from vkdnw.proxies.relu_calls import RecordedReLUs
 from vkdnw.proxies.relu_patterns import Agreement
 from vkdnw.proxies.weight_gradients import weight_gradients
 from vkdnw.runtime.layouts import channels_last_is_safe
@@ -43,7 +43,7 @@ respect to the input and to the parameters."""
 
 
 @dataclass(frozen=True)
-class Watched:
+class Recording:
     """The observed values of a pass, and where they are read."""
 
     observed: frozenset[Observable]
@@ -62,14 +62,14 @@ class TrainPass:
         of_input: Input | None,
         logits: Tensor,
         features: Features,
-        watched: Watched,
+        recording: Recording,
         weights: WeightGradients,
         native: bool,
     ) -> None:
         self.batch = batch
         self.logits = logits  # [B, C]
         self.features: list[Feature] = features.found
-        self._watched = watched
+        self._recording = recording
         self._input = of_input
         self._input_is_requested = False
         self._cotangents: Sequence[Tensor | Signs] = ()
@@ -82,8 +82,8 @@ class TrainPass:
     @property
     def relus(self) -> Agreement:
         """In how many ReLU units images agree, if ReLUs are observed."""
-        assert self._watched.relus is not None
-        return self._watched.relus
+        assert self._recording.relus is not None
+        return self._recording.relus
 
     @cached_property
     def entropies(self) -> list[float]:
@@ -204,7 +204,7 @@ class TrainPass:
 
 @contextmanager
 def train_pass(
-    model: nn.Module, parts: Parts, batch: Tensor, watched: Watched, native: bool
+    model: nn.Module, parts: Parts, batch: Tensor, recording: Recording, native: bool
 ) -> Iterator[TrainPass]:
     """Runs the model, which is in train mode, on a batch, and observes what proxies request.
 
@@ -217,11 +217,11 @@ def train_pass(
     Raises:
         ValueError: the logits are not ``[B, C]`` and finite, or the features are not found.
     """
-    differentiates = "weight gradients" in watched.observed
+    differentiates = "weight gradients" in recording.observed
     for parameter in parts.parameters:
         parameter.requires_grad_(parameter.is_floating_point() and differentiates)
     leaf = as_leaf(batch, channels_last=native and channels_last_is_safe(model))
-    forward = _Forward(model, parts, leaf, watched, native)
+    forward = _Forward(model, parts, leaf, recording, native)
     state = torch.get_rng_state()
     with ExitStack() as layers:
         try:
@@ -229,8 +229,8 @@ def train_pass(
         except OverwrittenError:  # the same bits, with every feature map written down at once
             layers.close()
             torch.set_rng_state(state)
-            if watched.relus is not None:
-                watched.relus.restart()
+            if recording.relus is not None:
+                recording.relus.restart()
             shared = forward.run(layers, pending=False)
         yield shared
 
@@ -242,35 +242,33 @@ class _Forward:
     model: nn.Module
     parts: Parts
     leaf: Tensor
-    watched: Watched
+    recording: Recording
     native: bool
     weights: WeightGradients = field(default_factory=WeightGradients)
 
     def run(self, layers: ExitStack, pending: bool) -> TrainPass:
         """Runs the model; native layers stay until ``layers`` is closed."""
-        observed, relus, leaf = self.watched.observed, self.watched.relus, self.leaf
+        observed, relus, leaf = self.recording.observed, self.recording.relus, self.leaf
         square = leaf.dim() == 4 and leaf.shape[2] == leaf.shape[3]
         features = Features(spectra="spectra" in observed, square=square)
         if self.native:
             on_relu = _ignore if relus is None else relus.see
             layers.enter_context(native_layers(self.parts.modules, self.weights, on_relu, pending))
-        with ExitStack() as watching:
+        with ExitStack() as hooks:
             if observed & {"features", "spectra"}:
-                watching.enter_context(
-                    watched_features(self.model, self.watched.features, features)
-                )
+                hooks.enter_context(record_features(self.model, self.recording.features, features))
             if relus is not None:
-                watching.enter_context(WatchedReLUs(relus.see))
+                hooks.enter_context(RecordedReLUs(relus.see))
             seen = leaf.view_as(leaf)
             of_input = Input(get_gradient_edge(seen), seen.shape) if seen.requires_grad else None
-            logits = pick_logits(self.model(seen), self.watched.output)
+            logits = pick_logits(self.model(seen), self.recording.output)
         if relus is not None:
             relus.finish()
         check_logits(logits, len(leaf))
         if not logits.requires_grad:
             logits = logits + 0 * leaf.sum()  # zero derivatives, where the input is not used
         return TrainPass(
-            self.model, leaf, of_input, logits, features, self.watched, self.weights, self.native
+            self.model, leaf, of_input, logits, features, self.recording, self.weights, self.native
         )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
-from vkdnw.search.evolution import Budget, Plan
+from vkdnw.search.evolution import Budget, SearchPlan
 from vkdnw.search.evolution.run import SearchRequest, search
 from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Lines
@@ -80,7 +80,7 @@ class FakeSearch:
 
     @property
     def request(self) -> SearchRequest:
-        plan = Plan(budget=Budget(**BUDGET), **{**PLAN, **self.plan})
+        plan = SearchPlan(budget=Budget(**BUDGET), **{**PLAN, **self.plan})
         return SearchRequest(
             folder=Path(self.out),
             space=SPACE,

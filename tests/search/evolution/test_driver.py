@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from tests.search.evolution.fakes import PLAN, SPACE, FakeProxies
-from vkdnw.search.evolution import Budget, Plan
+from vkdnw.search.evolution import Budget, SearchPlan
 from vkdnw.search.evolution.driver import Search
 from vkdnw.search.executors.interface import Done, carry_out
 from vkdnw.search.spaces.nb201 import NB201
@@ -33,7 +33,7 @@ def bred(plan, order="first", room=100, known=None, space=SPACE):
 
 
 def plan_of(**changes):
-    return Plan(**{**PLAN, "budget": BUDGET, **changes})
+    return SearchPlan(**{**PLAN, "budget": BUDGET, **changes})
 
 
 STRATEGIES = pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_a_network_over_the_bound_is_not_scored(monkeypatch):
 def test_a_search_by_latency_records_it(tmp_path, pareto, monkeypatch):
     from rich.console import Console
 
-    from vkdnw.search.evolution import Budget, Plan, history
+    from vkdnw.search.evolution import Budget, SearchPlan, history
     from vkdnw.search.evolution.run import SearchRequest, search
     from vkdnw.search.interruption import Interruption
     from vkdnw.search.progress import Lines
@@ -63,7 +63,7 @@ def test_a_search_by_latency_records_it(tmp_path, pareto, monkeypatch):
         return Random(network).random()
 
     monkeypatch.setattr(module, "latency", measured)
-    plan = Plan(
+    plan = SearchPlan(
         evaluations=30,
         population=8,
         in_flight=3,

@@ -42,14 +42,14 @@ def logit_derivatives(
     selection: Selection,
     folds: tuple[Fusion, ...],
     piece: Batch,
-    lanes: int,
+    group_size: int,
 ) -> tuple[Tensor, Tensor]:
     """Derivatives of a chunk's logits with respect to every chosen scalar.
 
     Args:
         folds: BatchNorms that the convolutions before them compute.
         piece: ``b`` samples.
-        lanes: tangents that go together.
+        group_size: tangents that go through the network together.
 
     Returns:
         ``[b, C, P]`` and the logits ``[b, C]`` that the tangents came with.
@@ -79,7 +79,7 @@ def logit_derivatives(
         shape = (*plain.shape, len(selection))
         derivatives = torch.zeros(shape, dtype=trace.dtype, device=plain.device)
         with fused(replace(trace, pools={}), folds, recorder):  # which no tangent passes
-            for group in groups(problem, trace, selection, lanes):
+            for group in groups(problem, trace, selection, group_size):
                 tangents = _tangents_by_call(trace, group, inputs, scales)
                 columns, logits = _carried(problem, trace, group, tangents, piece)
                 derivatives[:, :, group.columns.to(columns.device)] = columns.to(trace.dtype)

@@ -37,11 +37,11 @@ def forward_chunks(
         ForwardRefused: the model has no forward derivative.
         MemoryError: not even one sample fits the budget.
     """
-    size, lanes = sizes(problem, trace, len(selection))
+    size, group_size = sizes(problem, trace, len(selection))
     folds = find_folds(trace)
 
     def one(samples: range, folds: tuple[Fusion, ...]) -> Chunk:
-        return _chunk(problem, trace, selection, samples, cotangents, folds, lanes)
+        return _chunk(problem, trace, selection, samples, cotangents, folds, group_size)
 
     def compute(samples: range) -> Chunk:
         nonlocal folds
@@ -67,12 +67,12 @@ def sizes(problem: Problem, trace: Trace, columns: int) -> tuple[int, int]:
     """
     size, _ = chunk_size(problem, trace, columns)
     needed = bytes_of_sample(trace, columns)
-    lane = min(trace.bytes_per_sample, LIVE_MAPS * _widest(trace))
+    tangent_bytes = min(trace.bytes_per_sample, LIVE_MAPS * _widest(trace))
     wanted = min(LANES, columns)
-    fitting = problem.max_memory // (needed + (wanted + 1) * lane)
+    fitting = problem.max_memory // (needed + (wanted + 1) * tangent_bytes)
     size = max(trace.fewest, min(size, fitting))
-    lanes = (problem.max_memory // size - needed) // lane - 1  # less the values
-    return size, max(1, min(wanted, lanes))
+    group_size = (problem.max_memory // size - needed) // tangent_bytes - 1  # less the values
+    return size, max(1, min(wanted, group_size))
 
 
 def _widest(trace: Trace) -> int:
@@ -88,9 +88,9 @@ def _chunk(
     samples: range,
     cotangents: Cotangents,
     folds: tuple[Fusion, ...],
-    lanes: int,
+    group_size: int,
 ) -> Chunk:
     piece = problem.batch.samples(samples, trace.layout, trace.fewest)
-    derivatives, logits = logit_derivatives(problem, trace, selection, folds, piece, lanes)
+    derivatives, logits = logit_derivatives(problem, trace, selection, folds, piece, group_size)
     derivatives, logits = derivatives[: len(samples)], logits[: len(samples)]  # less repeated ones
     return Chunk(samples, applied(cotangents, derivatives), logits)

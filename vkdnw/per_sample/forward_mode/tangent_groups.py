@@ -46,17 +46,17 @@ class _Scalar:
     column: int
 
 
-def groups(problem: Problem, trace: Trace, selection: Selection, lanes: int) -> list[Group]:
+def groups(problem: Problem, trace: Trace, selection: Selection, group_size: int) -> list[Group]:
     """All scalars that logits depend on, in the order of their first use."""
     parameters = problem.parameters
     room = problem.max_memory // 4
     scalars = sorted(_scalars(trace, selection), key=lambda scalar: scalar.place)
     cut: list[list[_Scalar]] = []
-    copies = 0  # bytes of the parameters that a lane moves as a whole
+    copies = 0  # bytes of the parameters that are copied whole for a tangent
     for scalar in scalars:
         new = not cut or scalar.name not in {other.name for other in cut[-1]}
         whole = parameters[scalar.name].nbytes if new and not _called(trace, scalar.name) else 0
-        fits = bool(cut) and len(cut[-1]) < lanes
+        fits = bool(cut) and len(cut[-1]) < group_size
         if not fits or (copies and (copies + whole) * (len(cut[-1]) + 1) > room):
             cut.append([])
             copies = 0

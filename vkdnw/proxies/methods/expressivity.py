@@ -13,9 +13,10 @@ from vkdnw.proxies.value import Value, undefined
 def sum_of_entropies(shared: TrainPass, call: Call) -> Value:
     """Sum over features F_0 .. F_K of the entropy of their spectra, in nats.
 
-    Source: AZ-NAS, section 3.1; entropies are :func:`vkdnw.proxies.feature_spectra.spectral_entropies`. The
-    authors' code adds 1e-8 inside the logarithm, which moves a sum by about 1e-7, and lets float32
-    rounding make negative eigenvalues, and so minus infinity, of pooled features; neither is done.
+    Source: AZ-NAS, section 3.1; entropies are those of
+    :func:`vkdnw.proxies.feature_spectra.spectral_entropies`. The authors' code adds 1e-8 inside the
+    logarithm, which moves a sum by about 1e-7, and lets float32 rounding make negative eigenvalues,
+    and so minus infinity, of pooled features; neither is done.
     """
     flat = flat_feature(shared)
     if flat is not None:

@@ -11,7 +11,7 @@ from torch.nn.modules.conv import _ConvNd
 from vkdnw.checks import check_logits, pick_logits
 from vkdnw.error_explanations import differentiation_explained
 from vkdnw.proxies.inputs import check_labels, given
-from vkdnw.proxies.layer_outputs import watched_outputs
+from vkdnw.proxies.layer_outputs import record_outputs
 from vkdnw.proxies.proxy import Proxy
 from vkdnw.proxies.proxy_call import Call
 from vkdnw.proxies.train_pass import as_images
@@ -42,7 +42,7 @@ def channel_sensitivity(call: Call) -> Value:
     for parameter in call.model.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
     batch = as_images(images, call.model)
-    with watched_outputs(call.model, lambda each: isinstance(each, _ConvNd | nn.Linear), see):
+    with record_outputs(call.model, lambda each: isinstance(each, _ConvNd | nn.Linear), see):
         logits = pick_logits(call.model(batch), call.output)
     check_logits(logits, len(batch))
     check_labels(labels, logits.shape[1])

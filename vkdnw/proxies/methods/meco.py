@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vkdnw.proxies.eigenvalues import eigenvalues
-from vkdnw.proxies.layer_outputs import watched_outputs
+from vkdnw.proxies.layer_outputs import record_outputs
 from vkdnw.proxies.proxy import Proxy
 from vkdnw.proxies.proxy_call import Call
 from vkdnw.proxies.train_pass import as_leaf
@@ -37,7 +37,7 @@ def sum_of_smallest_eigenvalues(call: Call) -> Value:
 
     noise = call.inputs.read("noise")[:1]
     try:
-        with torch.no_grad(), watched_outputs(call.model, chosen, see):
+        with torch.no_grad(), record_outputs(call.model, chosen, see):
             call.model(as_leaf(noise, channels_last=False).requires_grad_(False))
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from vkdnw.proxies.eigenvalues import singular_values
 from vkdnw.proxies.features import channel_axis, pixels
-from vkdnw.proxies.layer_outputs import watched_outputs
+from vkdnw.proxies.layer_outputs import record_outputs
 from vkdnw.proxies.proxy import Proxy
 from vkdnw.proxies.proxy_call import Call
 from vkdnw.proxies.relu_calls import is_relu
@@ -51,7 +51,7 @@ def sum_of_effective_ranks(call: Call) -> Value:
     batch = as_leaf(noise, channels_last=False).requires_grad_(False)
     with (
         torch.no_grad(),
-        watched_outputs(
+        record_outputs(
             call.model, lambda each: isinstance(each, MULTIPLYING), lambda _, value: see(value)
         ),
         _Activations(see),

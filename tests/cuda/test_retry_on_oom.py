@@ -118,7 +118,7 @@ def test_a_call_goes_on_with_half(call, monkeypatch: pytest.MonkeyPatch) -> None
             raise torch.OutOfMemoryError("CUDA out of memory")
         return whole(problem, found, plan, recorder, samples, *rest)
 
-    monkeypatch.setattr(chunks, "chunk_in_reverse", small_device)
+    monkeypatch.setattr(chunking, "chunk_in_reverse", small_device)
     torch.set_num_threads(1)
     with pytest.warns(SmallerChunksWarning):
         found = call(model, x)
