@@ -20,10 +20,10 @@ FOLDERS = {"vkdnw": ROOT / "vkdnw", "vkdnw.search": ROOT / "search"}
 LAYERS = (
     {"ops"},
     {"runtime"},
-    {"batch", "checks", "explained", "initialisation", "options", "spectrum", "weights"},
+    {"batch", "checks", "error_explanations", "initialisation", "options", "spectrum", "weights"},
     {"backward", "rules"},
     {"per_sample"},
-    {"fisher_information", "result", "rank"},
+    {"fisher_information", "fisher_rank", "result"},
     {"api"},
     {"proxies"},
     {"testing"},
