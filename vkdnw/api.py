@@ -113,7 +113,7 @@ def fisher(
         model: maps the batch to logits ``[B, C]``, treating samples apart (eval mode). It is left
             as it was found, also when an error is raised.
         batch: a tensor ``[B, ...]``, or a tuple or dict of the model's arguments.
-        output: where the logits are in what the model returns: a key, an attribute, a position, or
+        output: where the logits are in the model's output: a key, an attribute, a position, or
             a function. None: the model returns the logits.
         weights: which P scalar parameters; see :mod:`vkdnw.weights`.
         smoothing: ``a`` in ``p = (1 - a) softmax + a / C``.

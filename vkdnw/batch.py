@@ -101,7 +101,7 @@ class Batch:
 
 
 def as_batch(value: BatchLike) -> Batch:
-    """Reads what the caller passed as ``batch``.
+    """Reads the caller's ``batch``.
 
     Raises:
         TypeError: neither a tensor nor a tuple, list or mapping of arguments, or one of them holds
@@ -145,7 +145,7 @@ def as_batch(value: BatchLike) -> Batch:
 
 
 def _check_kind(name: str, value: Any) -> None:
-    """Refuses what is neither a tensor nor a collection of arguments."""
+    """Refuses a value that is neither a tensor nor a collection of arguments."""
     known = isinstance(value, Tensor | tuple | list | Mapping)
     if known and not isinstance(value, PackedSequence):
         return
@@ -160,9 +160,9 @@ def _check_argument(name: str, value: Any) -> None:
     """Refuses arguments that hold samples and cannot be cut into them."""
     if isinstance(value, Tensor):
         if value.is_nested or value.layout != torch.strided:
-            what = "a nested tensor" if value.is_nested else f"a {value.layout} tensor"
+            kind = "a nested tensor" if value.is_nested else f"a {value.layout} tensor"
             raise TypeError(
-                f"{name} is {what}, which cannot be cut into samples; pad it to [B, L, ...], or "
+                f"{name} is {kind}, which cannot be cut into samples; pad it to [B, L, ...], or "
                 "call to_dense()"
             )
     elif isinstance(value, PackedSequence) or _is_array(value):
@@ -179,7 +179,7 @@ def _hint(value: Any) -> str:
     if isinstance(value, str | bytes):
         return "; text goes in as token numbers, int64 [B, L]"
     if any(hasattr(value, name) for name in ("__next__", "__iter__", "__getitem__")):
-        return "; of what is iterated pass one batch, next(iter(loader)), without its labels"
+        return "; of a loader pass one batch, next(iter(loader)), without its labels"
     return ""
 
 

@@ -68,7 +68,7 @@ def _check_kind(model: object) -> None:
     elif isinstance(model, Mapping):
         remedy = "; load a state dict into its module first"
     elif callable(model):
-        remedy = "; pass the module that holds the parameters, and output= for what is done after"
+        remedy = "; pass the module that holds the parameters, with output= for later operations"
     raise TypeError(f"model is a {kind}: expected a torch.nn.Module{remedy}")
 
 
@@ -225,7 +225,7 @@ def _check_finite(name: str, tensor: Tensor, remedy: str) -> None:
 
 
 def pick_logits(returned: Any, output: Output) -> Tensor:
-    """The logits in what the model returned.
+    """The logits in the model's output.
 
     Args:
         returned: the model's return value.
@@ -239,7 +239,7 @@ def pick_logits(returned: Any, output: Output) -> Tensor:
             logits = output(returned)
         except Exception as error:
             raise ValueError(
-                f"output= failed on what the model returned ({_say(returned)}): "
+                f"output= failed on the model's output ({_say(returned)}): "
                 f"{type(error).__name__}: {error}"
             ) from error
         if not isinstance(logits, Tensor):
@@ -255,7 +255,7 @@ def pick_logits(returned: Any, output: Output) -> Tensor:
             raise ValueError(f"output={output}: the model returned {len(returned)} values")
         logits = returned[output]
     else:
-        raise ValueError(f"output={output!r} is not in what the model returned ({_say(returned)})")
+        raise ValueError(f"output={output!r} is not in the model's output ({_say(returned)})")
     if not isinstance(logits, Tensor):
         raise ValueError(
             f"the model returned {_say(returned)}, not a tensor of logits; say where they are "

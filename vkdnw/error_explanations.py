@@ -17,7 +17,7 @@ from vkdnw.batch import Batch
 
 @contextmanager
 def explained(model: nn.Module, piece: Batch, *, first: bool = True) -> Iterator[None]:
-    """Explains what ``model`` raises inside the block, which runs it on ``piece``.
+    """Explains an error of ``model`` inside the block, which runs it on ``piece``.
 
     Args:
         first: whether the piece holds the first samples of the batch, and is the first to be run.
@@ -26,7 +26,7 @@ def explained(model: nn.Module, piece: Batch, *, first: bool = True) -> Iterator
     they are.
 
     Raises:
-        ValueError: the model failed; says on how many samples, and what to do.
+        ValueError: the model failed; says on how many samples, and names a remedy.
         MemoryError: the machine has no memory for so many.
     """
     try:
@@ -41,7 +41,7 @@ def explained(model: nn.Module, piece: Batch, *, first: bool = True) -> Iterator
             raise MemoryError(
                 f"the model does not fit on {_samples(piece, first)}: {lines[0]}"
             ) from error
-        why = "first to see what the model does" if first else "to compare its derivatives with"
+        why = "first to record its operations" if first else "to compare its derivatives with"
         raise ValueError(
             f"forward() of {type(model).__name__} failed on {_samples(piece, first)}, which vkdnw "
             f"runs {why}: {type(error).__name__}: {lines[0]}; "
@@ -51,7 +51,7 @@ def explained(model: nn.Module, piece: Batch, *, first: bool = True) -> Iterator
 
 @contextmanager
 def differentiation_explained() -> Iterator[None]:
-    """Says of torch's error in a backward pass that it is the model's, and what to do.
+    """Says of torch's error in a backward pass that it is the model's, and names a remedy.
 
     Raises:
         ValueError: autograd cannot differentiate the model.
@@ -63,7 +63,7 @@ def differentiation_explained() -> Iterator[None]:
     except RuntimeError as error:
         line = str(error).strip().splitlines()[0]
         if any(words in line for words in ("a second time", "allocate memory")):
-            raise  # a freed graph of the caller's, or no memory: others know what to say
+            raise  # a freed graph of the caller's, or no memory: the callers explain these
         raise ValueError(
             "torch.autograd.grad cannot differentiate the model's logits, so there is no "
             f"derivative to return: {line}; {_remedy_of_backward(line)}"
@@ -128,7 +128,7 @@ def _remedy(model: nn.Module, piece: Batch, error: Exception, line: str) -> str:
             "dtype= to convert both"
         )
     return (
-        "the first axis is that of the samples, and the model has to take what is behind it; it "
+        "the first axis is that of the samples, and the model has to take the axes behind it; it "
         "also has to take any number of samples, and 2 samples here: a batch size that is written "
         "into it (view, reshape, buffers, an export without a dynamic batch dimension) has to go"
     )

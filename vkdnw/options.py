@@ -34,7 +34,7 @@ def check_options(options: Options) -> None:
     """Refuses values that no call can use.
 
     Raises:
-        ValueError, TypeError: names the option, its value and what is expected.
+        ValueError, TypeError: names the option, its value and the values allowed.
     """
     if options.convention not in get_args(Convention):
         raise ValueError(f"convention={options.convention!r}: expected 'fisher' or 'released'")

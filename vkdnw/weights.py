@@ -232,7 +232,7 @@ MULTIPLYING = (
     nn.RNNBase,
     nn.RNNCellBase,
 )
-"""Layers whose weights multiply what they read."""
+"""Layers whose weights multiply their inputs."""
 
 
 def multiplying(module: nn.Module) -> list[str]:

@@ -69,7 +69,7 @@ class TapeReadings:
 
 
 def make_tape_readings(tape: Tape, read: dict[int, tuple[int, Tensor]]) -> TapeReadings:
-    """Lays out what entries, by number, read: some channels of the gradient of a value.
+    """Lays out the reads of entries, by number: some channels of the gradient of a value.
 
     Entries that read the same share it: all layers whose outputs are summed up have one gradient.
     """

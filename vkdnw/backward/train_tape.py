@@ -1,10 +1,10 @@
 """The backward passes of a train-mode pass as one native tape.
 
 From the logits to the input, and from every feature to the one before, gradients go through the
-same layers. On one tape they do so side by side: what BatchNorm and ReLU remember of the forward
-pass is fetched once for both. The tape is compiled from the autograd graph
-(:mod:`vkdnw.backward.tape_compiler`); where a part of it is not known, there is no tape,
-and autograd differentiates.
+same layers. On one tape they do so side by side: the values that BatchNorm and ReLU keep of the
+forward pass are fetched once for both. The tape is compiled from the autograd graph
+(:mod:`vkdnw.backward.tape_compiler`); where a part of it is not known, there is no tape, and
+autograd differentiates.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def train_gradients(
     cotangents: Sequence[Tensor | Signs],
     of_logits: Tensor | None = None,
 ) -> TrainGradients:
-    """What a tape computes of the gradient of the input and of the products of the blocks.
+    """The values of a tape: the gradient of the input and the products of the blocks.
 
     Both on one tape, or else each on one of its own: neither depends on the other.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 CPUINFO = Path("/proc/cpuinfo")
 X86_64_V4 = frozenset({"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"})
-"""What -march=x86-64-v4 asks of a CPU beyond x86-64-v3 (x86-64 psABI), as /proc/cpuinfo has it."""
+"""Flags of -march=x86-64-v4 that x86-64-v3 lacks (x86-64 psABI), as /proc/cpuinfo names them."""
 
 
 @dataclass(frozen=True)

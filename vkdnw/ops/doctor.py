@@ -22,8 +22,9 @@ def report() -> dict[str, Any]:
         ``version``, ``folder``: of the imported package.
         ``built``: the build facts, or None where they cannot be read.
         ``running``: versions, CPU, threads and GPUs of this process.
-        ``library``: its path, whether it loads, and what ``computes``: the compiled ops
-            ("native"), plain torch operations ("plain"), or nothing until the problem is solved.
+        ``library``: its path, whether it loads, and the kernels in use, ``computes``: the compiled
+            ops ("native"), plain torch operations ("plain"), or nothing until the problem is
+            solved.
         ``problems``: faults that keep vkdnw from working, each with its remedy; empty if none.
         ``notes``: facts that are no faults but may surprise.
     """

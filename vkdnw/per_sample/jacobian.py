@@ -90,7 +90,7 @@ def differentiated(
         raise ValueError(
             f"the model cannot be verified: {difference}, also where each sample is differentiated "
             "alone by autograd itself, so the model is not the same from call to call; replace "
-            "what is random or remembered"
+            "its random draws or its memory"
         ) from difference
 
 

@@ -26,7 +26,7 @@ TANGENT_COST = 1.5
 """The same where torch carries both: a tangent passes every layer twice, with its value."""
 
 START_COST = 4.0
-"""Of what comes before the tangents (a pass that records what layers read, and where tangents
+"""Of the work before the tangents (a pass that records the inputs of layers, and where tangents
 begin), in backward passes."""
 
 

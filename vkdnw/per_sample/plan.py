@@ -159,7 +159,7 @@ _MOST_CHANNELS = 2**32
 def _kept(group: Tensor, channel: Tensor, groups: int) -> tuple[tuple[Tensor, ...], Tensor]:
     """The distinct channels of each group, ascending, and the place of each pick's among them.
 
-    A channel of ones (-1) is not kept, and stays what it is.
+    A channel of ones (-1) is not kept, and stays -1.
     """
     named = channel >= 0
     keys = group * _MOST_CHANNELS + channel

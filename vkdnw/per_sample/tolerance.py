@@ -7,13 +7,13 @@ two computations disagree on its sign: a convolutional network in float32 has so
 sample, inputs are off by about 10^-6 of their size, and so one in ten samples has such a ReLU. It
 changes most columns by less than a thousandth, and rarely one by more than the bound.
 
-Whatever goes beyond the bound is decided in float64. A copy of the model in float64 says what the
-derivatives are; the same copy with weights moved by a few roundings, several times, says how much
+A difference beyond the bound is decided in float64. A copy of the model in float64 gives the true
+derivatives; the same copy with weights moved by a few roundings, several times, says how much
 of them hangs on rounding (ReLUs flip there as well); and copies in the model's own dtype with the
 same weights say how well plain autograd does. A difference that this explains is no error.
 
-A copy lacks what ``copy.deepcopy`` leaves behind, hooks on parameters for instance. So it decides
-nothing unless it tells what the model itself does, and it explains no difference that is a large
+A copy lacks parts that ``copy.deepcopy`` does not copy, such as hooks on parameters. So it decides
+nothing unless it agrees with the model itself, and it explains no difference that is a large
 share of a column.
 """
 
@@ -37,7 +37,7 @@ _NOISE = 16  # roundings of the largest column: columns that cancel to zero hold
 
 DRAWS = 4  # of weights that are moved
 _MOVES = 64  # roundings by which weights are moved, at most
-_TIMES = 8  # that a difference may be of what rounding does in the draws
+_TIMES = 8  # a difference may be so many times that of rounding in the draws
 _MOST = 0.25  # of a column's size that rounding explains
 
 
@@ -118,7 +118,7 @@ def decided_in_double(
     Args:
         samples: which were run together.
         cotangents: ``[n, C]`` of the combination.
-        plain: what the model itself gave for them.
+        plain: those of the model itself.
 
     Returns:
         False as well where the model cannot be copied, converted or run again.

@@ -1,16 +1,17 @@
-"""Verifies what a call computed: against plain autograd, on the model as the caller gave it.
+"""Verifies the result of a call: against plain autograd, on the model as the caller gave it.
 
-Which layers have rules, what a graph looks like, what two samples did: all of that decides what is
-fast. What is true is decided here. For some samples of each call, at least the last of the batch
-and one that the batch's own numbers choose, a random combination of the cotangents is
+Which layers have rules, the graph, and the two samples of the probe decide which computation is
+used. Whether it is right is decided here. For some samples of each call, at least the last of the
+batch and one that the batch's own numbers choose, a random combination of the cotangents is
 differentiated by plain autograd, with respect to every chosen parameter; the same combination of
 the rows of the call's Jacobian must agree column by column, and the logits must. Where an operation
 may carry numbers between samples, those two are run alone, and all samples of the batch together
 and in reverse order besides; each one's logits there must be those that it has alone.
 
-What differs by more than rounding (:mod:`vkdnw.per_sample.tolerance`) is not returned. If plain
-autograd itself tells other numbers from call to call, or with other samples in the batch, the model
-is refused; else what was fast was wrong, and :mod:`vkdnw.per_sample.jacobian` goes another way.
+A result that differs by more than rounding (:mod:`vkdnw.per_sample.tolerance`) is not returned. If
+plain autograd itself tells other numbers from call to call, or with other samples in the batch, the
+model is refused; else the fast computation was wrong, and :mod:`vkdnw.per_sample.jacobian` takes
+another.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ class _Sums:
 
 
 class Verification:
-    """The samples of a problem that are verified, and what is expected of them."""
+    """The samples of a problem that are verified, and their expected derivatives."""
 
     def __init__(self, problem: Problem, trace: Trace) -> None:
         self._problem = problem
@@ -104,7 +105,7 @@ class Verification:
     def verified(
         self, chunks: Iterable[Chunk], selection: Selection, expected: list[Expected]
     ) -> Iterator[Chunk]:
-        """Hands chunks on, and ends only if what they held is right.
+        """Hands chunks on, and raises at the end if one of them is wrong.
 
         Raises:
             NotAsAutograd: it is not.
@@ -307,7 +308,7 @@ class Verification:
 
 
 def coarsest(trace: Trace) -> torch.dtype:
-    """The dtype that rounds most, of layers, logits, and what the graph holds besides: casts."""
+    """The dtype that rounds most, of layers, logits, and the casts in the graph."""
     seen = {record.output.dtype for record in trace.records.values()} | {trace.logits.dtype}
     seen |= {each.dtype for node in trace.users for each in node._input_metadata}
     return max((d for d in seen if d.is_floating_point), key=lambda dtype: torch.finfo(dtype).eps)

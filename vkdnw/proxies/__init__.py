@@ -4,7 +4,7 @@
 Value(value=1234.5, reason=None)
 >>> vkdnw.proxies.compute(["naswot", "jacov"], model, Inputs(noise=batch), seed=0)
 
-A proxy is a :class:`Proxy`: data on what it reads and how, and a function that computes it. Every
+A proxy is a :class:`Proxy`: its inputs and its mode as data, and a function that computes it. Every
 proxy is a function of this module as well; :func:`register` adds one's own.
 """
 

@@ -37,21 +37,21 @@ def compute(
 ) -> dict[str, Value]:
     """The values of several proxies; a value does not depend on which others are asked for.
 
-    Proxies that agree on input, mode and initialisation share one forward pass, and what is
-    differentiated through it is differentiated once.
+    Proxies that agree on input, mode and initialisation share one forward pass, and their
+    common derivatives are computed once.
 
     Args:
         names: of proxies, see :func:`vkdnw.proxies.names`.
         model: an image classifier that maps ``[B, ...]`` to logits ``[B, C]``. It is left as it
             was found, also when an error is raised.
-        inputs: what the proxies read.
+        inputs: of the proxies.
         seed: of weights that are drawn and of random draws, each with the proxy's name.
         features: names of the modules whose outputs are AZ-NAS's features F_0 .. F_K; by default
             found by rule (:func:`vkdnw.proxies.blocks.blocks`).
         convention: ``"released"`` for the authors' code where it departs from the definition.
         initialise: draws the weights anew for each proxy as its paper does; otherwise every proxy
             sees the model's weights as they are.
-        output: where the logits are in what the model returns; see :func:`vkdnw.fisher`.
+        output: where the logits are in the model's output; see :func:`vkdnw.fisher`.
 
     Returns:
         A :class:`Value` for each name, in the order of the names.

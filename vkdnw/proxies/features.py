@@ -1,8 +1,8 @@
 """The features F_0 .. F_K of AZ-NAS: the outputs of the stem and of every block.
 
-Any model is cut into blocks by one rule, or as the caller names it. Values are reduced to what
-proxies need while the model runs, so that layers that work in place afterwards do no harm; what is
-kept of a feature is the covariance of its channels and its place in the graph.
+Any model is cut into blocks by one rule, or as the caller names it. Values are reduced to the
+numbers that proxies need while the model runs, so that layers that work in place afterwards do no
+harm. A feature keeps the covariance of its channels and its place in the graph.
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ def _check_calls(names: tuple[str, ...] | None, features: Features) -> None:
     for name in calls if names is None else names:
         if calls[name] != 1:
             raise ValueError(
-                f"{name} was called {calls[name]} times in one forward pass, and a feature is what "
-                "a module returns once; name other modules with features="
+                f"{name} was called {calls[name]} times in one forward pass, and a feature is the "
+                "output of one call; name other modules with features="
             )
     if len(calls) < 2:
         raise ValueError(

@@ -47,7 +47,7 @@ def forward_flops(model: nn.Module, sample: Tensor) -> int:
 
 
 def forward_products(model: nn.Module, sample: Tensor) -> list[Product]:
-    """What ``model(sample)`` multiplies, operator by operator, as :func:`forward_flops` counts."""
+    """The FLOPs of ``model(sample)``, operator by operator, as :func:`forward_flops` counts."""
     recorder = _Recorder()
     # With a function mode torch.nn leaves out its fused encoder, one operator for a whole layer.
     with torch.no_grad(), BaseTorchFunctionMode(), recorder:

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 Source = Literal["noise", "images", "images or noise", "ones", "shape", "none"]
-"""What a proxy reads: standard normal noise, real images, images where there are any and noise
+"""The input of a proxy: standard normal noise, real images, images where there are any and noise
 otherwise, a single input of ones, one sample of which only the shape counts, or no input."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Everything that proxies may read; only what a chosen proxy needs has to be there.
+    """Everything that proxies may read; only the inputs of the chosen proxies have to be there.
 
     Images and noise are ``[B, ...]`` as the model takes them, of its dtype and on its device;
     labels are ``[B]`` int64. Draws that are left out are made from the seed.
@@ -25,7 +25,7 @@ class Inputs:
     noise_labels: Tensor | None = None
     """Labels of the noise, drawn uniformly by default (grad_norm)."""
     perturbation: Tensor | None = None
-    """What is added to the noise, of its shape; standard normal by default (zen)."""
+    """A perturbation that is added to the noise, of its shape; standard normal by default (zen)."""
     signs: tuple[Tensor, ...] | None = None
     """+-1 for features F_K down to F_1, each shaped like its feature; by default fair coins
     (trainability)."""
@@ -111,7 +111,7 @@ def given(name: str, value: Tensor | None) -> Tensor:
 
 
 def as_inputs(batch: Tensor | Inputs | None, labels: Tensor | None) -> Inputs:
-    """What a direct call was given: a batch stands for noise and for images alike."""
+    """The inputs of a direct call: its batch stands for noise and for images alike."""
     if isinstance(batch, Inputs):
         if labels is not None:
             raise ValueError("labels= goes with a tensor; put them into Inputs(labels=...)")

@@ -38,6 +38,6 @@ def _check_untransformed(module: nn.Module, value: Tensor) -> None:
     if torch._C._functorch.is_functorch_wrapped_tensor(value):
         raise ValueError(
             f"forward() calls a {type(module).__name__} inside a transform of torch.func (vmap, "
-            "grad), where what it returns cannot be read, and this proxy reads what layers return; "
+            "grad), where its output cannot be read, and this proxy reads the outputs of layers; "
             "call the layer outside of it"
         )

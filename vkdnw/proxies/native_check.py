@@ -1,6 +1,6 @@
 """Which native layers and tapes a train-mode pass may use: verified, model by model.
 
-Native layers and tapes are derived from what layers are called and from the autograd graph, and a
+Native layers and tapes are derived from the types of layers and from the autograd graph, and a
 model may do more than that shows: attributes set after construction, forwards replaced, hooks on
 tensors, tensors read by their strides. So the model first runs on two of its images twice: by
 torch's own layers, as the caller gave it, and natively. Whatever is not equal up to rounding is not
@@ -8,7 +8,7 @@ used for the batch.
 
 Logits, the gradient of the input, and those of all parameters are compared for a random cotangent
 of the logits; products of the first block, the last and one more for random signs. Each of them has
-a verdict of its own, because a value must not depend on what else is computed. Where a tensor has a
+a verdict of its own, because a value must not depend on the other proxies. Where a tensor has a
 hook, everything is torch's: a hook may act on some gradients only, and not on these.
 """
 
@@ -33,8 +33,8 @@ from vkdnw.runtime.model_state import Parts, State
 
 TOLERANCE: float = torch.finfo(torch.float32).eps ** 0.5
 """Of the norm of a tensor: far above rounding through some dozens of layers, which is about 1e-5,
-and far below what any other function would show. Where rounding decides the sign of a ReLU's input,
-a gradient may differ by more; torch's own layers are then used, which costs time only."""
+and far below the difference of any other function. Where rounding decides the sign of a ReLU's
+input, a gradient may differ by more; torch's own layers are then used, which costs time only."""
 
 FLOOR = 1e-2
 """Of the largest norm of a parameter's gradient: smaller gradients are compared on this scale. Some
@@ -64,7 +64,7 @@ NOTHING = Verified()
 def verified(
     model: nn.Module, state: State, batch: Tensor, recording: Recording, seed: int
 ) -> Verified:
-    """What a native pass of a model in train mode may be used for.
+    """The uses of a native pass of a model in train mode.
 
     The model's state and the random state are as before afterwards.
     """
@@ -100,7 +100,7 @@ def _native_verdict(
 ) -> Verified:
     try:
         return _verdict(_shown(model, state.parts, pair, recording, True, draws), expected)
-    except OverwrittenError:  # the model overwrites what native layers need, and torch's do not
+    except OverwrittenError:  # of an input that native layers read later, and torch's do not
         return NOTHING
     except Exception as error:  # where torch's own layers raised none
         warnings.warn(

@@ -30,7 +30,7 @@ class Proxy:
     mode: Mode
     init: Init  #: how its paper draws the weights; direct calls never do
     cost: Cost
-    undefined: str  #: when there is no finite value, and what there is then
+    undefined: str  #: when there is no finite value, and the value then
     labels: Labels = "none"
     batches: int = 1
     released: str | None = None  #: the change by convention="released"
@@ -41,7 +41,7 @@ class Proxy:
     requires: tuple[Observable, ...] = ()
     """The values that have to be observed in that pass."""
     request: Callable[[TrainPass, Call], None] | None = None
-    """Says what it will want of the pass, before any value is computed: backward passes that are
+    """Announces its requests of the pass before any value is computed: backward passes that are
     requested by several proxies run together."""
 
     def __post_init__(self) -> None:
@@ -54,10 +54,10 @@ class Proxy:
 
     @property
     def counts(self) -> bool:
-        """Whether it counts what a network is made of: neither weights nor a batch's numbers do.
+        """Whether it is a count: it depends neither on weights nor on the numbers of a batch.
 
-        A search counts on the CPU whatever its device, because operators of a GPU may pad what
-        they are given, and a count must not depend on it.
+        A search counts on the CPU whatever its device, because operators of a GPU may pad
+        their arguments, and a count must not depend on it.
         """
         return self.input in ("none", "shape") and self.init == "none"
 

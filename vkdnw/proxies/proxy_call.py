@@ -1,4 +1,4 @@
-"""One computation of a proxy: on what, and how."""
+"""The model, the inputs and the options of one computation of a proxy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Convention = Literal["default", "released"]
 
 @dataclass(frozen=True)
 class Call:
-    """One computation of a proxy: on what, and how."""
+    """The model, the inputs and the options of one computation of a proxy."""
 
     model: nn.Module
     inputs: Inputs

@@ -74,7 +74,7 @@ CALL = """
         seed: of the random draws, if the proxy makes any.
         convention: ``"released"`` for the authors' code where it departs from the definition.
         features: names of the modules whose outputs are AZ-NAS's features, first to last.
-        output: where the logits are in what the model returns; see :func:`vkdnw.fisher`.
+        output: where the logits are in the model's output; see :func:`vkdnw.fisher`.
 
     Raises:
         ValueError: an input is missing or the model does not suit; the message names it.

@@ -49,9 +49,9 @@ def proxy_state(
 
 
 def _seed(seed: int, devices: set[str]) -> None:
-    """Seeds the generators of the CPU and of what else the model is on."""
+    """Seeds the generators of the CPU and of the model's other devices."""
     if devices == {"cpu"}:
-        torch.default_generator.manual_seed(seed)  # what torch does for other devices takes longer
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed takes longer
     else:
         torch.manual_seed(seed)
 

@@ -117,7 +117,7 @@ def register(**fields: Any) -> Callable[[Function], Function]:
 
     The function takes a :class:`vkdnw.proxies.Call`, or with ``requires=`` a
     :class:`vkdnw.proxies.TrainPass` and a Call, and returns a number or a
-    :class:`vkdnw.proxies.Value`. Higher has to rank better. What it must keep to is tested by
+    :class:`vkdnw.proxies.Value`. Higher has to rank better. Its duties are tested by
     :class:`vkdnw.testing.ProxyTests`.
 
     Args:

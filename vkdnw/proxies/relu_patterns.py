@@ -32,7 +32,7 @@ class Probed:
 def probe_relus(model: nn.Module, copies: Tensor) -> list[Probed]:
     """The ReLU calls of a forward pass over copies of one image, in their order.
 
-    What each returns for one copy is what it returns for the others, which shows how the rows of
+    Each returns the same for all copies, which shows how the rows of
     images lie behind each other.
     """
     found: list[Probed] = []
@@ -164,7 +164,7 @@ class Agreement:
 
 
 BITS = 32
-"""Images of one word: its number is exact in float64, which is what is multiplied fast."""
+"""Images of one word: its number is exact in float64, whose products are fast."""
 
 
 def _packed(active: Tensor) -> Tensor:

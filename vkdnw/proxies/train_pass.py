@@ -1,9 +1,9 @@
 """One forward pass in train mode, and the backward passes through it, shared by proxies.
 
-Forward and backward passes run in the model's dtype; what is reduced from them is float64. Where
+Forward and backward passes run in the model's dtype; reductions are float64. Where
 that was verified (:mod:`vkdnw.proxies.native_check`), images are laid out channels_last and layers
 have native gradients (:mod:`vkdnw.backward.layers`): always then, so that a value does not depend
-on what else is computed from the pass.
+on the other values of the pass.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from vkdnw.runtime.model_state import Parts
 Observable = Literal[
     "features", "spectra", "relus", "relu units", "input gradient", "weight gradients"
 ]
-"""What can be taken from a pass: features with their place in the graph, spectra of features, how
+"""The values of a pass: features with their place in the graph, spectra of features, how
 images agree in the units that ReLUs switch on, patterns of single units, and derivatives with
 respect to the input and to the parameters."""
 
@@ -206,7 +206,8 @@ class TrainPass:
 def train_pass(
     model: nn.Module, parts: Parts, batch: Tensor, recording: Recording, native: bool
 ) -> Iterator[TrainPass]:
-    """Runs the model, which is in train mode, on a batch, and observes what proxies request.
+    """Runs the model, which is in train mode, on a batch, and records the values that proxies
+    request.
 
     The pass is valid inside the block.
 

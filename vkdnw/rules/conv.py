@@ -94,7 +94,7 @@ def _picks(layer: nn.Module, leaf: str, indices: Tensor) -> Picks:
 
 
 class _Geometry(NamedTuple):
-    """What the picks of a convolution's weight follow from, besides the scalars."""
+    """The sizes of a convolution from which, with the scalars, the picks of its weight follow."""
 
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
@@ -104,7 +104,7 @@ class _Geometry(NamedTuple):
     group_outputs: int
 
 
-_REMEMBERED = 16  # scalars of a weight at most, so that what is remembered stays small
+_REMEMBERED = 16  # scalars of a weight at most, so that the cache stays small
 
 
 @lru_cache(maxsize=1024)

@@ -1,6 +1,7 @@
 """One call of this package at a time in a process.
 
-A call hooks the layers of the model and replaces the forward of some, and sets what torch keeps
+A call hooks the layers of the model and replaces the forward of some, and sets values that torch
+keeps
 once for the process: the number of threads, the precision of float32, the random state, the level
 of forward differentiation. A second call in the middle of that, of the same model or of another
 one that shares a layer, would compute something else. So it waits: a call uses all threads that
@@ -19,7 +20,7 @@ from contextlib import contextmanager
 
 _lock = threading.Lock()
 _owner: int | None = None  # the thread whose call is under way
-_name = ""  # what was called there
+_name = ""  # the function that was called there
 _depth = 0  # calls that this package makes of itself
 _permitted = False  # whether the next call of the owner's is this package's own
 _helpers: set[int] = set()  # threads that compute for the call

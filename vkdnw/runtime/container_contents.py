@@ -47,9 +47,9 @@ class Contents:
         self._generators = [(type(value), _generator(value)) for value in reached.generators]
 
     def rewind(self) -> bool:
-        """Puts back what a forward pass left; says whether there was anything.
+        """Undoes the changes of a forward pass; says whether there were any.
 
-        Hooks stay, and what this package adds to modules for the length of a call.
+        Hooks stay, and so do this package's own additions to modules during a call.
         """
         changed = not self._containers.same() and self._containers.restore(keep=_OURS)
         if not self._shared.same():
@@ -71,8 +71,8 @@ class Contents:
     def restore(self) -> None:
         """Puts all of it back.
 
-        Of what is shared with others (what hooks and closures refer to, classes, globals) only that
-        in which a pass has left a tensor with its graph: what a hook counted is its owner's.
+        Of shared objects (those that hooks and closures refer to, classes, globals) only that
+        in which a pass has left a tensor with its graph: the counter of a hook is its owner's.
         """
         for module, kind in self._kinds:
             if type(module) is not kind:
@@ -143,7 +143,7 @@ def _alike(left: tuple[Any, ...], right: tuple[Any, ...]) -> bool:
 
 
 def _fill_dict(held: dict[Any, Any], before: dict[Any, Any], keep: frozenset[str]) -> bool:
-    """Only what differs is written: another thread may be reading a module's attributes."""
+    """Only differences are written: another thread may be reading a module's attributes."""
     kind: Any = OrderedDict if isinstance(held, OrderedDict) else dict
     added = [key for key in held if key not in before and key not in keep]
     moved = [key for key in before if key not in held or held[key] is not before[key]]
@@ -257,7 +257,7 @@ def _array(array: Any) -> _Noted:
 
 
 def _cached_function(function: Any) -> _Noted:
-    """A function with a memory, of ``functools``: what a pass put there may have a graph.
+    """A function with a memory, of ``functools``: entries that a pass put there may have a graph.
 
     It can be emptied, and nothing can be taken out; from then on it is to be empty.
     """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-MARGIN = 0.8  # of what is free: the rest is left to the allocator and to other processes
+MARGIN = 0.8  # of the free memory: the rest is left to the allocator and to other processes
 
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -55,8 +55,8 @@ def available(device: torch.device) -> int:
 
         free, _ = torch.cuda.mem_get_info(device)
         held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return int(MARGIN * (free + held))  # what torch's allocator keeps for later is free to us
-    import psutil  # here: what scores on a GPU need not have it
+        return int(MARGIN * (free + held))  # the reserve of torch's allocator is free to us
+    import psutil  # imported here: scoring on a GPU does not need it
 
     return int(MARGIN * min(psutil.virtual_memory().available, _container()))
 

@@ -45,7 +45,7 @@ class State:
 
     @gc_disabled()  # thousands of small objects, none of them garbage
     def __init__(self, model: nn.Module, room: int = 2**62) -> None:
-        """``room`` is what copies may take, in bytes; without it, :meth:`restore` refuses a model
+        """``room`` bounds the copies, in bytes; without it, :meth:`restore` refuses a model
         that has overwritten its weights."""
         self._model = model
         reached = reachable(model)
@@ -63,8 +63,8 @@ class State:
             str(path) for tensor, path in reached.tensors if tensor.grad_fn is not None
         )
         """Where the model holds tensors with an autograd graph, from an earlier pass of the
-        caller's. What a pass makes of them may lead back through that graph, and a backward pass
-        that frees it would leave the caller none."""
+        caller's. A pass may make values of them that lead back through that graph, and a backward
+        pass that frees it would leave the caller none."""
 
     @cached_property
     def parts(self) -> Parts:
@@ -81,8 +81,9 @@ class State:
 
         To be called before a forward pass, while no other thread runs the model. Caches are empty
         again, so no tensor with the graph of an earlier pass is used again; counters, masks and
-        weights that forward() writes are what they were. What this package changes for the length
-        of a call stays: hooks, ``requires_grad``, the forwards of layers that it computes together.
+        weights that forward() writes have their values again. This package's own changes for the
+        length of a call stay: hooks, ``requires_grad``, the forwards of layers that it computes
+        together.
 
         The first times, before any pass and after one, all numbers are compared. After that they
         are where torch knows of a write, or where a comparison found one. For the 427 modules of

@@ -70,7 +70,7 @@ def float32_on(device: torch.device, *, tf32: bool) -> Iterator[None]:
     """Inside the block, float32 is IEEE's unless ``tf32``, and cuDNN gives the same bits again.
 
     The settings are global to torch, so blocks that overlap in time share them: the last one to
-    end restores what the first one found. On a CPU nothing is touched.
+    end restores the settings that the first one found. On a CPU nothing is touched.
     """
     global _inside
     if device.type != "cuda":

@@ -15,7 +15,7 @@ def random_state_kept(devices: Iterable[torch.device]) -> Iterator[None]:
     """Gives the global generators of the CPU, of some GPUs, of Python and of numpy back the state
     that they had."""
     of_python = random.getstate()
-    numpy = sys.modules.get("numpy.random")  # what has not been imported has not been seeded
+    numpy = sys.modules.get("numpy.random")  # a module that is not imported has no state
     of_numpy = None if numpy is None else numpy.get_state()
     indices = [device.index for device in devices if device.type == "cuda"]
     try:

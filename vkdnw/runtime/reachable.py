@@ -1,8 +1,8 @@
-"""Finds what a model holds: tensors, containers, objects, and generators of random numbers.
+"""Finds the objects of a model: tensors, containers, objects, and generators of random numbers.
 
 A model may keep features, caches and counters anywhere that Python lets it: in attributes of its
-modules, in lists and dicts there, in plain objects that modules refer to, in what the closure of a
-hook holds, in a class, in a global. All of it is found by following references.
+modules, in lists and dicts there, in plain objects that modules refer to, in values that the
+closure of a hook holds, in a class, in a global. All of it is found by following references.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ Container = dict[Any, Any] | list[Any] | deque[Any] | set[Any]
 class Reached:
     """Everything that a model holds, each once.
 
-    What is reached through hooks, closures, classes and globals may be another's as well as the
+    Objects reached through hooks, closures, classes and globals may be another's as well as the
     model's; it is listed as shared.
     """
 
@@ -98,7 +98,7 @@ def reachable(model: nn.Module) -> Reached:
 
 
 class _Walk:
-    """Follows references: first those of the model's own attributes, then what is shared."""
+    """Follows references: first those of the model's own attributes, then shared ones."""
 
     def __init__(self) -> None:
         self.found = Reached()
@@ -170,7 +170,7 @@ class _Walk:
 
     def _module(self, module: nn.Module, path: Path | None) -> None:
         self.found.modules.append(module)
-        if isinstance(module, torch.jit.ScriptModule):  # what it holds lies beyond Python
+        if isinstance(module, torch.jit.ScriptModule):  # its attributes lie beyond Python
             self._scripted(module, path)
             return
         held = vars(module)
@@ -289,11 +289,11 @@ def _is_handle(module: str) -> bool:
     return _root(module) in _HANDLES or module.startswith(_TORCH_HANDLES)
 
 
-def _is_numpy(value: Any, what: str) -> bool:
+def _is_numpy(value: Any, name: str) -> bool:
     """Whether it is an array (``"ndarray"``), or a generator of random numbers (``"random"``)."""
     kind = type(value)
     if _root(kind.__module__) != "numpy":
         return False
-    return (what == "ndarray" and kind.__name__ == what) or (
-        what == "random" and kind.__name__ in ("Generator", "RandomState")
+    return (name == "ndarray" and kind.__name__ == name) or (
+        name == "random" and kind.__name__ in ("Generator", "RandomState")
     )

@@ -60,7 +60,7 @@ class TensorState:
         self._marks = self._now()
         if lost:
             raise ValueError(
-                f"the model writes into {lost[0]} while it runs, and what was there is lost: a "
+                f"the model writes into {lost[0]} while it runs, and its old values are lost: a "
                 f"copy does not fit in the {self.room} bytes that copies of weights may take (a "
                 "quarter of max_memory=); load the weights anew, and raise max_memory= or let "
                 "forward() write to a copy"

@@ -74,7 +74,7 @@ class ProxyTests:
     def value(self, model: nn.Module, inputs: Inputs, *beside: str, seed: int = 0) -> Value:
         return proxies.compute([self.name, *beside], model, inputs, seed=seed)[self.name]
 
-    # ---- what it is ------------------------------------------------------------------------------
+    # ---- its data --------------------------------------------------------------------------------
 
     def test_is_described(self, proxy: Proxy) -> None:
         """`vkdnw proxies` shows this."""
@@ -128,7 +128,7 @@ class ProxyTests:
             self.value(model.double(), Inputs(**double)).value, rel=self.rounding
         )
 
-    # ---- what it leaves --------------------------------------------------------------------------
+    # ---- the model afterwards --------------------------------------------------------------------
 
     @pytest.mark.parametrize("training", [False, True])
     def test_leaves_the_model_as_it_was(

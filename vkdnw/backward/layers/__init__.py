@@ -6,11 +6,11 @@ block.
 
 There are two policies. In eval mode a BatchNorm is a scale and a shift, which the convolution in
 front computes (:mod:`vkdnw.per_sample.fusion`). In train mode a BatchNorm normalises by the batch,
-and layers that follow one another are differentiated together: a convolution that reads what a ReLU
-has just returned takes the ReLU's own input from the graph and applies its mask on the way back; a
-BatchNorm that reads what such a convolution has just returned does the same with the convolution.
-A value in between that is a feature is differentiated by itself, and so is read as it is
-(:func:`cut`). A result is computed only where it is needed (:mod:`lazy_tensor`).
+and layers that follow one another are differentiated together: a convolution that reads a value
+that a ReLU has just returned takes the ReLU's own input from the graph and applies its mask on the
+way back; a BatchNorm behind such a convolution does the same with the convolution. A value in
+between that is a feature is differentiated by itself, and so is read as it is (:func:`cut`). A
+result is computed only where it is needed (:mod:`lazy_tensor`).
 """
 
 from vkdnw.backward.layers.replacement import native_layers, replaced_forwards

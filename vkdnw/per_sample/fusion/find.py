@@ -71,7 +71,7 @@ def find_fusions(trace: Trace) -> tuple[Fusion, ...]:
 def find_folds(trace: Trace) -> tuple[Fusion, ...]:
     """Every convolution that can compute the BatchNorm behind it, whatever becomes of its output.
 
-    For passes that read nothing of the pair but the sum of what it returns and something else.
+    For passes that read nothing of the pair but the sum of its output and another value.
     """
     single = _single_calls(trace)
     makers = _makers(trace, single)
@@ -120,7 +120,7 @@ def _hooked(module: nn.Module) -> bool:
 
 
 def _alone(trace: Trace, maker: Node, reader: Node) -> bool:
-    """Whether only ``reader`` takes what ``maker`` computed."""
+    """Whether only ``reader`` takes the output of ``maker``."""
     return trace.users.get(maker) == [reader]
 
 

@@ -1,8 +1,8 @@
 """Refuses models whose graph hides work from autograd: functions that run a backward of their own.
 
-A reentrant checkpoint, or a reversible block, keeps no graph of what it does. It runs it again when
-a gradient comes, and adds the gradients of its weights to ``.grad`` by itself: ``backward()`` finds
-them there, and ``torch.autograd.grad``, by which derivatives are taken here, does not.
+A reentrant checkpoint, or a reversible block, keeps no graph of its operations. It runs them again
+when a gradient comes, and adds the gradients of its weights to ``.grad`` by itself: ``backward()``
+finds them there, and ``torch.autograd.grad``, by which derivatives are taken here, does not.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Watches the operators that a forward pass calls: which mix samples, and which draw numbers.
 
-The autograd graph says much, and not all: what is detached, indexed or drawn never enters it. A
+Not every operation is in the autograd graph: detached, index and random tensors never enter it. A
 dispatch mode sees every operator of torch, whatever calls it.
 """
 
@@ -43,7 +43,7 @@ class ForwardLog(TorchDispatchMode):
         return address(tensor) in self._constants
 
     def returned(self, logits: Tensor) -> None:
-        """Tells the log what the pass returned, which is read as well."""
+        """Adds the output of the pass to the log, which is read as well."""
         self._read([address(logits)])
         self._held.clear()
 
@@ -69,7 +69,7 @@ class ForwardLog(TorchDispatchMode):
             self._constants.difference_update(written)  # in place
             constants = {id(t) for t, at in zip(given, read, strict=True) if at in self._constants}
             call = Call(func, args, kwargs, output, constants, self._samples)
-            # What was made out of sight, by numpy for instance, is unknown.
+            # A tensor that another library made, numpy for instance, is unknown.
             if not (self._known.issuperset(read) and keeps_rows(call)):
                 self.mixing = str(func)
         self._known.update(written)

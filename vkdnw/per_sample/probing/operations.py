@@ -3,7 +3,7 @@
 A module may call a layer's operation in a ``forward`` of its own: a BatchNorm that applies an
 activation too, a convolution that pads first, a LayerNorm over channels. Where every use of a
 parameter in the graph is as the weight or bias of an operation that a rule covers, that rule
-holds, whatever module it was: the node has what the operation read, its constants, and the edge
+holds, whatever module it was: the node has the input of the operation, its constants, and the edge
 where its output enters the graph.
 """
 
@@ -92,7 +92,7 @@ def _rule_layer(node: Node) -> RuleLayer:
 
 
 def _leaf(node: Node, name: str, names: dict[int, str]) -> str | None:
-    """What a parameter is to a node, if a rule covers that, and it is nothing else to it."""
+    """The role of a parameter in a node, where a rule covers it and it is the only role."""
     layer = kind_of(node).rule_layer
     if layer is None or not layer.fits(node):
         return None

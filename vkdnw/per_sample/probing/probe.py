@@ -1,6 +1,6 @@
 """Runs the model on two samples, and checks that samples do not mix.
 
-Gradients say so exactly: what one sample's logits depend on must vanish, to the bit, on every row
+Gradients say so exactly: the gradient of one sample's logits must vanish, to the bit, on every row
 that belongs to the other sample.
 """
 
@@ -51,7 +51,7 @@ class Probe:
     def released(self) -> Probe:
         """The probe without values, once no gradient will be asked of it any more.
 
-        The graph stays for what it tells, and would hold two samples' activations all the while.
+        The graph is read later, and would hold two samples' activations all the while.
         """
         self.kept.clear()
         records = {site: record.without_values() for site, record in self.records.items()}
@@ -76,7 +76,7 @@ def run_probe(problem: Problem, recorder: Recorder) -> Probe:
         try:
             probe = _run(attempt, problem, recorder)
         except Exception:
-            # A model may call .view() on what it takes for contiguous images, or differentiate
+            # A model may call .view() on images that it takes to be contiguous, or differentiate
             # within, where tensors that are saved cannot be looked at; another error will come
             # again in the last attempt, and be the caller's.
             if attempt == ATTEMPTS[-1]:
@@ -167,7 +167,7 @@ def fewest_samples(problem: Problem, probe: Probe, nodes: Iterable[Node]) -> int
             with torch.enable_grad():
                 logits = problem.logits(alone)
         except Exception:
-            return 2  # it took two samples, so their number is what it cannot take
+            return 2  # it took two samples, so it refuses their number
         if logits.shape != (1, probe.logits.shape[1]):
             return 2
     if not any(node.name() == "NativeBatchNormBackward0" for node in nodes):
@@ -248,8 +248,8 @@ def _reached(probe: Probe, edges: list[GradientEdge]) -> list[bool]:
             raise
         except RuntimeError as error:  # a reentrant checkpoint says that it cannot be asked
             raise ValueError(
-                "torch.autograd.grad cannot differentiate the logits with respect to what layers "
-                f"and the batch hold, which tells whether samples mix: {error}"
+                "torch.autograd.grad cannot differentiate the logits by values of the layers "
+                f"and of the batch, which tells whether samples mix: {error}"
             ) from error
         for position, gradient in enumerate(gradients):
             if gradient is not None:
@@ -261,7 +261,7 @@ def _reached(probe: Probe, edges: list[GradientEdge]) -> list[bool]:
 
 
 def _is_there(gradient: Tensor) -> Tensor:
-    """Whether a gradient arrives: NaN is what an infinite derivative makes of none."""
+    """Whether a gradient arrives: an infinite derivative times zero is NaN."""
     return ((gradient != 0) & ~gradient.isnan()).any()
 
 

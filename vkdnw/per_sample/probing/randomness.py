@@ -116,7 +116,7 @@ def _drawing_module(model: nn.Module, again: Callable[[], object]) -> str:
                 handles.append(module.register_forward_pre_hook(enter))
                 handles.append(module.register_forward_hook(leave))
         again()
-    except Exception:  # what it raises is not what is asked here
+    except Exception:  # its own errors are reported elsewhere
         pass
     finally:
         for handle in handles:

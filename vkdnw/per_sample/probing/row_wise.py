@@ -20,7 +20,8 @@ Test = Callable[["Call"], bool]
 
 
 class Call:
-    """One call of an operator of torch: its arguments, its output, and what is constant."""
+    """One call of an operator of torch: its arguments, its output, and which tensors are
+    constant."""
 
     def __init__(
         self,
@@ -103,7 +104,7 @@ def _elementwise(call: Call) -> bool:
 
 
 def _of_input(*names: str) -> Test:
-    """One tensor of samples, the others constant; the first axis stays what it is."""
+    """One tensor of samples, the others constant; the first axis stays the batch axis."""
 
     def test(call: Call) -> bool:
         values = [call.argument(name) for name in names]
@@ -130,7 +131,7 @@ def _same_order(call: Call) -> bool:
 
 
 def _dense_pixels(call: Call) -> bool:
-    """What adaptive pooling to one pixel does to its result: the strides of a channels-last map."""
+    """As adaptive pooling to one pixel returns it: with the strides of a channels-last map."""
     x = call.output
     if x.dim() != 4 or x.shape[2:] != (1, 1) or x.stride()[:2] != (x.shape[1], 1):
         return False

@@ -101,7 +101,7 @@ def ruled_layers(problem: Problem) -> dict[str, Layer]:
             continue
         leaves = {
             leaf: names[id(parameter)]
-            for leaf in ("weight", "bias")  # what rules know; hooks and subclasses may add others
+            for leaf in ("weight", "bias")  # hooks and subclasses may add others
             if (parameter := module._parameters.get(leaf)) is not None
             and names[id(parameter)] in chosen
         }

@@ -290,8 +290,8 @@ def _sink_gradients(trace: Trace, plan: Plan, sources: Sources) -> dict[int, Ten
 def _flowing(
     captured: dict[EdgeKey, Tensor | None], records: Records, site: CallSite, count: int
 ) -> Tensor:
-    """The gradients at a call's output ``[count, ...]``; its edge may be that of what the output
-    is a view of."""
+    """The gradients at a call's output ``[count, ...]``; its edge may be that of a value that the
+    output is a view of."""
     flowing, output = captured.get(edge_key(edge_of(records, site))), records[site].output
     if flowing is None:  # no path from these logits: a gradient of zeros, never materialised
         flowing = torch.zeros((), dtype=output.dtype, device=output.device)

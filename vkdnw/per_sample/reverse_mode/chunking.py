@@ -79,7 +79,7 @@ AGREEMENT = 1e-3  # of the largest logit: folding BatchNorm only rounds otherwis
 def _if_faithful(chunks: Iterator[Chunk], trace: Trace) -> Chunk | None:
     """The first of a fused network's chunks, or None where its logits are not the probe's.
 
-    A folded convolution returns what BatchNorm would; a model may look at its output outside the
+    A folded convolution returns the output of BatchNorm; a model may look at its output outside the
     graph, and go elsewhere or into numbers that are not finite.
     """
     try:

@@ -1,4 +1,4 @@
-"""Capacity: what the layers of a network compute, with diminishing returns within each layer."""
+"""Capacity: the work of a network's layers, with diminishing returns within each layer."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from vkdnw.proxies.value import Value, checked, undefined
 def channel_sensitivity(call: Call) -> Value:
     """Sum over channels of all layers of 1 / (2 B) sum_n (sum of z g over positions)^2.
 
-    z is what a convolution or linear layer returns for image n, and g the gradient of that image's
+    z is the output of a convolution or linear layer for image n, and g the gradient of that image's
     cross-entropy with respect to it; in train mode BatchNorm lets it depend on the other images as
     well, and g is that of the sum over images. Passes run in the model's dtype, sums in float64.
     Source: Theis et al., "Faster gaze prediction with dense networks and Fisher pruning", equation

@@ -2,7 +2,7 @@
 
 All take a few scalars of each weight that multiplies (:func:`vkdnw.weights.matrices`): no class
 token, table of positions or parameter of normalisation, whose derivatives may be equal by
-construction. They differ from VKDNW (Tybl and Neumann, CVPR 2025) in what is made of the matrix.
+construction. They differ from VKDNW (Tybl and Neumann, CVPR 2025) in the function of the matrix.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ALL = 2**31
 """More weights than any model has."""
 
 EPSILON = 1e-6
-"""Of a layer's mean eigenvalue: what its eigenvalues are raised by before their logarithm."""
+"""Added to eigenvalues before their logarithm, as a share of the layer's mean eigenvalue."""
 
 
 def entropy_of_matrices(call: Call) -> Value:

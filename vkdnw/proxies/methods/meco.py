@@ -16,8 +16,8 @@ from vkdnw.proxies.value import Value, checked, undefined
 def sum_of_smallest_eigenvalues(call: Call) -> Value:
     """Sum over layers of the smallest eigenvalue of the correlations of their channels.
 
-    One image of noise goes through the model. A layer is a module without modules inside; what it
-    returns has channels on the axis behind the images, whose positions are the samples of a
+    One image of noise goes through the model. A layer is a module without modules inside; its
+    output has channels on the axis behind the images, whose positions are the samples of a
     Pearson correlation. A channel that does not vary correlates with none, itself included, so that
     its layer adds 0. Where there are fewer positions than channels, the matrix is singular and the
     eigenvalue 0. The pass runs in the model's dtype, the rest in float64.

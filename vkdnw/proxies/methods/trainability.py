@@ -27,7 +27,7 @@ def mean_of_blocks(shared: TrainPass, call: Call) -> Value:
     become one pixel are stacked as channels. Products run in the model's dtype, the singular
     value in float64.
 
-    A block that returns what it reads gives minus infinity, as in the authors' code: its gradient
+    A block that returns its input gives minus infinity, as in the authors' code: its gradient
     keeps its scale because it does nothing. NaN where the sides of two features have no whole
     ratio: the pixels that become one are not known.
     """
@@ -38,7 +38,7 @@ def mean_of_blocks(shared: TrainPass, call: Call) -> Value:
         matrix = shared.block_product(index)
         if matrix is None:
             name = shared.features[index].name
-            return undefined(f"the block that ends in {name} returns what it reads", -math.inf)
+            return undefined(f"the block that ends in {name} returns its input", -math.inf)
         feature = shared.features[index]
         matrix = matrix / (feature.shape.numel() // feature.shape[feature.channels])
         squares.append(matrix @ matrix.T if len(matrix) < len(matrix.T) else matrix.T @ matrix)
@@ -91,7 +91,7 @@ trainability = Proxy(
     mode="train",
     init="kaiming_normal",
     cost="backward",
-    undefined="minus infinity where a block returns what it reads; NaN where sides have no ratio",
+    undefined="minus infinity where a block returns its input; NaN where sides have no ratio",
     requires=("features",),
     request=request_products,
     from_pass=mean_of_blocks,

@@ -24,10 +24,10 @@ def zen_score(call: Call) -> Value:
     """log d + sum over BatchNorms of log sqrt(mean variance).
 
     d is the mean over images of the L1 norm of f(x) - f(x + 0.01 e), with x and e standard
-    normal and f the last feature map: what the last module returns that has pixels. The variances
+    normal and f the last feature map: the output of the last module that has pixels. The variances
     are those of the channels that BatchNorm divides by on x. Passes run in the model's dtype, sums
     in float64. Source: Lin et al., "Zen-NAS", algorithm 1. Skips are kept, unlike there: in a
-    search space of skips they are what is compared.
+    search space of skips the score compares them.
 
     Released: the running variances after both passes, which are mostly their initial ones.
     """
