@@ -211,7 +211,7 @@ def test_a_block_that_does_nothing() -> None:
     model.blocks[1] = nn.Sequential(nn.Identity())
     found = proxies.trainability(model, inputs(), features=("stem", "blocks.0", "blocks.1"))
     assert found.value == -np.inf
-    assert found.reason == "the block that ends in blocks.1 returns what it reads"
+    assert found.reason == "the block that ends in blocks.1 returns its input"
 
 
 def test_blocks_by_rule() -> None:

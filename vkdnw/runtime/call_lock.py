@@ -1,7 +1,6 @@
 """One call of this package at a time in a process.
 
-A call hooks the layers of the model and replaces the forward of some, and sets values that torch
-keeps
+A call hooks the layers of the model, replaces the forward of some, and sets values that torch keeps
 once for the process: the number of threads, the precision of float32, the random state, the level
 of forward differentiation. A second call in the middle of that, of the same model or of another
 one that shares a layer, would compute something else. So it waits: a call uses all threads that
