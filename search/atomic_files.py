@@ -15,8 +15,8 @@ def written_whole(path: Path) -> Iterator[Path]:
     """A draft beside `path` to write into, which takes its place when the context ends well.
 
     The draft is flushed to the disk before it is renamed and the folder afterwards, so that `path`
-    holds what it held before or all of what is new, also after a full disk, a kill or a power loss.
-    Folders above it are made. The draft has the suffixes of `path`.
+    holds either all of the old or all of the new contents, also after a full disk, a kill or a
+    power loss. Folders above it are made. The draft has the suffixes of `path`.
 
     Raises:
         FileError: `path` is a link, a folder, a FIFO or a device, or cannot be written.
@@ -36,7 +36,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         flush_folder(path.parent)
     except OSError as error:
         raise FileError(
-            f"cannot write {path}: {error.strerror or error}; what was there before is as it was"
+            f"cannot write {path}: {error.strerror or error}; an older file is unchanged"
         ) from error
     finally:
         with suppress(OSError):
@@ -58,7 +58,7 @@ def refuse_unless_regular(path: Path) -> None:
 
 
 def kind_of(mode: int) -> str:
-    """What a file is, in words."""
+    """The kind of a file, in words."""
     kinds = {
         stat.S_IFLNK: "a symbolic link",
         stat.S_IFIFO: "a FIFO",

@@ -1,4 +1,4 @@
-"""What a score depends on besides the architecture and the seed, and how two of them compare."""
+"""The settings of a score besides the architecture and the seed, and how two of them compare."""
 
 import json
 import platform
@@ -81,7 +81,7 @@ class Configuration:
             raise ValueError(f"smoothing must lie in [0, 1), got {self.smoothing}")
 
     def settings(self) -> dict[str, Json]:
-        """What a run records; runs that know of no mode are those of "auto"."""
+        """The settings that a run records; a run without a mode is one of "auto"."""
         named = asdict(self)
         return {name: named[name] for name in named if (name, named[name]) != ("mode", "auto")}
 
@@ -103,11 +103,11 @@ def parse_scalars(text: str) -> tuple[str, dict[str, int]]:
 
 
 OWN_CODE = ("space ", "proxy ")
-"""What the names of versions begin with that tell where code of one's own comes from."""
+"""First words of the names of versions that tell the origin of a user's own code."""
 
 
 def own_code(versions: Settings) -> dict[str, str]:
-    """What is of one's own among the versions that a run has on record: name -> where it is from,
+    """A user's own code among the versions that a run has on record: name -> where it is from,
     as `provenance` says it."""
     return {name: str(told) for name, told in versions.items() if name.startswith(OWN_CODE)}
 
@@ -133,7 +133,7 @@ class Difference:
         return f"{self.key}: stored {json.dumps(self.stored)}, asked {json.dumps(self.asked)}"
 
 
-_TO_GO_ON = " (VKDNW_PLAIN=1 chooses plain ones; `vkdnw doctor` says what native ones need)"
+_TO_GO_ON = " (VKDNW_PLAIN=1 chooses plain ones; `vkdnw doctor` says why there are no native ones)"
 
 RENAMED: Mapping[str, str] = {"weights": "scalars"}
 """Settings under another name in runs that were begun before: old name -> name."""
@@ -162,7 +162,7 @@ def refusal(found: Sequence[Difference]) -> str:
     """The differences in a sentence: those that explain the others first, and few of them.
 
     Two spaces differ in all their sizes, and a list of architectures and an evolution in every
-    option of the evolution: what only one side has says nothing more then.
+    option of the evolution: options of one side alone say nothing more then.
     """
     keys = {difference.key for difference in found}
     if "space" in keys:
@@ -178,7 +178,7 @@ def refusal(found: Sequence[Difference]) -> str:
 
 
 def versions() -> dict[str, Json]:
-    """What computes the scores: recorded, because another torch or CPU may round differently."""
+    """The software and the CPU: recorded, because another torch or CPU may round differently."""
     return {
         "vkdnw": version("vkdnw"),
         "torch": version("torch"),
@@ -190,7 +190,7 @@ def versions() -> dict[str, Json]:
 
 
 def _ops() -> str:
-    """What computes; of the two libraries of a wheel for others, which."""
+    """The kernels in use; of the two libraries of a wheel for others, which."""
     if not library.native():
         return "plain torch"
     file = library.fastest()

@@ -25,7 +25,7 @@ class Devices:
     names: tuple[str, ...]
 
     def settings(self) -> dict[str, Json]:
-        """What binds a run: scores of another kind of device round differently.
+        """The device as a setting of a run: scores of another kind of device round differently.
 
         The CPU goes without saying, as in runs from before there was a choice.
         """
@@ -88,7 +88,7 @@ def spread(
 ) -> Sequence[Callable[[Task], Scored]]:
     """A function for each worker, `workers` on every device, the devices in turn.
 
-    `finish` makes what a worker applies of a scorer on its device. Without workers there is one
+    `finish` makes a worker's function from a scorer on its device. Without workers there is one
     function, for this process.
     """
     rounds = max(1, workers)

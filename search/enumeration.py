@@ -17,7 +17,7 @@ from vkdnw.search.time_remaining import Remaining
 
 @dataclass(frozen=True, kw_only=True)
 class Request(Session):
-    """What to score, how, and where to keep it."""
+    """The architectures to score, how, and the folder of the scores."""
 
     asked: Sequence[Asked]
     names: tuple[str, ...] = ("vkdnw",)
@@ -38,7 +38,7 @@ class Enumeration:
 
 
 def score_all(request: Request, progress: Progress, interruption: Interruption) -> Summary:
-    """Score what is not yet on record, and return what was done.
+    """Score the tasks that are not yet on record, and return their counts.
 
     Raises:
         RunError: see `begun` and `carry_out`.
@@ -68,7 +68,7 @@ def tasks_of(asked: Iterable[Asked], seeds: Iterable[int], names: tuple[str, ...
 
 
 def pending(store: Store, tasks: Iterable[Task]) -> list[Task]:
-    """What is not on record yet of each task, those that failed before last."""
+    """The values that are not on record yet of each task, those that failed before last."""
     recorded, failed = store.recorded(), store.failed()
     left = []
     for task in tasks:

@@ -7,7 +7,7 @@ from vkdnw.ops.library import NativeLibraryError
 
 
 class RunError(Exception):
-    """A run cannot begin or go on; the message says why, and what would help."""
+    """A run cannot begin or go on; the message says why, and names a remedy."""
 
 
 class ArgumentError(RunError, ValueError):
@@ -15,7 +15,7 @@ class ArgumentError(RunError, ValueError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM: what was finished is on disk, and the same call goes on."""
+    """Ctrl-C or SIGTERM: finished results are on disk, and the same call goes on."""
 
     signal: int | None = None
     """The number of the signal."""

@@ -1,7 +1,7 @@
 """How much a file may make this package read, and how to allow more.
 
-A limit is checked against what a file claims, before memory is spent on it. The defaults are far
-above what the published benchmarks and data sets need. A command raises them with
+A limit is checked against the size that a file claims, before memory is spent on it. The defaults
+are far above the needs of the published benchmarks and data sets. A command raises them with
 ``vkdnw --limit table-bytes=8G ...``, anything else with the environment variable
 ``VKDNW_LIMITS="table-bytes=8G,table-columns=5000"``, which worker processes inherit.
 """
@@ -43,33 +43,33 @@ def limit(name: str) -> int:
     return parse(os.environ.get(ENVIRONMENT, "")).get(name, DEFAULTS[name])
 
 
-def check(name: str, claimed: int, what: str) -> None:
-    """Refuse what claims more than the limit.
+def check(name: str, claimed: int, subject: str) -> None:
+    """Refuse a file or a network that claims more than the limit.
 
     Args:
         name: of the limit.
         claimed: how much it would take.
-        what: names the file and what in it is large, to begin the message with.
+        subject: names the file and its large part, to begin the message with.
 
     Raises:
         LimitExceeded: a ValueError.
     """
     if claimed > limit(name):
-        raise LimitExceeded(exceeded(name, what, f"{claimed:,}"))
+        raise LimitExceeded(exceeded(name, subject, f"{claimed:,}"))
 
 
 def check_network(cost: "Cost", architecture: str) -> None:
     """Refuse a network that is too large to be built. Raises LimitExceeded."""
-    what = f"the network {architecture[:200]}"
-    check("network-layers", cost.layers, f"{what} has too many parameter tensors")
-    check("network-parameters", cost.parameters, f"{what} has too many parameters")
+    subject = f"the network {architecture[:200]}"
+    check("network-layers", cost.layers, f"{subject} has too many parameter tensors")
+    check("network-parameters", cost.parameters, f"{subject} has too many parameters")
 
 
-def exceeded(name: str, what: str, claimed: str) -> str:
+def exceeded(name: str, subject: str, claimed: str) -> str:
     """The message about something that claims too much."""
     return (
-        f"{what}: {claimed} is more than the limit {name}={limit(name):,}; if the file is what "
-        f"you expect, raise it with `vkdnw --limit {name}=N` before the subcommand"
+        f"{subject}: {claimed} is more than the limit {name}={limit(name):,}; if you expect "
+        f"such a file, raise it with `vkdnw --limit {name}=N` before the subcommand"
     )
 
 

@@ -22,7 +22,7 @@ LINE_SECONDS = 5.0
 
 
 class Progress(Protocol):
-    """What a runner reports to; a context."""
+    """Receives the reports of a runner; a context."""
 
     def __enter__(self) -> "Progress": ...
 
@@ -44,12 +44,12 @@ class Progress(Protocol):
 
 
 def progress_here() -> Progress:
-    """What suits the place where the call is made: a notebook's cell, a terminal, or a log."""
+    """The display for the caller's place: a notebook's cell, a terminal, or a log."""
     return InNotebook() if in_notebook() else progress_on(Console(stderr=True))
 
 
 def in_notebook() -> bool:
-    """Whether this is the kernel of a notebook, whose cells show what is displayed."""
+    """Whether this is the kernel of a notebook, whose cells can display widgets."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return shell is not None and hasattr(shell, "kernel")
 
@@ -61,7 +61,7 @@ def progress_on(console: Console) -> Progress:
 
 @runtime_checkable
 class Expecting(Protocol):
-    """A progress that shows how long the rest takes by what tasks of its kinds took."""
+    """A progress that shows how long the rest takes by the times of tasks of its kinds."""
 
     def expect(self, remaining: Remaining) -> None:
         """Judge by this from now on; it is told of every task that comes in."""

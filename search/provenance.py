@@ -53,7 +53,7 @@ def _distributions(module: str) -> list[str]:
 
 
 def _file(module: str) -> list[str]:
-    """The name of its file, and the SHA-256 of what is in it; not of the modules it imports."""
+    """The name of its file, and the SHA-256 of its contents; not of the modules it imports."""
     file = getattr(sys.modules.get(module), "__file__", None)
     if file is None or not Path(file).is_file():
         return ["typed in, in no file"]

@@ -25,7 +25,7 @@ def compute_on(
         device: by torch's name.
         names: of proxies.
         model: on the CPU.
-        inputs: gives what proxies read on a device.
+        inputs: returns the inputs of proxies on a device.
         options: of :func:`vkdnw.proxies.compute`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What proxies cost beside VKDNW, for a list of them and for a guess of how long a run takes."""
+"""The costs of proxies beside VKDNW, for a list of them and for a guess of how long a run takes."""
 
 from collections.abc import Iterable, Mapping
 
@@ -32,5 +32,5 @@ UNKNOWN = 1.0
 
 
 def relative_cost(names: Iterable[str]) -> float:
-    """The sum of what proxies cost; those that share passes cost less together."""
+    """The sum of the costs of proxies; those that share passes cost less together."""
     return sum(RELATIVE_COSTS.get(name, UNKNOWN) for name in names)

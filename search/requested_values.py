@@ -39,7 +39,7 @@ def check_inputs(names: tuple[str, ...], images: bool) -> None:
 
 
 def ranked_by(text: str) -> str:
-    """What a run is ranked by when it was asked for these values: an aggregate that was named
+    """The ranking of a run that was asked for these values: an aggregate that was named
     alone, VKDNW_single where VKDNW is among them, else the first."""
     if text.strip() in NAMED:
         return text.strip()

@@ -16,7 +16,7 @@ from vkdnw.search.tasks import Failure, Scored, Task
 
 ATTEMPTS = 3
 """Workers that a task may cost before it counts as failed: a task that kills them must end. One
-whose workers the system took (memory) is tried once more, alone; what it ends with is then the
+whose workers the system took (memory) is tried once more, alone; its failure is then the
 machine's, and the same command tries it again."""
 DEPTH = 2
 """Tasks in flight for each slot, so that a worker finds its next task waiting."""
@@ -30,11 +30,11 @@ POLL_SECONDS = 0.2
 NO_WORKER_SECONDS = 30.0
 """How often a run that waits for a worker says so."""
 GRACE_SECONDS = 10.0
-"""How long an interrupted run waits for what is in flight."""
+"""How long an interrupted run waits for tasks in flight."""
 
 
 class Driver(Protocol):
-    """Decides what is scored next.
+    """Decides which tasks come next.
 
     An enumeration proposes a list; an evolution proposes children and learns from results, which
     it is told only once they are on disk.
@@ -53,7 +53,7 @@ OnResult = Callable[[Task, Scored | Failure], None]
 
 @dataclass
 class Summary:
-    """What a run of the runner did."""
+    """Counts of one session of a run."""
 
     scored: int = 0
     failed: int = 0
@@ -135,7 +135,7 @@ class Runner:
         self.store.tend()
 
     def _write(self, driver: Driver) -> None:
-        """Write down a batch of what has come in."""
+        """Write a batch of results to disk."""
         count = min(len(self._unwritten), BATCH)
         finished = [self._unwritten.popleft() for _ in range(count)]
         scored, failed = self._record(finished)
@@ -152,7 +152,7 @@ class Runner:
     def _record(
         self, finished: Iterable[tuple[Task, Scored | Failure]]
     ) -> tuple[list[tuple[Task, Scored]], list[tuple[Task, Failure]]]:
-        """Put results on disk, and return them as what was scored and what failed."""
+        """Put results on disk, and return them as scores and failures."""
         scored: list[tuple[Task, Scored]] = []
         failed: list[tuple[Task, Failure]] = []
         for task, result in finished:
@@ -223,7 +223,7 @@ class Runner:
             )
 
     def _drain(self, driver: Driver) -> None:
-        """Submit nothing more; give what is in flight a while to finish."""
+        """Submit nothing more; give tasks in flight a while to finish."""
         self._in_flight.difference_update(self._set_aside)
         self.summary.dropped += len(self._set_aside)
         self._set_aside.clear()
@@ -231,7 +231,7 @@ class Runner:
             self._in_flight.discard(task)
             self.summary.dropped += 1
         self.progress.note(
-            f"{self.interruption.name}: finishing what is in flight "
+            f"{self.interruption.name}: finishing tasks in flight "
             f"({len(self._in_flight)}, at most {GRACE_SECONDS:.0f} s; again to drop it)"
         )
         deadline = time.monotonic() + GRACE_SECONDS

@@ -37,7 +37,7 @@ VKDNW = "vkdnw"
 
 @dataclass(frozen=True)
 class _Found:
-    """What some of a task's values came out as."""
+    """The results of some of a task's values."""
 
     values: Mapping[str, float]
     reasons: Mapping[str, str] = field(default_factory=dict)
@@ -92,7 +92,8 @@ class Scorer:
         )
 
     def _build(self, network: str, seed: int) -> nn.Module:
-        """Drawn under the seed: what no scheme draws anew (tokens, positions) keeps its values."""
+        """Drawn under the seed: parameters without a scheme (tokens, positions) keep their
+        values."""
         limits.check_network(self.space.cost(network), network)
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""One command's work on a run: how it begins, and how what a driver proposes is carried out."""
+"""One command's work on a run: how it begins, and how the tasks of a driver are carried out."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -17,21 +17,21 @@ from vkdnw.search.time_remaining import Remaining
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """Where a run is kept, what its results depend on, and what computes them."""
+    """The folder of a run, the settings of its results, and its scorers."""
 
     folder: Path
     settings: Settings
     """Everything that results depend on: of the space, of the plan, of the scoring."""
     inputs: Inputs
-    """The seeds to score under, each with the SHA-256 of what networks see under it."""
+    """The seeds to score under, each with the SHA-256 of the networks' inputs."""
     scorers: Sequence[Callable[[Task], Scored]]
-    """What each worker process applies; they differ by their devices at most."""
+    """One for each worker process; they differ by their devices at most."""
     in_this_process: bool = False
     """Score here, by the first of the scorers, and start no worker."""
     on_result: OnResult | None = None
     """Is told of every result, once it is on disk."""
     note: str | None = None
-    """What the user should know of how it is run."""
+    """A remark on the run for the user."""
     task_timeout: float | None = None
     """Seconds that a task may take in a worker of this machine; None for as long as it wants."""
     cluster: Callable[[Store, Callable[[str], None]], Executor[Task, Scored]] | None = None

@@ -1,4 +1,4 @@
-"""What a misspelt name may have meant."""
+""" "Did you mean ...?" for a misspelt name."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

@@ -1,4 +1,4 @@
-"""What is asked of a scorer, what it returns, and what a run knows of an architecture."""
+"""Tasks of a scorer, their results, and the values that a run has of an architecture."""
 
 import math
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ class Task:
     """
 
     network: str
-    """What is built: the architecture string, canonical where equal networks are scored once."""
+    """The architecture string to build, canonical where equal networks are scored once."""
     seed: int
     names: tuple[str, ...] = ("vkdnw",)
     """The values to compute. None depends on which others are computed with it."""
@@ -63,12 +63,12 @@ class Asked:
     network: str
     """The network scored for it."""
     counts: Mapping[str, float] = field(default_factory=dict)
-    """What its string alone tells: layers, FLOPs, parameters."""
+    """Counts from its string alone: layers, FLOPs, parameters."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a run knows of one architecture under one seed."""
+    """The values that a run has of one architecture under one seed."""
 
     architecture: str
     network: str

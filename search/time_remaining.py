@@ -1,8 +1,8 @@
-"""How long what is left of a run will take, from what its results have taken.
+"""How long the rest of a run will take, from the times of its results.
 
 Start-up does not count: time begins with the first task that came in. Tasks that compute other
 values take other times: those of each kind are measured apart, and a kind that nothing has come in
-of yet is guessed from what its proxies cost beside the others.
+of yet is guessed from the costs of its proxies beside the others.
 """
 
 import time

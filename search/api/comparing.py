@@ -19,7 +19,7 @@ class Comparison:
     """Several runs."""
 
     runs: "pd.DataFrame"
-    """A row for each: what it is of, what it cost, its best network by its own ranking. For
+    """A row for each: its space, its cost, its best network by its own ranking. For
     evolutions of the same keys also `best_together` and `mean_together`: aggregates of its best
     network, and of its best ones, among the networks of all runs, higher is better."""
     pairs: "pd.DataFrame"
@@ -28,11 +28,11 @@ class Comparison:
 
 
 def compare(runs: Sequence[Run | str | Path], by: str | None = None, top: int = 10) -> Comparison:
-    """Compare runs: what they are, what they cost, how they rank.
+    """Compare runs: their spaces, their costs, their rankings.
 
     Args:
         runs: two or more, of one space.
-        by: what to rank by, in all of them; None for what each was asked for.
+        by: a value or an aggregate that ranks all of them; None: each run's own.
         top: so many best networks are compared.
 
     Raises:
@@ -64,7 +64,7 @@ def compare(runs: Sequence[Run | str | Path], by: str | None = None, top: int = 
 
 
 def _scores(run: Run, by: str | None) -> "pd.Series[float]":
-    """What ranks, by architecture, best first; named after it."""
+    """The values of the ranking by architecture, best first; named after the ranking."""
     import pandas as pd
 
     found = run.ranking(by)

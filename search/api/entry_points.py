@@ -19,7 +19,7 @@ from vkdnw.search.evolution.search_plan import PAPER_KEYS, Opposed, SearchPlan, 
 from vkdnw.search.progress import Progress
 
 
-def enumerate(  # noqa: A001 - what it does
+def enumerate(  # noqa: A001
     space: SpaceLike,
     out: PathLike,
     *,
@@ -52,7 +52,7 @@ def enumerate(  # noqa: A001 - what it does
     """Score architectures of a search space without training, and keep the scores in a folder.
 
     The same call goes on where it was stopped; more architectures, seeds or proxies may be asked
-    for at any time, and only what is missing is computed.
+    for at any time, and only missing values are computed.
 
     Args:
         space: a name (`nb201`), `module:class`, a class, or a space.
@@ -70,7 +70,7 @@ def enumerate(  # noqa: A001 - what it does
         images: labelled images for the proxies that are defined on labels.
         scalars: over which scalars the Fisher matrix is taken: `first[:TENSORS]`,
             `spaced:COUNT[:TENSORS]`, `sampled[:TENSORS]`, `random:COUNT:SEED` or `every`.
-        convention: `fisher`, or `released` for what the authors' code computes.
+        convention: `fisher`, or `released` for the numbers of the authors' code.
         smoothing: share of the uniform in the probabilities; 0.05.
         dtype: precision of the networks' passes; `float32`.
         init: how weights are drawn; `kaiming_normal`.
@@ -94,7 +94,7 @@ def enumerate(  # noqa: A001 - what it does
     Raises:
         ArgumentError: a ValueError; an argument is refused, and nothing was begun.
         RunError: the run cannot go on: another configuration, a full disk, everything fails.
-        Interrupted: Ctrl-C; what was finished is on disk.
+        Interrupted: Ctrl-C; finished results are on disk.
     """
     options = EnumerationOptions(
         space=space,
@@ -169,7 +169,7 @@ def evolve(
     on_result: OnResult | None = None,
     **sizes: Any,
 ) -> Run:
-    """Search a space by evolution, under budgets, and keep what was scored in a folder.
+    """Search a space by evolution, under budgets, and keep the scores in a folder.
 
     The same call goes on where it was stopped, and more evaluations may be asked for at any time.
     Children depend on the seeds and on results, not on the number of workers.
@@ -181,7 +181,7 @@ def evolve(
         flops: at most so many multiply-adds: a number, or a text such as `450M`.
         parameters: at most so many parameters: a number, or a text such as `4M`.
         layers: at most so many parameter tensors.
-        depth: at most so many of what the space calls its depth; None for the space's default.
+        depth: a bound on the depth, as the space defines it; None for the space's default.
         latency: at most so many milliseconds for one image, measured in a worker, or from a table.
         latency_table: a published table of a device's figures, or any with a column `arch` and
             milliseconds; latencies are then known before scoring. Networks that are not in it are
@@ -210,7 +210,7 @@ def evolve(
     Raises:
         ArgumentError: a ValueError; an argument is refused, and nothing was begun.
         RunError: the run cannot go on: another configuration, a full disk, everything fails.
-        Interrupted: Ctrl-C; what was finished is on disk.
+        Interrupted: Ctrl-C; finished results are on disk.
     """
     options = EvolutionOptions(
         space=space,

@@ -20,9 +20,9 @@ class Network:
     architecture: str
     space: SearchSpace = field(repr=False)
     values: Mapping[str, float]
-    """Means over seeds of what is on record; empty for a network that was not scored."""
+    """Means over seeds of the values on record; empty for a network that was not scored."""
     by: str | None = None
-    """What it is best by."""
+    """The value or aggregate by which it is the best."""
 
     def build(
         self, classes: int | None = None, *, init: str | None = None, seed: int = 0
@@ -59,7 +59,7 @@ class Network:
         """Write it as a file that needs no part of this package; checked in a fresh process.
 
         Args:
-            path: ends in `.py`, `.onnx`, or `.pt` or `.torchscript`, unless `form` says what it is.
+            path: ends in `.py`, `.onnx`, or `.pt` or `.torchscript`, unless `form` is given.
             form: `py`, `onnx` or `torchscript`.
             **options: `classes` of the head, `seed` of the weights.
         """

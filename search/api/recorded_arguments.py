@@ -1,4 +1,4 @@
-"""The arguments of the call that a run was made by, from what the run has on record."""
+"""The arguments of the call that made a run, from the run's record."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -30,8 +30,8 @@ PLAN = {
 def recorded_arguments(folder: Path) -> dict[str, Any]:
     """The arguments of `enumerate`, or of `evolve` where the run has a strategy.
 
-    `space`, `out`, which architectures, the sizes of the space and how they are scored; what is
-    None is left out. Calling it again goes on with the run.
+    `space`, `out`, which architectures, the sizes of the space and how they are scored;
+    arguments of None are left out. Calling it again goes on with the run.
     """
     with open_results(folder) as results:
         settings = {RENAMED.get(key, key): value for key, value in results.settings().items()}
@@ -67,7 +67,7 @@ def _evolution(settings: Mapping[str, Json]) -> dict[str, Any]:
         field.name: settings.get(f"budget_{field.name}") for field in fields(Budget)
     }
     if budget["latency"] is not None:
-        # In milliseconds; twelve digits leave out what the division by 1000 rounded.
+        # In milliseconds; twelve digits leave out the rounding of the division by 1000.
         budget["latency"] = float(f"{budget['latency'] * 1000:.12g}")
     return {**found, **budget, **_latencies(settings)}
 

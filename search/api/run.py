@@ -1,4 +1,4 @@
-"""A run as an object: what was asked, what was found, and the networks themselves."""
+"""A run as an object: its settings, its results, and the networks themselves."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """What a folder holds of a search, read anew at every call, also while the search is going on.
+    """The run in a folder, read anew at every call, also while the search is going on.
 
     Raises:
         StoreError: the folder holds no run.
@@ -71,7 +71,7 @@ class Run:
 
     @property
     def ranked_by(self) -> str:
-        """What its networks are ranked by unless asked otherwise."""
+        """The value or aggregate that ranks its networks by default."""
         return ranking_of(self.folder).by
 
     def arguments(self) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class Run:
         return Run(self.folder, space)
 
     def tally(self) -> Tally:
-        """How far the run is, and what failed."""
+        """How far the run is, and its failures."""
         with open_results(self.folder) as results:
             return results.tally()
 
@@ -137,15 +137,15 @@ class Run:
             return ranking_of(self.folder, by)
 
     def top(self, n: int = 10, by: str | None = None) -> "pd.DataFrame":
-        """The best networks, a row each: the architecture, what they are ranked by, other values.
+        """The best networks, a row each: the architecture, the value that ranks, other values.
 
         Args:
             n: how many.
             by: a value (`single`), an aggregate (`flow_agg`) or one written out
-                (`mine=jacov+2*flops`); None for what the run was asked for. `top.attrs["by"]` says
+                (`mine=jacov+2*flops`); None for the run's own ranking. `top.attrs["by"]` says
                 which.
 
-        Values are means over seeds; under several, `std` is the deviation of what ranks.
+        Values are means over seeds; under several, `std` is the deviation of the value that ranks.
         """
         import pandas as pd
 
@@ -279,7 +279,7 @@ class Run:
         return f"<p>{escape(repr(self))}</p>{self.top(5).to_html(max_cols=8)}"
 
 
-def open(path: PathLike) -> Run:  # noqa: A001 - what it does
+def open(path: PathLike) -> Run:  # noqa: A001
     """The run in a folder, for looking at; nothing is computed and nothing written.
 
     Raises:

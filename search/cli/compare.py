@@ -20,7 +20,7 @@ def compare(
     form: output_formats.Format = "table",
     as_json: output_formats.AsJson = False,
 ) -> None:
-    """Compare runs: what they cost, what they found, and how their rankings agree.
+    """Compare runs: their costs, their best networks, and how their rankings agree.
 
     Pairs are compared over the networks that both have scored. Evolutions are also ranked together:
     an aggregate of ranks belongs to a set of networks.

@@ -1,4 +1,4 @@
-"""What a shell offers when Tab is pressed: names of proxies, values of a run, columns of a table.
+"""Completion with Tab in a shell: names of proxies, values of a run, columns of a table.
 
 `vkdnw --install-completion` lets a shell ask. Options and spaces complete by themselves.
 """
@@ -28,7 +28,7 @@ def spaces(incomplete: str) -> list[str]:
 
 
 def values(context: typer.Context, incomplete: str) -> list[str]:
-    """What the run, or the exported table, that is named before has on record; aggregates."""
+    """The values of the run, or of the exported table, that is named before; aggregates."""
     from vkdnw.search.rankings.aggregation import NAMED
 
     # An option that still lacks its value ends the parsing, and arguments before it are left over.
@@ -71,7 +71,7 @@ def _values_of(source: str | Path | None) -> list[str]:
 
 
 def _figures_of(path: Path) -> list[str]:
-    """Of a published table what is a device's figure; of another every column."""
+    """The device figures of a published table; of another table every column."""
     from vkdnw.search.published_tables.catalogue import TABLES
     from vkdnw.search.published_tables.table import recognise
 
@@ -81,7 +81,7 @@ def _figures_of(path: Path) -> list[str]:
 
 
 def _columns_of(path: Path) -> list[str]:
-    """What the head of a CSV file names."""
+    """The columns in the head of a CSV file."""
     import pandas as pd
 
     try:

@@ -15,24 +15,24 @@ from vkdnw.search.control_characters import printable
 
 
 class PlainConsole(Console):
-    """A console that spells out what strangers' names and reasons would command a terminal."""
+    """A console that spells out control characters in names and reasons."""
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(printable(text), **options)
 
 
 def stdout() -> Console:
-    """For results. What is printed is text: no markup, no emoji, nothing coloured by guess."""
+    """For results: plain text without markup, emoji or automatic colours."""
     return PlainConsole(markup=False, emoji=False, highlight=False)
 
 
 def stderr() -> Console:
-    """For everything that is no result."""
+    """For everything else: progress, notes, errors."""
     return PlainConsole(stderr=True, markup=False, emoji=False, highlight=False)
 
 
 def say(text: str) -> None:
-    """Say something on stderr; where nobody listens any more, it does not matter."""
+    """Print a line on stderr; a closed stderr is no error."""
     with suppress(OSError):
         typer.echo(printable(text), err=True)
 
@@ -50,7 +50,7 @@ def print_json(content: Any) -> None:
 
 @contextmanager
 def usage_errors(option: str | None = None) -> Iterator[None]:
-    """What is wrong with an argument's value is wrong usage: exit code 2."""
+    """Report a ValueError about an argument as wrong usage: exit code 2."""
     try:
         yield
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""`vkdnw data`: the published tables, which space uses which, and what is there of them."""
+"""`vkdnw data`: the published tables, which space uses which, and which of them a folder holds."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -27,17 +27,17 @@ def data(
     place: Place = None,
     space: Annotated[
         str | None,
-        typer.Option(help="Only what this space can use.", show_default="all"),
+        typer.Option(help="Only tables that this space can use.", show_default="all"),
     ] = None,
     form: output_formats.Format = "table",
     as_json: output_formats.AsJson = False,
 ) -> None:
     """List the published tables of accuracies and device figures, or check those that you have.
 
-    Says which space can use a table, where it comes from and its licence; with a PLACE, what is
-    there, and whether every architecture in it is one. Nothing is downloaded: get a table where it
-    is published. `vkdnw evaluate RUN --truth TABLE` uses it; so may any other table with a column
-    `arch`.
+    Says which space can use a table, where it comes from and its licence; with a PLACE, which
+    tables are there, and whether every architecture in them is one. Nothing is downloaded: get a
+    table where it is published. `vkdnw evaluate RUN --truth TABLE` uses it; so may any other table
+    with a column `arch`.
     """
     if place is None:
         _print(published(space), output_formats.chosen(form, as_json))
@@ -76,7 +76,7 @@ def published(space: str | None) -> list[dict[str, Any]]:
 
 
 def found(one: "Checked") -> dict[str, Any]:
-    """What is there, as plain data."""
+    """The tables in a folder, as plain data."""
     return {**asdict(one), "path": str(one.path), "state": _state(one)}
 
 

@@ -1,4 +1,4 @@
-"""`vkdnw doctor`: what was built, what runs, and what to do about a mismatch."""
+"""`vkdnw doctor`: the build, the running versions, and a remedy for a mismatch."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -25,7 +25,7 @@ def doctor(
         ),
     ] = None,
 ) -> None:
-    """Say what was built, against what, and what is running; exit 1 if there is a problem."""
+    """Show the build, the versions it was built for and those running; exit 1 on a problem."""
     if ray is not None:
         _doctor_of_cluster(ray, as_json)
         return

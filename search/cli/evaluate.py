@@ -200,7 +200,7 @@ def chosen_aggregates(texts: Sequence[str] | None, columns: "Columns") -> list["
 def ranker(
     columns: "Columns", aggregates: Sequence["Aggregate"], names: Sequence[str] | None
 ) -> Callable[["Columns"], list["Ranking"]]:
-    """What makes rankings of columns: all, or those named, in the order of the paper's table."""
+    """Makes rankings of columns: all, or those named, in the order of the paper's table."""
     from vkdnw.search.rankings import run_agreement
 
     with console.usage_errors("--ranking"):

@@ -24,7 +24,7 @@ OLD_SPELLINGS = {
     "--weights": "--weights is --scalars now: over which scalars the Fisher matrix is taken",
     "--proxy": "--proxy NAME is --proxies NAME,NAME now",
 }
-"""What is said of an option that a command had once."""
+"""Messages for options that a command had once."""
 EXPECTED = (RunError, ValueError, OSError, ImportError)
 """Errors whose message was written for the user; any other is a defect and is told as such."""
 
@@ -52,7 +52,7 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
 def open_standard_streams() -> None:
     """Give a process that was started with closed streams some that swallow everything.
 
-    A file opened later would otherwise get the number of a closed stream, and what is printed.
+    A file opened later would otherwise get the number of a closed stream, and its output.
     """
     for number, mode, name in ((0, "r", "stdin"), (1, "w", "stdout"), (2, "w", "stderr")):
         try:
@@ -64,7 +64,8 @@ def open_standard_streams() -> None:
 
 
 def _forget_output() -> None:
-    """Drop what stdout could not take (a full disk, say): Python would try again at its end."""
+    """Drop output that stdout could not take (a full disk, say): Python would try again at its
+    end."""
     try:
         sys.stdout.flush()
     except (OSError, ValueError):

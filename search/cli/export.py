@@ -44,16 +44,16 @@ def export(
             "--format",
             help="A TorchScript or ONNX file with its weights, or Python source of the network.",
             rich_help_panel=NETWORK,
-            show_default="what the name of --out ends in: .py, .onnx, .pt",
+            show_default="by the ending of --out: .py, .onnx, .pt",
         ),
     ] = None,
     by: Annotated[
         str | None,
         typer.Option(
             autocompletion=completion.values,
-            help="What is best: a value, an aggregate, or one of your own, as in `vkdnw top`.",
+            help="The ranking: a value, an aggregate, or one of your own, as in `vkdnw top`.",
             rich_help_panel=NETWORK,
-            show_default="what the run was asked for",
+            show_default="the run's own ranking",
         ),
     ] = None,
     classes: Annotated[

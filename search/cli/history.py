@@ -33,7 +33,7 @@ def history(
     form: output_formats.Format = "table",
     as_json: output_formats.AsJson = False,
 ) -> None:
-    """Show what a search has found, also while it is going on.
+    """Show the course of a search, also while it is going on.
 
     Ranked as `vkdnw top` ranks it: by the search's aggregate, the sum of logarithms of ranks.
     """

@@ -1,4 +1,4 @@
-"""Doing a request from the command line: interrupts, and how to go on afterwards."""
+"""Interrupts on the command line: the exit code, and how to go on."""
 
 import shlex
 import signal
@@ -15,12 +15,12 @@ from vkdnw.search.errors import Interrupted
 
 @contextmanager
 def exit_when_interrupted(folder: Path) -> Iterator[None]:
-    """Turn an interrupt into what a shell expects, and say how to go on."""
+    """Turn an interrupt into the exit code that a shell expects, and say how to go on."""
     try:
         yield
     except Interrupted as stopped:
         console.say(
-            f"stopped; what was finished is in {folder}. To go on, give the same command: "
+            f"stopped; finished results are in {folder}. To go on, give the same command: "
             f"{shlex.join(['vkdnw', *sys.argv[1:]])}"
         )
         raise typer.Exit(128 + (stopped.signal or signal.SIGINT)) from stopped

@@ -123,8 +123,8 @@ LatencyBudget = Annotated[
     float | None,
     typer.Option(
         min=0,
-        help="At most so many milliseconds for one image, measured in a worker. What is measured "
-        "is on record and not measured again, but is not reproducible.",
+        help="At most so many milliseconds for one image, measured in a worker. A latency on "
+        "record is not measured again, but it is not reproducible.",
         metavar="MS",
         rich_help_panel=BUDGET,
         show_default=False,
@@ -265,7 +265,7 @@ Proxies = Annotated[
     typer.Option(
         autocompletion=completion.proxies,
         help="Values to compute: proxies separated by commas (see `vkdnw proxies`), an aggregate "
-        "for its parts, or all. What is on record is not computed again.",
+        "for its parts, or all. Values on record are not computed again.",
         metavar="NAMES",
         rich_help_panel=SCORE,
         show_default="vkdnw",
@@ -301,7 +301,7 @@ DerivativeMode = Annotated[
     Mode,
     typer.Option(
         help="Derivatives by backward passes (reverse, one for each class but one), by tangents "
-        "(forward, one for each scalar), or by what takes fewer passes through the network.",
+        "(forward, one for each scalar), or whichever takes fewer passes through the network.",
         rich_help_panel=SCORE,
     ),
 ]
@@ -330,7 +330,7 @@ DryRun = Annotated[
     bool,
     typer.Option(
         "--dry-run",
-        help="Score two networks, say what all would take, in time and on disk, and keep nothing.",
+        help="Score two networks, estimate the time and the disk space of all, and keep nothing.",
         rich_help_panel=WORK,
     ),
 ]

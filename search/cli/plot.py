@@ -52,8 +52,8 @@ def plot(
     costs: Annotated[
         Path | None,
         typer.Option(
-            help="What proxies cost, measured by `benchmarks/proxies.py --json`.",
-            show_default="what the run took",
+            help="Costs of proxies, measured by `benchmarks/proxies.py --json`.",
+            show_default="the run's own times",
         ),
     ] = None,
     suffix: Annotated[str, typer.Option("--format", help="png, svg or pdf.")] = "png",

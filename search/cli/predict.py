@@ -38,8 +38,8 @@ def predict(
         list[str] | None,
         typer.Option(
             help="Choose the K networks one after the other: random, prior (the best by --by) or "
-            "improve (expected improvement); may be repeated. Prints what the best of them is "
-            "worth, and how a model of these K ranks the rest.",
+            "improve (expected improvement); may be repeated. Prints the accuracy of the best "
+            "of them, and how a model of these K ranks the rest.",
             show_default=False,
         ),
     ] = None,
@@ -160,7 +160,7 @@ def _spent(
     fits: int,
     about: dict[str, str],
 ) -> Report:
-    """What K trainings are worth, as strategies spend them."""
+    """The best network after K trainings, for each strategy."""
     import pandas as pd
 
     from vkdnw.search.prediction.sequential import STRATEGIES

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def proxies(form: output_formats.Format = "table", as_json: output_formats.AsJson = False) -> None:
-    """List the training-free scores: what they read, how, and what they cost.
+    """List the training-free scores: their inputs, their passes, and their costs.
 
     Higher is better for all. Cost is relative to VKDNW's.
     """
@@ -24,7 +24,7 @@ def proxies(form: output_formats.Format = "table", as_json: output_formats.AsJso
 
 
 def describe(proxy: "Proxy") -> dict[str, Any]:
-    """What a proxy is, as plain data."""
+    """A proxy as plain data."""
     from vkdnw.search.proxy_costs import RELATIVE_COSTS
 
     return {

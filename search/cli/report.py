@@ -21,9 +21,9 @@ def report(
     by: Annotated[
         str | None,
         typer.Option(
-            help="What to rank by, as for `top`.",
+            help="The ranking, as for `top`.",
             autocompletion=completion.values,
-            show_default="what the run was asked for",
+            show_default="the run's own ranking",
         ),
     ] = None,
     serve: Annotated[

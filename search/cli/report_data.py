@@ -1,4 +1,4 @@
-"""What a command has to say, as data: rows of full precision, and how people are shown them."""
+"""The output of a command as data: rows of full precision, and their layout for people."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -36,12 +36,12 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """What a command prints in any format."""
+    """The output of a command in any format."""
 
     command: str
     rows: Section
     about: Mapping[str, Any] = field(default_factory=dict)
-    """What the rows are of: the run, what they are ranked by, ..."""
+    """About the rows: the run, the ranking, ..."""
     more: Mapping[str, Section] = field(default_factory=dict)
     """Further tables by name."""
     before: Sequence[str] = ()

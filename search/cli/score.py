@@ -39,7 +39,7 @@ def score(
             min=1,
             help="Height and width of an image.",
             rich_help_panel=options.INPUT,
-            show_default="what the model is made for, else 224",
+            show_default="the model's own, else 224",
         ),
     ] = None,
     classes: Annotated[
@@ -137,8 +137,8 @@ def score(
         found = score_model(source, settings)
         scores.append(found)
         if len(sources) > 1:
-            what = "scored" if found.refused is None else "refused"
-            console.say(f"{source.text}: {what} in {found.seconds:.1f} s")
+            outcome = "scored" if found.refused is None else "refused"
+            console.say(f"{source.text}: {outcome} in {found.seconds:.1f} s")
     output_formats.print_report(report(scores), output_formats.chosen(form, as_json))
     if any(found.refused for found in scores):
         raise typer.Exit(1)

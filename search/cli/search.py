@@ -39,13 +39,15 @@ class Spaces(TyperGroup):
         if args[0] == CUSTOM and (place := _space_option(args[1:])) is not None:
             return CUSTOM, space_command(place, custom=True), args[1:]
         if args[0] not in self.list_commands(ctx) and not args[0].startswith("-"):
-            registry.space_class(args[0])  # says what there is; or it is a module:class
+            registry.space_class(
+                args[0]
+            )  # raises with the names there are; or it is a module:class
             return args[0], space_command(args[0]), args[1:]
         return super().resolve_command(ctx, args)
 
 
 def _space_option(args: list[str]) -> str | None:
-    """What `--space` says among the arguments."""
+    """The value of `--space` among the arguments."""
     for place, word in enumerate(args):
         if word == SPACE_OPTION and place + 1 < len(args):
             return args[place + 1]

@@ -119,7 +119,7 @@ EVOLUTION = {
     "seed": options.BreedingSeed,
     "score_seed": options.ScoreSeed,
 }
-"""What an evolution is told; None where nothing is said."""
+"""The options of an evolution; None where one is not given."""
 
 
 def _evolution() -> list[SpaceOption]:
@@ -155,7 +155,7 @@ def _scoring(defaults: Mapping[str, Any]) -> list[SpaceOption]:
 
 
 def _search(name: str, space: SearchSpace, own: list[str], arguments: dict[str, Any]) -> None:
-    """One code path with Python: call `enumerate` or `evolve`, and print what the run holds."""
+    """One code path with Python: call `enumerate` or `evolve`, and print the run's results."""
     out = arguments.pop("out")
     form = output_formats.chosen(arguments.pop("form"), arguments.pop("as_json"))
     arguments["task_timeout"] = arguments["task_timeout"] or None
@@ -175,7 +175,7 @@ def _search(name: str, space: SearchSpace, own: list[str], arguments: dict[str, 
     if evolves and (listed or subset):
         words = [*("--evolve",) * evolve, *(f"--{w.replace('_', '-')}" for w in plan)]
         raise typer.BadParameter(
-            f"{words[0]} asks for an evolution, and --sample, --all and --arch say what to score; "
+            f"{words[0]} asks for an evolution, and --sample, --all and --arch name what to score; "
             "give one of the two"
         )
     if plan.get("layers") and tells_depth(space):
@@ -237,14 +237,14 @@ def _evolve(
 
     if proxies is not None:
         raise typer.BadParameter(
-            "an evolution computes what it ranks by; name that with --rank-by",
+            "an evolution computes the values that it ranks by; name them with --rank-by",
             param_hint="--proxies",
         )
     evolve(name, out, **plan, **arguments)
 
 
 def show(out: Path, evolved: bool, form: output_formats.Form) -> None:
-    """Print what a run holds; exit with 1 where networks of a list failed."""
+    """Print a run's results; exit with 1 where networks of a list failed."""
     from vkdnw.search.cli import history, top
     from vkdnw.search.state.results import open_results
 

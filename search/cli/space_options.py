@@ -21,7 +21,7 @@ SIMPLE = (int, float, str, bool)
 
 @dataclass(frozen=True)
 class SpaceOption:
-    """One option: the name of the argument, what Typer reads of it, and its default."""
+    """One option: the name of the argument, its annotation for Typer, and its default."""
 
     name: str
     annotation: Any

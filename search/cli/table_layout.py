@@ -1,7 +1,7 @@
 """A table as text: for a terminal of any width, or as plain aligned lines for a pipe.
 
 A number is never cut. Where a table is wider than the terminal, long texts leave it first and
-stand below, whole, each on a line that can be copied; what is still too wide is shown in parts.
+stand below, whole, each on a line that can be copied; wider tables are shown in parts.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ GAP = 2
 
 
 def rows(section: Section) -> Sequence[Row]:
-    """What people are shown."""
+    """The table for people."""
     return section.rows if section.shown is None else section.shown
 
 

@@ -32,9 +32,9 @@ By = Annotated[
     str | None,
     typer.Option(
         autocompletion=completion.values,
-        help="What to rank by: single, vkdnw, another value on record, an aggregate "
+        help="The ranking: single, vkdnw, another value on record, an aggregate "
         "(vkdnw_agg), or one of your own (mine=jacov+2*flops).",
-        show_default="what the run was asked for",
+        show_default="the run's own ranking",
     ),
 ]
 
@@ -60,7 +60,7 @@ def top(
 
 
 def show(run: Path, count: int, by: str | None, form: output_formats.Form) -> None:
-    """Print how far a run is, what failed, and its best networks."""
+    """Print how far a run is, its failures, and its best networks."""
     from vkdnw.search.rankings.run_ranking import ranking_of
 
     with console.usage_errors("--by"):
@@ -91,7 +91,7 @@ def report(run: Path, found: "RunRanking", count: int) -> Report:
 
 
 SHOWN = ("single", "vkdnw", "layers", "flops", "parameters")
-"""The values that a table has beside what ranks."""
+"""The values that a table has beside the one that ranks."""
 
 
 def as_row(row: "Ranked") -> dict[str, Any]:
@@ -108,7 +108,7 @@ def as_row(row: "Ranked") -> dict[str, Any]:
 
 
 def told(run: Path, tally: Tally) -> list[str]:
-    """How far a run is, and what failed, in lines."""
+    """How far a run is, and its failures, in lines."""
     listed = [
         f"  failed: {failure.network} seed {failure.seed}: {failure.reason}"
         for failure in tally.failures[:LISTED_FAILURES]

@@ -1,8 +1,8 @@
 """Carries out tasks on every machine of a cluster, while machines join and leave.
 
 The executor keeps the tasks. A machine is given twice as many as it has workers, so that each
-worker finds its next task waiting, and is asked again and again for what came in. What a machine
-held when it left is lost, and blamed on the machine.
+worker finds its next task waiting, and is asked again and again for its results. Tasks of a
+machine that leaves are lost, and blamed on the machine.
 """
 
 import time
@@ -30,7 +30,7 @@ MEMBERSHIP_SECONDS = 1.0
 CANCEL_SECONDS = 5.0
 """How long machines are waited for when tasks are taken back."""
 CLOSE_SECONDS = 5.0
-"""How long machines are waited for at the end, to remove what was sent to them."""
+"""How long machines are waited for at the end, to remove the files that were sent to them."""
 FIRST_PAUSE_SECONDS = 1.0
 """Before the actor of a machine that is still there is started again; doubled each time."""
 LONGEST_PAUSE_SECONDS = 60.0

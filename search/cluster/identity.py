@@ -1,4 +1,4 @@
-"""Which machine this is: what decides the last bits of a score, and what people ask about.
+"""Which machine this is: the facts that decide the last bits of a score, and facts for people.
 
 Neither the processor's name nor the build's flags decide whether two machines give the same bits.
 Scores of fixed networks do: machines with equal scores form a class.

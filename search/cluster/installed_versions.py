@@ -1,4 +1,4 @@
-"""`vkdnw doctor --ray`: the machines of a Ray cluster, and what is installed on each."""
+"""`vkdnw doctor --ray`: the machines of a Ray cluster, and the versions installed on each."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +20,7 @@ class Surveyed:
     gpus: float
     fingerprint: dict[str, str] = field(default_factory=dict)
     problem: str | None = None
-    """Why it did not answer, or what keeps it from scoring."""
+    """Why it did not answer, or why it cannot score."""
 
 
 def survey(address: str) -> list[Surveyed]:
@@ -68,7 +68,7 @@ def _surveyed(ray: Any, node: dict[str, Any], reply: Any) -> Surveyed:
 
 
 def classes(machines: list[Surveyed]) -> dict[tuple[str, ...], list[str]]:
-    """Addresses by what decides the last bits of a score, as far as versions tell."""
+    """Addresses by the facts that decide the last bits of a score, as far as versions tell."""
     found: dict[tuple[str, ...], list[str]] = {}
     for machine in machines:
         if machine.fingerprint:

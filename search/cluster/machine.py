@@ -1,4 +1,4 @@
-"""The machine's side: a process pool of its own, and what it tells the driver of itself."""
+"""The machine's side: a process pool of its own, and its description of itself for the driver."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -40,7 +40,8 @@ class PooledMachine(Generic[T, R]):
         self._pool: ProcessPool[T, R]
 
     def greet(self) -> Greeting | Unfit:
-        """Start the workers, score the probes, and say what this machine is, or what is wrong."""
+        """Start the workers, score the probes, and describe this machine, or say why it cannot
+        score."""
         try:
             self._pool = ProcessPool(self._workers(), task_timeout=self._task_timeout)
             probe = self._probe()
@@ -62,7 +63,7 @@ class PooledMachine(Generic[T, R]):
         return tuple(values[task] for task in self._probes)
 
     def exchange(self, tasks: Sequence[T], patience: float) -> list[Outcome[T, R]]:
-        """Take tasks; return what comes in within about `patience` seconds."""
+        """Take tasks; return the results of about the next `patience` seconds."""
         for task in tasks:
             self._pool.submit(task)
         outcomes = list(self._pool.wait(patience))

@@ -1,6 +1,6 @@
 """Ray as the engine: one actor a machine, pinned to it, with all of its cores and GPUs.
 
-Ray is asked for what it does well: which machines there are, carrying answers, and noticing that a
+Ray has three duties: it lists the machines, carries answers, and notices that a
 machine is gone. It restarts nothing by itself, so that every loss is seen here.
 """
 
@@ -47,8 +47,8 @@ class RayCluster:
         silence = time.monotonic() - self._answered
         if silence > SILENT_SECONDS:
             raise ExecutorError(
-                f"the head of the Ray cluster has not answered for {silence:.0f} s; what was "
-                "recorded is kept: start the cluster and give the same command again"
+                f"the head of the Ray cluster has not answered for {silence:.0f} s; recorded "
+                "results are kept: start the cluster and give the same command again"
             )
         return {node: str(known["NodeManagerAddress"]) for node, known in self._nodes.items()}
 
@@ -128,7 +128,7 @@ class RayMachine:
 
 
 class _Actor:
-    """What Ray runs on a machine: a `PooledMachine`, made when it is greeted.
+    """The actor on a machine: a `PooledMachine`, made when it is greeted.
 
     A module that is missing here is then an answer with a reason, not an actor that dies.
     """

@@ -32,7 +32,7 @@ class Shipment:
     workers: int | None
     """On each device; None for as many as the machine's cores keep busy."""
     inputs: Mapping[int, Mapping[str, str]]
-    """Of each seed, the SHA-256 of what networks see under it."""
+    """Of each seed, the SHA-256 of the networks' inputs."""
     archives: Mapping[str, bytes]
     """By field of the configuration, the files as a tar archive."""
 

@@ -21,7 +21,7 @@ class Admission:
     """Keeps a run to one class of machines, unless it is told to mix them.
 
     Machines are of one class where they give the probes the same values to the last bit. The first
-    machine of the first session decides; what joins is on record.
+    machine of the first session decides; machines that join are on record.
     """
 
     store: Store
@@ -38,7 +38,7 @@ class Admission:
 
 @dataclass(frozen=True)
 class RayStart:
-    """How to reach a Ray cluster, and what its machines are to compute."""
+    """How to reach a Ray cluster, and the work of its machines."""
 
     address: str
     """`auto`, or `HOST:PORT`."""

@@ -1,4 +1,4 @@
-"""What a network of a search may cost."""
+"""Bounds on the cost of the networks of a search."""
 
 import math
 import re
@@ -21,7 +21,7 @@ class Budget:
     layers: int | None = None
     """Parameter tensors."""
     depth: int | None = None
-    """What the space calls its depth, where its cost has one (MobileNetV2: sub-layers)."""
+    """The depth as the space defines it, where its cost has one (MobileNetV2: sub-layers)."""
     latency: float | None = None
     """Seconds for one image: told with the cost where it comes from a table; else measured, and so
     known after a network is built, not before."""
@@ -45,7 +45,7 @@ class Budget:
         return all(getattr(cost, name) <= bound for name, bound in self._told(cost).items())
 
     def admits_measured(self, values: Mapping[str, float]) -> bool:
-        """Whether what was measured is within the bounds."""
+        """Whether measured values are within the bounds."""
         return self.latency is None or values.get("latency", -math.inf) <= self.latency
 
     def settings(self) -> dict[str, Json]:

@@ -55,11 +55,11 @@ class Search:
         """Search `space`.
 
         Args:
-            space: what is searched.
+            space: to search.
             plan: how.
             founder: draws a network that has no parent.
-            ask: notes down what will be scored, before it is.
-            known: what is on record already, by network.
+            ask: records architectures before they are scored.
+            known: the results on record already, by network.
             cost: tells the cost of an architecture; None for the space's own.
         """
         self.exhausted = False
@@ -104,7 +104,7 @@ class Search:
         self._results[self._numbers[network]] = result
 
     def _next(self) -> Child | None:
-        """The next child, once what it is bred from is known."""
+        """The next child, once the results of its possible parents are known."""
         number = len(self._children)
         if self.exhausted or number == self._plan.evaluations:
             return None
@@ -147,7 +147,8 @@ class Search:
         return None
 
     def _row(self, child: Child, values: Values) -> list[float]:
-        """What the strategy ranks, and last the cost that it opposes, if any, as a benefit."""
+        """The values that the strategy ranks, and last the cost that it opposes, if any, as a
+        benefit."""
         told = {**figures(child.cost), **values}
         row = [told[key] for key in self._plan.ranked]
         if self._plan.pareto:

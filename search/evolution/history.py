@@ -1,4 +1,4 @@
-"""What a search has found: its networks in the order of their numbers, and which are best."""
+"""The networks of a search in the order of their numbers, and which are best."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class History:
     settings: dict[str, Json]
     """Of the run."""
     table: pd.DataFrame
-    """A row for each network: `architecture`, what its string tells and what was computed."""
+    """A row for each network: `architecture`, the counts of its string and its values."""
     tally: Tally
     own_code: Mapping[str, str] = field(default_factory=dict)
     """Where the space and the proxies come from that are not of this package."""
@@ -42,7 +42,7 @@ class History:
         return self.table["latency"] <= bound
 
     def aggregates(self) -> pd.Series:
-        """The sum of ``log(rank / n)`` over what is ranked: at most 0, higher is better.
+        """The sum of ``log(rank / n)`` over the ranked values: at most 0, higher is better.
 
         Ranks are among all networks of the search that are within the budget, so an aggregate
         belongs to a set of networks; the others are NaN.

@@ -18,7 +18,7 @@ REPEATS = 10
 
 @dataclass(frozen=True)
 class TimedScorer:
-    """A scorer that measures `latency` first, and does not score what is over the bound.
+    """A scorer that measures `latency` first, and does not score networks over the bound.
 
     Seconds for one image of the target resolution, in eval mode on one CPU thread of the worker, as
     the machine is loaded then. So a latency is not reproducible as scores are: it is measured once

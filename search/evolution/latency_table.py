@@ -54,7 +54,7 @@ class LatencyTable:
     """Stands in for networks that the table does not have."""
 
     def teller(self, space: SearchSpace) -> Callable[[str], LatencyCost]:
-        """What tells the cost of an architecture, latency included."""
+        """A function that returns the cost of an architecture, latency included."""
 
         def tell(architecture: str) -> LatencyCost:
             cost, network = space.cost(architecture), space.canonical(architecture)
@@ -77,7 +77,7 @@ class LatencyTable:
 
 @dataclass(frozen=True)
 class Regression:
-    """Gradient-boosted trees on the characters of a string and on what its cost tells.
+    """Gradient-boosted trees on the characters of a string and on its costs.
 
     They are fitted to the logarithm of the latency, for strings that are all equally long.
     """

@@ -115,7 +115,8 @@ class LogRanks:
         before, since = values[:, : self._ranked], values[:, self._ranked :]
         ordered = np.sort(values, axis=1)
         self._sorted = ordered.tolist()
-        # What was ranked before has risen by what has come since, which is a short list to look in.
+        # Older ranks have risen by the number of later networks below them, a short list to look
+        # in.
         risen = self._ranks + places(before, np.sort(since, axis=1))
         doubled = self._ranks = np.concatenate([risen, doubled_ranks(since, ordered)], axis=1)
         self._ranked = self._rows
@@ -131,7 +132,7 @@ class LogRanks:
 
 
 def _longer(array: NDArray[Number]) -> NDArray[Number]:
-    """With room for at least as many columns again; what is in the new ones is undefined."""
+    """With room for at least as many columns again; the contents of the new ones are undefined."""
     more = max(LEAST_HORIZON, array.shape[-1])
     return np.concatenate([array, np.empty((*array.shape[:-1], more), array.dtype)], axis=-1)
 

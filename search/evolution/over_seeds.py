@@ -1,4 +1,4 @@
-"""Scoring every child of a search under several seeds: what is bred from is the means."""
+"""Scoring every child of a search under several seeds: parents are chosen by the means."""
 
 import math
 from collections import defaultdict, deque
@@ -11,7 +11,7 @@ from vkdnw.search.tasks import Failure, Scored, Task
 
 Values = Mapping[str, float]
 Known = Mapping[str, Mapping[int, Values | Failure]]
-"""Network -> seed -> what is on record."""
+"""Network -> seed -> the result on record."""
 
 
 class OverSeeds:
@@ -27,7 +27,7 @@ class OverSeeds:
         Args:
             driver: proposes networks.
             seeds: to score each under.
-            known: what is on record of networks that are not complete.
+            known: the results on record of networks that are not complete.
         """
         self._driver, self._seeds = driver, tuple(seeds)
         self._results: defaultdict[str, dict[int, Values | Failure]] = defaultdict(dict)

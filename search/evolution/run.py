@@ -1,4 +1,4 @@
-"""A search as one command's work on a run: what is on record is bred again, the rest is scored."""
+"""A search as one command's work on a run: known children are bred again, new ones scored."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ from vkdnw.search.time_remaining import Remaining
 
 @dataclass(frozen=True, kw_only=True)
 class SearchRequest(Session):
-    """What to search, how, and where to keep it; the inputs are those of the plan's seeds."""
+    """The space, the plan and the folder of a search; the inputs are those of the plan's seeds."""
 
     space: SearchSpace
     plan: SearchPlan
@@ -33,11 +33,12 @@ class SearchRequest(Session):
 
 
 def search(request: SearchRequest, progress: Progress, interruption: Interruption) -> Summary:
-    """Go on with a search from wherever it is, and return what was done.
+    """Go on with a search from wherever it is, and return the counts of this session.
 
     Raises:
         ValueError: the plan bounds a cost that the space does not tell.
-        RunError: see `begun` and `carry_out`; or the search waits for what failed here.
+        RunError: see `begun` and `carry_out`; or the search waits for a network that failed on this
+            machine.
     """
     space, plan = request.space, request.plan
     founder = request.founder or space.sample

@@ -1,4 +1,4 @@
-"""What a search does: what it ranks by, how it breeds, how much it may spend."""
+"""The plan of a search: its ranking, its breeding, its budget."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -15,25 +15,26 @@ Opposed = Literal["flops", "parameters", "latency"]
 COSTS = ("flops", "parameters", "layers", "depth")
 """Keys that an architecture's string tells; every other key is a value that is computed."""
 PAPER_KEYS = ("flops", "expressivity", "progressivity", "trainability", "vkdnw")
-"""What the paper's search in the MobileNetV2 space ranks by; FLOPs are its complexity."""
+"""The ranking of the paper's search in the MobileNetV2 space; FLOPs are its complexity."""
 
 
 @dataclass(frozen=True)
 class SearchPlan:
     """A search, apart from its space and from how networks are scored.
 
-    Raises ValueError for what makes no search.
+    Raises ValueError for fields that make no search.
     """
 
     evaluations: int = 1000
     """Distinct networks that are tried, failed ones included. More may be asked for later."""
     budget: Budget = field(default_factory=Budget)
     keys: tuple[str, ...] = PAPER_KEYS
-    """What is ranked, higher is better; the aggregate is the sum of logarithms of ranks."""
+    """The values that are ranked, higher is better; the aggregate is the sum of logarithms of
+    ranks."""
     strategy: StrategyName = "evolution"
     pareto: Opposed | None = None
     """Seek the front of the aggregate against this cost, instead of the best aggregate. The cost
-    is then not among what is ranked."""
+    is then not ranked."""
     population: int = 64
     tournament: int = 8
     """How many are drawn for a parent of ageing evolution."""

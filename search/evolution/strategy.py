@@ -1,8 +1,8 @@
 """How a search chooses the parent of its next child.
 
 A strategy is shown children one after the other, in the order of their numbers, each with a row of
-values; children that failed, or were measured to be over the budget, are not shown. What it answers
-depends on what it was shown and on the generator it is given, on nothing else.
+values; children that failed, or were measured to be over the budget, are not shown. Its answer
+depends on the children it was shown and on the generator, on nothing else.
 """
 
 from collections import deque

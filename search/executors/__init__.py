@@ -23,7 +23,7 @@ def start(
     """A process for each function; or this process, which applies the first.
 
     Args:
-        functions: what workers apply to tasks.
+        functions: of tasks, one for each worker.
         in_this_process: start no worker. A task then cannot be ended from outside.
         task_timeout: see `ProcessPool`.
         note: is told of trouble with workers.

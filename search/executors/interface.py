@@ -62,7 +62,7 @@ class Executor(Protocol[T, R]):
         """Accept a task; never blocks on its execution."""
 
     def wait(self, timeout: float) -> Sequence[Outcome[T, R]]:
-        """Return what has come in, as soon as something has, or nothing after about `timeout` s.
+        """Return outcomes as soon as there are some, or nothing after about `timeout` s.
 
         May return nothing earlier. An executor that computes in the caller's thread computes here.
         """
@@ -71,7 +71,7 @@ class Executor(Protocol[T, R]):
         """Take back the tasks that no worker has begun; the others go on."""
 
     def close(self) -> None:
-        """Stop at once and free everything; what was in flight is dropped."""
+        """Stop at once and free everything; tasks in flight are dropped."""
 
 
 def carry_out(function: Callable[[T], R], task: T) -> Outcome[T, R]:

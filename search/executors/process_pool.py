@@ -34,7 +34,7 @@ class ProcessPool(Generic[T, R]):
     whatever its module imports is loaded there before the first task.
 
     Args:
-        functions: what workers apply to tasks.
+        functions: of tasks, one for each worker.
         task_timeout: seconds that a task may take before its worker is ended and it fails; None
             for as long as it wants.
         stopped_timeout: seconds that a worker may be stopped (by SIGSTOP, say) before it is lost.
@@ -59,7 +59,7 @@ class ProcessPool(Generic[T, R]):
         self._task_timeout, self._stopped_timeout = task_timeout, stopped_timeout
         self._looked_at = time.monotonic()
         self._restarts = Restarts(len(functions), note)
-        self._broken: ExecutorError | None = None  # raised once what came in has been handed over
+        self._broken: ExecutorError | None = None  # raised once all outcomes have been handed over
         # Workers hold the read end and leave when the write end, held here alone, closes.
         self._lifeline, self._held_open = os.pipe()
         self._children: list[Child[T] | None] = [None] * len(functions)

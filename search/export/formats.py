@@ -16,14 +16,14 @@ SUFFIXES: dict[str, Format] = {
     ".pt": "torchscript",
     ".torchscript": "torchscript",
 }
-"""What a file is, by how its name ends."""
+"""The format of a file, by the ending of its name."""
 
 
 def form_of(path: Path) -> Format:
     """The form of a file by its name. Raises ExportError for a name that does not say."""
     if path.suffix not in SUFFIXES:
         raise ExportError(
-            f"{path}: the name does not say what to write; let it end in {', '.join(SUFFIXES)}, or "
+            f"{path}: the name tells no format; let it end in {', '.join(SUFFIXES)}, or "
             f"give --format {', '.join(FORMATS)}"
         )
     return SUFFIXES[path.suffix]

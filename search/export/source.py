@@ -1,6 +1,6 @@
 """A network as a Python file of its own, which needs torch and nothing else.
 
-The network is traced, so that the file holds what it does and not how this package builds it: its
+The network is traced, so that the file holds its operations and not how this package builds it: its
 layers by name, and the chains in which they follow each other. Names are kept: a state dict of the
 network fits the file's, and the other way round.
 """
@@ -116,7 +116,8 @@ def _forward(graph: fx.Graph) -> list[str]:
 
 
 def _chain(node: fx.Node) -> list[fx.Node]:
-    """The layers that follow each other from `node` on, nothing else reading what is between."""
+    """The layers that follow each other from `node` on, where nothing else reads the values
+    between."""
     chain = [node]
     while len(chain[-1].users) == 1:
         (user,) = chain[-1].users

@@ -19,18 +19,18 @@ ONNX runs other kernels."""
 
 
 def write(model: nn.Module, path: Path, form: Format, resolution: int, title: str) -> None:
-    """Write a network in eval mode, and check what is read back; the file appears when it is right.
+    """Write a network in eval mode, read it back and compare; the file appears when it is right.
 
     Args:
         model: maps images [B, 3, resolution, resolution] to logits.
         path: of the file; its folder is made if need be.
         form: `torchscript` and `onnx` hold the weights, `py` holds the network without them.
         resolution: of the images that the file is checked with, and of a TorchScript's example.
-        title: what the file says of itself (`py`).
+        title: the docstring of the file (`py`).
 
     Raises:
         ExportError: the network cannot be written in this form, or does not compute the same.
-        FileError: the file cannot be written; what was there before is as it was.
+        FileError: the file cannot be written; an older file is unchanged.
         ImportError: a package that the form needs is not installed.
     """
     model.eval()
@@ -48,7 +48,7 @@ def write(model: nn.Module, path: Path, form: Format, resolution: int, title: st
 def _write_torchscript(model: nn.Module, images: Tensor, path: Path) -> None:
     try:
         torch.jit.trace(model, images).save(str(path))
-    except RuntimeError as error:  # what torch makes of a full disk, for one
+    except RuntimeError as error:  # torch's error on a full disk, for one
         reason = (str(error).strip().splitlines() or ["no message"])[0]
         raise ExportError(f"the TorchScript file cannot be written: {reason}") from error
 

@@ -1,1 +1,1 @@
-"""What networks are shown: noise, or images from files; the same for all networks of a seed."""
+"""The inputs of networks: noise, or images from files; the same for all networks of a seed."""

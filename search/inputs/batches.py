@@ -22,7 +22,7 @@ class ImageBatch:
     labels: Tensor | None
     """``[B]`` int64, where the source has labels."""
     source: str
-    """What was read and what was done to it, in one line."""
+    """The source and its preprocessing, in one line."""
     sha256: str | None
     """Of the file; of a folder, of its images' names and sizes; None for noise."""
 
@@ -61,7 +61,7 @@ def load_batch(path: Path | str, batch_size: int, resolution: int, seed: int) ->
     matter.
 
     Raises:
-        DataError: a ValueError; what is wrong with the file, or that it has too few images.
+        DataError: a ValueError; the file is invalid, or has too few images.
         ValueError: a size below 1.
     """
     _check_sizes(batch_size=batch_size, resolution=resolution)

@@ -1,7 +1,7 @@
 """CIFAR as torchvision lays it out: folders of pickles, the data sets' "python version".
 
-Only what such files hold is unpickled: containers, numbers, strings, and arrays of bytes. Anything
-else that a file names is refused, not looked up.
+Only the types of such files are unpickled: containers, numbers, strings, and arrays of bytes.
+Anything else that a file names is refused, not looked up.
 """
 
 import io
@@ -15,7 +15,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a data set lies below the folder that torchvision is given, and what is in a file."""
+    """Where a data set lies below the folder that torchvision is given, and the contents of a
+    file."""
 
     title: str
     folder: str
@@ -81,7 +82,7 @@ def _read(file: Path, name: bytes) -> tuple["np.ndarray[Any, Any]", "np.ndarray[
 
 
 class _Unpickler(pickle.Unpickler):
-    """Finds what an array of bytes is made of, and nothing else."""
+    """Finds the parts of an array of bytes, and nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
@@ -96,7 +97,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _empty_array(kind: type, shape: tuple[int, ...], code: bytes) -> "np.ndarray[Any, Any]":
-    """What an array is unpickled into; its state gives shape, type and bytes."""
+    """An array while it is unpickled; its state gives shape, type and bytes."""
     return np.ndarray.__new__(np.ndarray, (0,), np.int8)
 
 

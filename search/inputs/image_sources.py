@@ -35,7 +35,7 @@ _CIFAR_LABELS = {"CIFAR-10": (10,), "CIFAR-100": (20, 100)}
 
 
 class DataError(ValueError):
-    """Images that cannot be read, or are not what was asked for."""
+    """Images that cannot be read, or do not fit the request."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class ImageSource:
 
 
 def open_source(path: Path) -> ImageSource:
-    """Open the images at ``path``, by what it is: a folder of images, CIFAR as torchvision lays it
+    """Open the images at ``path``, by its kind: a folder of images, CIFAR as torchvision lays it
     out, `.npz`, `.pt` or `.bin`.
 
     Raises:
@@ -77,7 +77,7 @@ def open_source(path: Path) -> ImageSource:
 
 def _open_npz(path: Path) -> ImageSource:
     try:
-        # np.load would take a single array for an archive; a zip file is what an archive is.
+        # np.load would take a single array for an archive; an archive is a zip file.
         with zipfile.ZipFile(path) as file:
             _check_size(_claimed_by_npz(file), f"{path}: its arrays are too large")
         with np.load(path, allow_pickle=False) as archive:
@@ -238,9 +238,9 @@ def _claimed_by_npz(file: zipfile.ZipFile) -> int:
     return claimed
 
 
-def _check_size(claimed: int, what: str) -> None:
+def _check_size(claimed: int, subject: str) -> None:
     try:
-        limits.check("array-bytes", claimed, what)
+        limits.check("array-bytes", claimed, subject)
     except limits.LimitExceeded as error:
         raise DataError(str(error)) from error
 

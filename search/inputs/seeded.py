@@ -1,4 +1,4 @@
-"""What all networks of a run see under a seed, and its digests."""
+"""The inputs of all networks of a run under a seed, and their digests."""
 
 import hashlib
 from functools import lru_cache

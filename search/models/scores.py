@@ -29,7 +29,7 @@ class Settings:
 
     batch_size: int = 64
     resolution: int | None = None
-    """Side of the images; None: what the model is made for."""
+    """Side of the images; None: the model's own."""
     classes: int = 10
     """Of the head of a library's model."""
     weights: Path | None = None

@@ -44,7 +44,7 @@ class Source:
 
         Raises:
             ImportError, AttributeError: there is no such package, module or factory.
-            ValueError: what the factory gives is no model; and whatever a constructor raises.
+            ValueError: the factory returns no model; and whatever a constructor raises.
         """
         library, _, name = self.text.partition(":")
         with torch.random.fork_rng(devices=[]):

@@ -87,7 +87,7 @@ def _configuration(transformers: Any, text: str, classes: int) -> Any:
 
 
 def _option(text: str) -> tuple[str, Any]:
-    """`hidden_size=192` as a name and a value; what is no JSON is a word."""
+    """`hidden_size=192` as a name and a value; a value that is no JSON is a word."""
     name, _, value = text.partition("=")
     try:
         return name, json.loads(value)
@@ -96,7 +96,7 @@ def _option(text: str) -> tuple[str, Any]:
 
 
 def image_shape(model: nn.Module) -> tuple[int, int, int] | None:
-    """What the model's configuration tells of its images."""
+    """The shape of the images, by the model's configuration."""
     if not isinstance(model, Logits):
         return None
     side = getattr(model.config, "image_size", None) or 224

@@ -22,7 +22,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
         path: a state dict that `torch.save` wrote, or a .safetensors file.
 
     Raises:
-        WeightsError: a ValueError; what is wrong with the file, or how the networks differ.
+        WeightsError: a ValueError; the file is invalid, or the networks differ.
     """
     state = read_state_dict(path)
     try:

@@ -1,4 +1,4 @@
-"""What a ranking is worth against what it costs."""
+"""The agreement of rankings with accuracies against their costs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -46,7 +46,7 @@ def draw_cost(
 ) -> "Figure":
     """Each metric of one data set against the cost of a network, a point per ranking.
 
-    ``costs`` holds what every ranking drawn costs, in the unit that the axis names; one that costs
+    ``costs`` holds the cost of every ranking drawn, in the unit that the axis names; one that costs
     nothing (a count) is drawn as a line across.
     """
     drawn = [result for result in results if result.ranking in costs]

@@ -14,7 +14,7 @@ DPI = 120
 def new_figure(width: float, height: float) -> "Figure":
     """An empty figure of this size in inches.
 
-    Raises ImportError, with what to install, where there is no matplotlib.
+    Raises ImportError, with the command to install it, where there is no matplotlib.
     """
     try:
         from matplotlib.figure import Figure

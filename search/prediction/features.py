@@ -1,4 +1,4 @@
-"""What a model may look at: spectra, training-free scores, graph features."""
+"""The features of a model: spectra, training-free scores, graph features."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence

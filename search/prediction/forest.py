@@ -64,7 +64,7 @@ def judge(
     seeds: Sequence[int] = range(FITS),
     top: int = 1000,
 ) -> SeedSpread:
-    """How well the model ranks what it was not fitted on: mean and deviation over seeds.
+    """How well the model ranks the networks it was not fitted to: mean and deviation over seeds.
 
     Raises `PredictionError` as `predict_rest` does.
     """

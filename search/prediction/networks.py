@@ -22,7 +22,7 @@ from vkdnw.search.spaces.search_space import SearchSpace
 from vkdnw.search.tasks import Evaluation
 
 PREFERRED = ("consensus_agg", "flow_agg", "vkdnw_agg", "az_nas", "single")
-"""What the networks are ranked by before any is trained: the first of these on record."""
+"""The ranking of the networks before any is trained: the first of these on record."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Networks:
     """Different networks, the best by a training-free ranking first."""
 
     by: str
-    """What they are ranked by."""
+    """The ranking of the networks."""
     features: pd.DataFrame
     """Finite float64, a row per network, indexed by architecture: every value that all have."""
     prior: pd.Series

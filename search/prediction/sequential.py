@@ -1,7 +1,7 @@
 """Rank a space with few trained networks: which to train next, and how to rank the rest.
 
 The model is linear in a training-free ranking, with a Gaussian process over all training-free
-scores for what that ranking misses:
+scores for the residual of that ranking:
 
     y(x) = a + b p(x) + f(x) + noise,    (a, b) ~ N((0, PRIOR_SLOPE), 1 / PSEUDO_COUNT),
     f ~ GP(0, s^2 k(z(x), z(x'))),
@@ -39,7 +39,7 @@ REFIT_GROWTH = 1.3
 
 @dataclass(frozen=True)
 class Candidates:
-    """What is known of networks before any is trained."""
+    """The prior of networks before any is trained."""
 
     scores: Matrix
     """Normal scores of training-free scores, float64 ``[networks, scores]``."""
@@ -117,7 +117,7 @@ class Model:
         return self.posterior(trained, expected_scores(accuracies, prior))
 
     def posterior(self, trained: Index, y: Vector) -> tuple[Vector, Vector]:
-        """The same of what trained candidates have in the units of `expected_scores`."""
+        """The same of trained candidates in the units of `expected_scores`."""
         a, b = _linear_part(self._known.prior[trained], y)
         line = a + b * self._known.prior
         process = self._process(len(trained))
@@ -165,7 +165,7 @@ def next_to_train(known: Candidates, trained: Index, accuracies: Vector, count: 
     """The candidates to train next at once, best first: rows of the candidates.
 
     The first has the largest expected improvement upon the best trained one; the next ones suppose
-    that those before them reach what is predicted ("kriging believer", Ginsbourger et al. 2010).
+    that those before them reach their predictions ("kriging believer", Ginsbourger et al. 2010).
     Before anything is trained they are the best of the training-free ranking.
 
     Args:
@@ -191,7 +191,7 @@ def next_to_train(known: Candidates, trained: Index, accuracies: Vector, count: 
 
 
 def at_random(known: Candidates, accuracies: Vector, count: int, seed: int) -> Index:
-    """Networks drawn at random: what the best of them is worth is random search."""
+    """Networks drawn at random: the best of them is the result of random search."""
     return np.random.default_rng(seed).permutation(len(known))[:count]
 
 

@@ -1,4 +1,4 @@
-"""What trained networks are worth: strategies tried on networks whose accuracies are known."""
+"""The gain of trained networks: strategies tried on networks whose accuracies are known."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ SHARE = 0.8
 
 @dataclass(frozen=True)
 class Trial:
-    """What so many trained networks gave once."""
+    """The result of one trial with so many trained networks."""
 
     strategy: str
     seed: int

@@ -1,4 +1,4 @@
-"""What is there of the published tables, and whether it is what was published."""
+"""Which published tables are in a folder, and whether they are complete and unchanged."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class Checked:
     """Those that can use it."""
     rows: int = 0
     expected: tuple[int, ...] = ()
-    """Rows of what is published."""
+    """Rows of the published table."""
     columns: Mapping[str, int] = field(default_factory=dict)
     """Every column to compare with, and how many networks it has a number of."""
     problem: str = ""
@@ -72,7 +72,7 @@ def _checked(path: Path) -> Checked:
 
 
 def _problem(path: Path, known: Table, space: str) -> str:
-    """What keeps a space from using the table."""
+    """Why a space cannot use the table."""
     if space not in registry.SPACES:
         return f"this version has no space {space}"
     try:

@@ -1,4 +1,4 @@
-"""What is known of a published table."""
+"""A published table as data: its origin, its columns, its space."""
 
 import string
 from collections.abc import Collection, Iterable, Mapping
@@ -21,7 +21,7 @@ class Column:
     """Which of the networks that share an encoding it was measured on (`network` of a space)."""
     per: float | None = None
     """Of a device's figure: seconds are ``value * per`` where less is better, and ``per / value``
-    where more is; None for what is no time (an energy)."""
+    where more is; None for a figure that is no time (an energy)."""
 
 
 @dataclass(frozen=True)

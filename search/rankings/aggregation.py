@@ -2,7 +2,7 @@
 
 A network's rank under a value is its place among the networks of the table, 1 the worst; a sum of
 logarithms of ranks punishes a low place under any part more than it rewards a high one (Lee and Ham
-2024, "AZ-NAS", Section 3.3). What is summed is data, a tuple of terms; `NAMED` holds the aggregates
+2024, "AZ-NAS", Section 3.3). The sum is data, a tuple of terms; `NAMED` holds the aggregates
 of the paper's Table 1 and this package's own.
 
 Ranks are taken over the rows of the table given: an aggregate is a property of a set of networks.
@@ -104,7 +104,7 @@ NAMED: Mapping[str, Aggregate] = {
                 Term(("capacity",), 2.0),
                 *(Term((part,)) for part in ("expressivity", "trainability", "jacov", "naswot")),
             ),
-            "this package (docs/ranking.md): what the parts agree on, in any search space",
+            "this package (docs/ranking.md): the agreement of the parts, in any search space",
             agreement=True,
         ),
     )
@@ -117,7 +117,7 @@ def aggregate_scores(table: pd.DataFrame, aggregate: Aggregate) -> pd.Series:
 
     Args:
         table: a column of numbers per value, a row per network. Every rank is among these rows.
-        aggregate: what to sum.
+        aggregate: the terms to sum.
 
     Raises:
         AggregationError: the table has no row, or not all the columns; the first that is missing.
@@ -141,7 +141,7 @@ def aggregate_scores(table: pd.DataFrame, aggregate: Aggregate) -> pd.Series:
 
 
 def places_and_weights(table: pd.DataFrame, aggregate: Aggregate) -> tuple[Vector, Vector]:
-    """What is summed of each term, ``[terms, networks]``, and the weights ``[terms]``; float64."""
+    """The summand of each term, ``[terms, networks]``, and the weights ``[terms]``; float64."""
     ranks = np.stack([term_ranks(table, term) for term in aggregate.terms])
     if aggregate.share:
         ranks /= len(table)
@@ -253,7 +253,7 @@ def parse(text: str) -> Aggregate:
 
     ``dense(a,b)`` is the dense rank by a, and by b between networks of equal a. A term after a
     minus sign is subtracted. ``agreement(...)`` around the terms weighs them by `agreeing_weights`.
-    Raises `AggregationError` that names the position of what is wrong.
+    Raises `AggregationError` that names the position of the error.
     """
     name, equals, body = text.partition("=")
     agreement = _AGREEMENT.fullmatch(body)

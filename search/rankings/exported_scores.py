@@ -38,7 +38,7 @@ def write(path: Path, evaluations: Iterable[Evaluation], *, deciles: bool = True
 
     Raises:
         ScoreTableError: another suffix, or nothing to write.
-        FileError: the file cannot be written; what was there before is as it was.
+        FileError: the file cannot be written; an older file is unchanged.
     """
     _check_suffix(path)
     ordered = sorted(evaluations, key=lambda e: (e.seed, e.network, e.architecture))
@@ -54,7 +54,8 @@ def write(path: Path, evaluations: Iterable[Evaluation], *, deciles: bool = True
 
 
 def read(path: Path) -> list[Evaluation]:
-    """What `write` wrote: an evaluation per row, without times, networks named as architectures.
+    """The table that `write` wrote: an evaluation per row, without times, networks named as
+    architectures.
 
     Raises:
         ScoreTableError: the file cannot be read, or the row and column that is wrong.

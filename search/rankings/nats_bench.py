@@ -37,7 +37,7 @@ def load(folder: Path) -> list[dict[str, Any]]:
     a time and forgotten: the whole release takes gigabytes in memory.
 
     Raises:
-        NatsBenchError: a ValueError that names the file, what is wrong with it, and what to do.
+        NatsBenchError: a ValueError that names the file, the fault, and a remedy.
         OSError: a file cannot be opened.
     """
     found = (_FILE.fullmatch(path.name) for path in folder.iterdir())
@@ -72,8 +72,8 @@ def read(path: Path) -> Any:
             f"{path} cannot be decompressed ({error}); download it again"
         ) from error
     if len(content) > most:
-        what = limits.exceeded("pickle-bytes", str(path), "its decompressed size")
-        raise NatsBenchError(what)
+        message = limits.exceeded("pickle-bytes", str(path), "its decompressed size")
+        raise NatsBenchError(message)
     try:
         return loads(content)
     except RestrictedPickleError as error:

@@ -45,7 +45,7 @@ def loads(data: bytes) -> Any:
     of sets are strings, numbers, or tuples of those.
 
     Raises:
-        RestrictedPickleError: a ValueError that names what is not allowed, or the damage.
+        RestrictedPickleError: a ValueError that names the forbidden object, or the damage.
     """
     try:
         return _Machine(data).run()
@@ -118,7 +118,7 @@ class _Machine:
     def recall(self, key: int) -> None:
         self._stack.append(self._memo[key])
 
-    # ---- what is more than plain data ----
+    # ---- more than plain data ----
 
     def name(self) -> None:
         attribute, module = self.pop(), self.pop()
@@ -246,5 +246,5 @@ _HANDLERS: dict[int, Callable[[_Machine], object]] = {
     ord("R"): lambda machine: machine.call(),
     ord("b"): lambda machine: machine.build(),
 }
-"""Instruction -> what it does: those of NATS-Bench's files, and the few that the same data may be
+"""Instruction -> its effect: those of NATS-Bench's files, and the few that the same data may be
 written with by another Python."""

@@ -83,7 +83,7 @@ def chosen_aggregates(texts: Sequence[str], columns: Columns) -> list[Aggregate]
 def ranker(
     columns: Columns, aggregates: Sequence[Aggregate], names: Sequence[str]
 ) -> Callable[[Columns], list[Ranking]]:
-    """What makes rankings of columns: all, or those named, in the order of the paper's table."""
+    """Makes rankings of columns: all, or those named, in the order of the paper's table."""
     known_names(names, [*columns, *(one.name for one in aggregates)])
     order = list(dict.fromkeys(name for name, _ in table_1()))
 
@@ -98,7 +98,7 @@ def ranker(
 
 
 def known_names(asked: Sequence[str], there: Any) -> list[str]:
-    """The names asked for. Raises ValueError for one that is not known, with what may be meant."""
+    """The names asked for. Raises ValueError for one that is not known, with a suggestion."""
     there = list(dict.fromkeys(there))
     for name in asked:
         if name not in there:
@@ -123,7 +123,7 @@ def truth_frame(
         datasets: columns of a table, as `truth.load` takes them.
 
     Raises:
-        TruthError: a ValueError; what is wrong with the table.
+        TruthError: a ValueError; the table is invalid.
     """
     if isinstance(truth, str | Path):
         return for_architectures(truth, architectures, space, datasets)

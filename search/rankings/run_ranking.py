@@ -12,7 +12,7 @@ from vkdnw.search.state.results import Tally, open_results
 from vkdnw.search.tasks import Evaluation
 
 AGGREGATE = "aggregate"
-"""What an evolution ranks by: the sum of logarithms of ranks of its keys."""
+"""The ranking of an evolution: the sum of logarithms of ranks of its keys."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class RunRanking:
     """The networks of a run, best first."""
 
     by: str
-    """What they are ranked by."""
+    """The name of the value or aggregate that ranks them."""
     rows: Sequence[Ranked]
     tally: Tally | None
     """How far the run is; None for a table."""
@@ -34,8 +34,9 @@ def ranking_of(source: Path, by: str | None = None) -> RunRanking:
 
     Args:
         source: the folder of a run, or a table.
-        by: a value, an aggregate's name or an aggregate written out; None for what the run was
-            asked for: the aggregate of an evolution, `vkdnw_agg` where that was asked for, ...
+        by: a value, an aggregate's name or an aggregate written out; None for the ranking that the
+            run was asked for: the aggregate of an evolution, `vkdnw_agg` where that was asked for,
+            ...
 
     Raises:
         StoreError: there is no run.
@@ -57,7 +58,7 @@ def ranking_of(source: Path, by: str | None = None) -> RunRanking:
 
 
 def default_by(settings: Mapping[str, Json], evaluations: Sequence[Evaluation] = ()) -> str:
-    """What a run of these settings is ranked by when nothing is asked for."""
+    """The default ranking of a run of these settings."""
     if "strategy" in settings:
         return AGGREGATE
     text = settings.get("proxies")

@@ -20,13 +20,13 @@ Columns = Mapping[str, pd.Series]
 
 
 def load_evaluations(source: Path) -> list[Evaluation]:
-    """What is known of every architecture under every seed, statistics of its spectrum included.
+    """The values of every architecture under every seed, statistics of its spectrum included.
 
     ``source`` is the folder of a run or a table that `published.write` made.
 
     Raises:
         StoreError: there is no run, or it cannot be read.
-        exported_scores.ScoreTableError: a ValueError; what is wrong with the table.
+        exported_scores.ScoreTableError: a ValueError; the table is invalid.
     """
     from vkdnw.search.rankings import exported_scores
 

@@ -21,7 +21,7 @@ def read_table(path: Path, **options: Any) -> pd.DataFrame:
     """The table in a `.csv`, `.csv.gz` or `.parquet` file; ``options`` go to pandas' CSV reader.
 
     Raises:
-        TableError: a ValueError that names the file, what is wrong, and what to do.
+        TableError: a ValueError that names the file, the fault, and a remedy.
     """
     if not path.name.endswith(SUFFIXES):
         raise TableError(f"{path}: the name must end in {', '.join(SUFFIXES[:-1])} or .parquet")
@@ -44,8 +44,8 @@ def _read_csv(path: Path, options: dict[str, Any]) -> pd.DataFrame:
     with path.open("rb") as file, gzip.open(file) as unpacked:
         content = (unpacked if path.suffix == ".gz" else file).read(most + 1)
     if len(content) > most:
-        what = limits.exceeded("table-bytes", str(path), "its decompressed size")
-        raise limits.LimitExceeded(what)
+        message = limits.exceeded("table-bytes", str(path), "its decompressed size")
+        raise limits.LimitExceeded(message)
     header = content[: content.find(b"\n") + 1] or content
     limits.check("table-columns", header.count(b",") + 1, f"{path} has too many columns")
     table: pd.DataFrame = pd.read_csv(io.BytesIO(content), **options)

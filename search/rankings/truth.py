@@ -46,8 +46,9 @@ def load(
         path: the table or folder.
         space: whose architectures these are; None for that of a published table, else NB201.
         columns: the data sets to take, each a column's name, with ``:higher`` or ``:lower`` after
-            it where it is no accuracy in percent and more or less is better. What is better lower
-            is negated. None named: the accuracies of a published table, all columns of another.
+            it where it is no accuracy in percent and more or less is better. A column where lower
+            is better is negated. None named: the accuracies of a published table, all columns of
+            another.
 
     Raises:
         TruthError: a ValueError; the file, column or architecture that is wrong, and how.
@@ -108,7 +109,7 @@ def for_architectures(
     space: SearchSpace | None = None,
     columns: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """What `load` reads, and `with_equal_networks` completes where the space is known."""
+    """The result of `load`, which `with_equal_networks` completes where the space is known."""
     found = load(path, space, columns)
     return found if space is None else with_equal_networks(found, architectures, space)
 
@@ -186,7 +187,7 @@ def _wanted(
     space: SearchSpace,
     columns: Sequence[str],
 ) -> Mapping[str, Direction]:
-    """The columns to take, and what is better in them."""
+    """The columns to take, and whether higher or lower is better in them."""
     told = {} if known is None else {**known.accuracies, **known.devices}
     if columns:
         found = {}
@@ -256,7 +257,7 @@ def _check_percent(where: str, numbers: "pd.Series[float]") -> None:
         )
 
 
-_SAY = "of other numbers say what is better: NAME:higher or NAME:lower"
+_SAY = "of other numbers say which is better: NAME:higher or NAME:lower"
 
 
 def _listed(names: Iterable[object]) -> str:

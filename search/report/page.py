@@ -15,7 +15,7 @@ def page(content: dict[str, Any]) -> str:
     """The HTML of a payload.
 
     Raises:
-        ImportError: plotly or itables is missing; says what to install.
+        ImportError: plotly or itables is missing; names the command to install them.
     """
     plotly, table_module, table_css = _libraries()
     own = files("vkdnw.search.report")

@@ -1,4 +1,4 @@
-"""The space of a run, made again from what the run has on record."""
+"""The space of a run, made again from the run's record."""
 
 from collections.abc import Mapping
 from dataclasses import fields

@@ -56,8 +56,8 @@ def space_class(name: str) -> type[Any]:
     """The class of a space: of a name, or of `module:class`, found from the current folder too.
 
     Raises:
-        ArgumentError: there is none of that name, or it cannot be imported; the message says what
-            there is.
+        ArgumentError: there is none of that name, or it cannot be imported; the message lists
+            the spaces there are.
     """
     known = places()
     place = known.get(name, name)

@@ -1,4 +1,4 @@
-"""What a search space is to the rest of the search: a handful of functions of architecture strings.
+"""The interface of a search space: a handful of functions of architecture strings.
 
 A space is a frozen dataclass of the sizes that its networks share (channels, classes, resolution),
 small enough to be sent to every worker; an architecture is a string. With these methods a space
@@ -23,7 +23,7 @@ class ArchitectureError(ValueError):
 
 @dataclass(frozen=True)
 class Cost:
-    """What an architecture costs, for one input."""
+    """The cost of an architecture, for one input."""
 
     layers: int
     """Parameter tensors: the paper's number of trainable layers."""
@@ -67,7 +67,7 @@ class SearchSpace(Protocol):
         """The string that stands for all architectures with the same network."""
 
     def cost(self, architecture: str) -> Cost:
-        """What the network costs, from the string alone: no module is built."""
+        """The cost of the network, from the string alone: no module is built."""
 
     def build(self, architecture: str) -> "nn.Module":
         """The network, in train mode, with PyTorch's default weights."""
@@ -99,7 +99,7 @@ class Subset:
     """Architectures of a space that go by a name."""
 
     title: str
-    """What they have in common, to follow "only those": `without dead edges`."""
+    """Their common property, to follow "only those": `without dead edges`."""
     contains: Callable[[str], bool]
     """Whether an architecture is among them."""
 
@@ -118,7 +118,7 @@ class HasDefaults(Protocol):
 
 
 class CostsAnotherSize(Protocol):
-    """A space whose networks are scored small, and cost what they will when trained."""
+    """A space whose networks are scored small, and whose costs are those of the trained size."""
 
     @property
     def target_resolution(self) -> int:

@@ -160,7 +160,7 @@ def drawn(space: SearchSpace, count: int, seed: int, members: Subset | None = No
 
 
 def describe(architectures: Sequence[str], space: SearchSpace) -> list[Asked]:
-    """What to score for each architecture, and what its string alone tells."""
+    """The network to score for each architecture, and the counts of its string."""
     return [
         Asked(
             architecture,

@@ -97,7 +97,7 @@ def journal_of(path: Path) -> Path:
 
 
 def structural_damage(connection: sqlite3.Connection) -> tuple[str | None, bool]:
-    """What is wrong with a file's pages, and whether an index disagrees with its table.
+    """Faults of a file's pages, and whether an index disagrees with its table.
 
     The first is None where every page is sound. An index can be made again from its table.
     """
@@ -125,8 +125,8 @@ def lost_journal(
             return None
         return (
             f"{path} is at commit {told.generation} of the {last[1]} that were made here: its "
-            f"journal {journal_of(path).name} is gone, or an older copy was put back. What is "
-            "missing is computed again by the same command"
+            f"journal {journal_of(path).name} is gone, or an older copy was put back. Missing "
+            "results are computed again by the same command"
         )
     if was_there or not told.writing:
         return None
@@ -155,7 +155,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 @contextmanager
 def reported(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the system raise into a StoreError that names the file and a remedy."""
+    """Turn errors of SQLite and the system into a StoreError that names the file and a remedy."""
     try:
         yield
     except (sqlite3.Error, OverflowError) as error:
@@ -163,10 +163,10 @@ def reported(path: Path) -> Iterator[None]:
         if code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise damaged(path, str(error)) from error
         if code & 0xFF == sqlite3.SQLITE_TOOBIG or "too big" in str(error):
-            what = limits.exceeded("value-bytes", f"{path} is refused", "the size of one value")
-            raise StoreError(what) from error
+            message = limits.exceeded("value-bytes", f"{path} is refused", "the size of one value")
+            raise StoreError(message) from error
         raise StoreError(
-            f"cannot read or write {path}: {error}; what was finished before is safe. "
+            f"cannot read or write {path}: {error}; finished results are safe. "
             "Mend the cause (a full disk, a file size limit, permissions) "
             "and give the same command again"
         ) from error
@@ -177,15 +177,15 @@ def reported(path: Path) -> Iterator[None]:
 def damaged(path: Path, how: str) -> StoreError:
     """The error about a file that cannot be mended here."""
     return StoreError(
-        f"{path} is damaged ({how}); nothing was changed. Restore it from a backup, rescue what "
-        f"can be read with `sqlite3 {path} .recover`, or choose another --out"
+        f"{path} is damaged ({how}); nothing was changed. Restore it from a backup, rescue the "
+        f"readable rows with `sqlite3 {path} .recover`, or choose another --out"
     )
 
 
 def _connect(path: Path, options: str) -> sqlite3.Connection:
     uri = f"file:{quote(str(path.absolute()))}?{options}"
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
-    # What a stranger put into a schema must not act when it is read.
+    # Triggers and views that a stranger put into a schema must not act when it is read.
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, min(limits.limit("value-bytes"), 2**30))
@@ -207,7 +207,8 @@ def _connect_reader(path: Path) -> sqlite3.Connection:
 
 
 def _refuse_irregular(path: Path) -> None:
-    """Refuse what would hang or write elsewhere: FIFOs and devices, and journals that are links."""
+    """Refuse files that would hang or write elsewhere: FIFOs, devices, and journals that are
+    links."""
     for file in (path, journal_of(path), path.with_name(path.name + "-shm")):
         try:
             mode = (file.stat() if file == path else file.lstat()).st_mode

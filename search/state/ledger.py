@@ -1,4 +1,4 @@
-"""One row that says what a state has committed, so that loss is noticed from outside.
+"""One row that counts the committed rows of a state, so that loss is noticed from outside.
 
 Every commit raises `generation` and notes how many rows each table has. When the journal has been
 written back into the database, the next commit notes up to which generation (`checkpointed`). A
@@ -76,7 +76,7 @@ def lost_rows(ledger: Ledger, found: Mapping[str, int]) -> list[str]:
 
 
 def belong_together(database: Ledger, through_journal: Ledger) -> bool:
-    """Whether the database file and what is read through its journal are of one state.
+    """Whether the database file and the rows read through its journal are of one state.
 
     Args:
         database: as the file alone says.

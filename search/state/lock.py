@@ -1,4 +1,4 @@
-"""One runner for each run, and what it wrote last.
+"""One runner for each run, and its last commit.
 
 An advisory lock (flock) on a file of the run's folder: the kernel drops it with the process, also
 after `kill -9`, so there is no stale lock to clean up. Readers do not take it.

@@ -39,11 +39,11 @@ class Opened:
     survey: Survey
     ledger: Ledger
     notes: tuple[str, ...]
-    """What was found wrong and mended, to be told."""
+    """The faults that were found and mended, for the user."""
 
 
 def open_sound(folder: Path, path: Path) -> Opened:
-    """Open the state in `folder`, verify every row, and mend what can be mended.
+    """Open the state in `folder`, verify every row, and mend the faults that can be mended.
 
     Damaged rows are taken out, with all that depends on them, by writing the sound ones into a new
     file that takes the place of the old one; the old file is kept beside it.
@@ -83,8 +83,8 @@ def _describe(path: Path, seen: Survey) -> str:
     named = [*seen.lost, *seen.damage] or ["an index"]
     more = f" and {len(named) - LISTED} more" if len(named) > LISTED else ""
     return (
-        f"{path} was damaged: {'; '.join(named[:LISTED])}{more}. What is sound is kept; what is "
-        "not is computed again"
+        f"{path} was damaged: {'; '.join(named[:LISTED])}{more}. Sound rows are kept; the "
+        "others are computed again"
     )
 
 

@@ -1,4 +1,4 @@
-"""Reading a run: everything that is known of what was asked, during the run and after it."""
+"""Reading a run, while it is going on and afterwards: its tasks and their results."""
 
 import math
 import sqlite3
@@ -96,7 +96,7 @@ class Results:
         return {**last, **self.configuration()}
 
     def versions(self) -> dict[str, Json]:
-        """What the last session ran on."""
+        """The versions of the last session."""
         last: dict[str, Json] = {}
         for identity, _, _, versions, _ in self._rows(SESSIONS, "ORDER BY id"):
             last = parse_json(versions, f"{self._path}, session {identity}", dict)
@@ -124,7 +124,7 @@ class Results:
             if key not in values or key not in timing or network_id not in networks:
                 continue
             if key in incomplete:
-                self._tell(f"what is on record of {architecture!r:.80} under seed {seed} is cut")
+                self._tell(f"the record of {architecture!r:.80} under seed {seed} is cut")
                 continue
             seconds, fallback = timing[key]
             told = self._counts(architecture, counts)
@@ -189,7 +189,7 @@ class Results:
         for place, seed, names in asked:
             if place in architectures:
                 places.add(place)
-                where = f"{self._path}, what was asked of architecture {place}"
+                where = f"{self._path}, the tasks of architecture {place}"
                 wanted[architectures[place], seed].update(parse_json(names, where, list))
         return Tally(
             architectures=len(places),
@@ -298,15 +298,15 @@ class Results:
         for row in damage:
             self._tell(f"{row} is damaged and left out")
 
-    def _tell(self, what: str) -> None:
+    def _tell(self, fault: str) -> None:
         """Warn, once of the same thing and once for many."""
-        if what not in self._told and len(self._told) < TOLD:
+        if fault not in self._told and len(self._told) < TOLD:
             warnings.warn(
-                f"{self._path}: {what}; the command that made the run computes again what is lost",
+                f"{self._path}: {fault}; the command that made the run computes lost values again",
                 StateWarning,
                 stacklevel=2,
             )
-        self._told.add(what)
+        self._told.add(fault)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Rows with checksums: what is written is sealed, what is read is verified, typed and bounded.
+"""Rows with checksums: written rows are sealed, read rows are verified, typed and bounded.
 
 A checksum is the CRC-32 of a row's other columns and of its table's name. It finds every single
 flipped bit, and misses other damage once in four billion rows; it is no protection against someone
@@ -142,7 +142,7 @@ COUNTED = (
     FAILURES,
     MACHINES,
 )
-"""Every table whose rows the ledger counts; parents come before what refers to them."""
+"""Every table whose rows the ledger counts; parents come before the rows that refer to them."""
 LEDGER = _table(
     "ledger",
     1,
@@ -183,7 +183,8 @@ def _fetched(connection: sqlite3.Connection, query: str, values: Sequence[Any]) 
 
 
 def parse_json(text: str, where: str, kind: type) -> Any:
-    """JSON of a column. Raises StoreError, naming the place, for what is none or another kind."""
+    """JSON of a column. Raises StoreError, naming the place, for a text that is no JSON or of
+    another kind."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -199,5 +200,5 @@ def pack(array: Sequence[float]) -> bytes:
 
 
 def unpack(data: bytes) -> tuple[float, ...]:
-    """What `pack` was given; bytes behind the last whole number are left out."""
+    """The numbers that `pack` wrote; bytes behind the last whole number are left out."""
     return struct.unpack(f"<{len(data) // 8}d", data[: len(data) // 8 * 8])

@@ -1,11 +1,11 @@
 """The tables of a run's state, and the making of a new one.
 
-What is asked (`architectures`, `asked`: which values under which seeds, on which `inputs`), what is
-scored for it (`networks`: equal architectures share one), each act of scoring (`evaluations`: when,
-how long, by which session) and its results (`scores`: one row per named value; `arrays`: vectors).
-Another proxy is another name in `scores`, from the same or from a later evaluation of the same
-network: no table changes for it. `machines` are those of a cluster. The `ledger` counts the rows of
-the other tables.
+The tasks (`architectures`, `asked`: which values under which seeds, on which `inputs`), the
+networks scored for them (`networks`: equal architectures share one), each act of scoring
+(`evaluations`: when, how long, by which session) and its results (`scores`: one row per named
+value; `arrays`: vectors). Another proxy is another name in `scores`, from the same or from a later
+evaluation of the same network: no table changes for it. `machines` are those of a cluster. The
+`ledger` counts the rows of the other tables.
 
 Floats: SQLite's REAL is IEEE float64 and keeps every bit, except that NaN becomes NULL (so an
 undefined value is NULL with a reason) and -0.0 becomes 0.0. Arrays are little-endian float64.
@@ -149,7 +149,7 @@ def create(path: Path, inserts: Iterable[tuple[str, Iterable[tuple[object, ...]]
 
     The file gets its name when it is complete and on disk. A state that is empty or lacks tables
     is therefore never the trace of an interrupted start, but damage. (No WAL yet: in it the tables
-    could stay behind when the file is renamed.) What was at `path` is replaced.
+    could stay behind when the file is renamed.) A file at `path` is replaced.
 
     Args:
         path: of the file.
@@ -176,7 +176,7 @@ def create(path: Path, inserts: Iterable[tuple[str, Iterable[tuple[object, ...]]
 
 @cache
 def expected() -> frozenset[tuple[str, str, str, str | None]]:
-    """What `sqlite_schema` of a state holds: type, name, table and SQL of everything in it."""
+    """The rows of `sqlite_schema` of a state: type, name, table and SQL of everything in it."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
     try:
         connection.executescript(TABLES)

@@ -1,6 +1,6 @@
 """The state of a run: one SQLite file, written by one runner.
 
-Tables and their meaning: `schema`. Reading a run: `results`. What is on record is read once, when
+Tables and their meaning: `schema`. Reading a run: `results`. The record is read once, when
 the state is opened, and known from memory from then on: there is one writer.
 """
 
@@ -43,10 +43,10 @@ from vkdnw.search.state.rows import (
 from vkdnw.search.tasks import Asked, Failure, Scored, Task
 
 Inputs = Mapping[int, Mapping[str, str]]
-"""What all networks see under a seed: the SHA-256 of each input, by the input's name."""
+"""The inputs of all networks under a seed: the SHA-256 of each, by its name."""
 NetworkSeed = tuple[str, int]
 CHECKPOINT_SECONDS = 2.0
-"""How often the journal is written back into the database: what a lost journal can cost."""
+"""How often the journal is written back into the database: the loss if the journal is lost."""
 
 
 def now() -> str:
@@ -88,7 +88,7 @@ class Store:
 
     def __init__(self, opened: Opened, path: Path, lock: Lock) -> None:
         self.notes = opened.notes
-        """What was found wrong and mended when the state was opened."""
+        """The faults that were found and mended when the state was opened."""
         self._connection = opened.connection
         self._path = path
         self._lock = lock
@@ -97,7 +97,7 @@ class Store:
         self._checkpointed = opened.ledger.checkpointed
         self._checkpoint_at: float | None = None  # when the journal is to be written back
         self._session = 0
-        self._unwritten: list[tuple[Table, list[Row]]] = []  # what `ask_soon` left to be written
+        self._unwritten: list[tuple[Table, list[Row]]] = []  # by `ask_soon`
 
     def begin(self, settings: Settings, versions: Mapping[str, Json], inputs: Inputs) -> list[str]:
         """Open a session under these settings and inputs.
@@ -136,8 +136,8 @@ class Store:
                 pass
 
     def ask_soon(self, asked: Iterable[Asked], seeds: Sequence[int], names: Sequence[str]) -> None:
-        """As `ask`, with what is written next: a search that breeds asks before every result, and
-        asks the same again should this be lost."""
+        """As `ask`, with the next rows that are written: a search that breeds asks before every
+        result, and asks the same again should this be lost."""
         known = self._known
         wanted = json.dumps(sorted(set(names)))
         networks: dict[str, int] = {}
@@ -226,7 +226,7 @@ class Store:
             self._checkpoint()
 
     def close(self) -> None:
-        """Write the journal back and close the state; what was recorded is on disk all the same."""
+        """Write the journal back and close the state; recorded results are on disk all the same."""
         if self._ledger.writing:
             # A disk that is full keeps the journal, which is then written back by the next writer.
             with suppress(sqlite3.Error, StoreError):
@@ -303,7 +303,7 @@ class Store:
     ) -> list[Row]:
         """The rows to add."""
         stored = self._known.inputs
-        # An input that only one side has counts: it changes what some proxies read.
+        # An input that only one side has counts: it changes the input of some proxies.
         differing = [
             replace(difference, key=f"sha256 of the {difference.key} of seed {seed}")
             for seed, named in inputs.items()
@@ -324,10 +324,10 @@ class Store:
             if name not in stored.get(seed, {})
         ]
 
-    def _refuse(self, what: str, found: Sequence[Difference]) -> None:
+    def _refuse(self, subject: str, found: Sequence[Difference]) -> None:
         if found:
             raise ConfigurationDiffers(
-                f"{self._path.parent} was begun with another {what} "
+                f"{self._path.parent} was begun with another {subject} "
                 f"({configuration.refusal(found)}): ask for the stored one or choose another --out"
             )
 
@@ -386,6 +386,6 @@ class _Inserter:
 
 
 def _json_value(text: str, where: str) -> Json:
-    """Any JSON. Raises StoreError for what is none."""
+    """Any JSON. Raises StoreError for a text that is none."""
     value: list[Json] = parse_json(f"[{text}]", where, list)
     return value[0] if len(value) == 1 else value

@@ -1,4 +1,4 @@
-"""Everything a state holds, read once and verified: what the writer goes on from."""
+"""Everything a state holds, read once and verified: the writer's starting point."""
 
 import sqlite3
 from collections import Counter, defaultdict
@@ -31,7 +31,7 @@ NetworkSeed = tuple[str, int]
 
 @dataclass
 class Survey:
-    """What is sound in a state, and what is not."""
+    """The sound rows of a state, and the others."""
 
     ledger: Ledger | None
     damage: list[str] = field(default_factory=list)
@@ -137,7 +137,7 @@ def _survey_results(connection: sqlite3.Connection, seen: Survey, names: Mapping
     for row in scan(connection, EVALUATIONS, seen.damage):
         identity, network, seed, session, *_, count = row
         # A result whose question was damaged is computed again with it: a search that breeds its
-        # networks anew knows results by what was asked.
+        # networks anew knows results by their tasks.
         orphaned = in_doubt and (names.get(network, ""), seed) not in seen.wanted
         if network in names and session in seen.sessions and not orphaned:
             tasks[identity], told[identity] = (names[network], seed), count

@@ -1,4 +1,4 @@
-"""What scoring, storage, workers and evolution expect of a search space, as tests."""
+"""The expectations of scoring, storage, workers and evolution of a search space, as tests."""
 
 import json
 import pickle
@@ -107,7 +107,7 @@ class SearchSpaceTests:
         for architecture in samples(space, BUILT):
             assert space.describe(architecture).strip()
 
-    # ---- networks: what is told of them is what they are --------------------------------------
+    # ---- networks: their counts are right -----------------------------------------------------
 
     def test_networks_map_images_to_logits(self, space: SearchSpace) -> None:
         for architecture in samples(space, BUILT):

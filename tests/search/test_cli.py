@@ -299,7 +299,7 @@ def test_ctrl_c_leaves_a_run_and_says_how_to_go_on(tmp_path: Path) -> None:
         process.kill()
         process.wait()
     assert process.returncode == 130
-    assert "Ctrl-C: finishing what is in flight" in said
+    assert "Ctrl-C: finishing tasks in flight" in said
     assert f"vkdnw search nb201 --out {tmp_path}" in said
     assert "Traceback" not in said
     with open_results(tmp_path) as results:

@@ -16,7 +16,7 @@ FORM = "WIDTH:HEADSxRATIO-HEADSxRATIO-..."
 
 @dataclass(frozen=True)
 class Menu:
-    """What an architecture may have."""
+    """The choices of an architecture."""
 
     widths: tuple[int, ...]
     depths: tuple[int, ...]
@@ -87,9 +87,9 @@ def read(architecture: str, menu: Menu) -> Architecture:
     return Architecture(int(width), tuple(blocks))
 
 
-def _check(what: str, text: str, menu: Sequence[object]) -> None:
+def _check(field: str, text: str, menu: Sequence[object]) -> None:
     if text not in map(str, menu):
-        raise ArchitectureError(f"{what} {text} is not among {', '.join(map(str, menu))}")
+        raise ArchitectureError(f"{field} {text} is not among {', '.join(map(str, menu))}")
 
 
 def parse(text: str, menu: Menu) -> str:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AutoFormer:
-    """What the three spaces share; `AutoFormerT`, `AutoFormerS` and `AutoFormerB` have the menus.
+    """The common part of the three spaces; `AutoFormerT`, `AutoFormerS` and `AutoFormerB` have the
+    menus.
 
     Networks are scored at one size and their cost is told at another. Every string is a network of
     its own. Raises ValueError for sizes or options that there are not.
@@ -51,8 +52,8 @@ class AutoFormer:
     draw: Draw = "uniform"
     """How `sample` draws; see `drawing.sample`."""
     wide_menu: bool = False
-    """Accept what the published networks have beside the search's menu: ratio 3 in T, 8 heads in
-    B. They are never drawn."""
+    """Accept the choices of the published networks beside the search's menu: ratio 3 in T, 8 heads
+    in B. They are never drawn."""
 
     def __post_init__(self) -> None:
         check_sizes(classes=self.classes, target_classes=self.target_classes)

@@ -1,4 +1,4 @@
-"""What an architecture of the DARTS space costs, from its string alone."""
+"""The cost of an architecture of the DARTS space, from its string alone."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

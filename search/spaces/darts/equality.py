@@ -56,7 +56,7 @@ def _without_zeros(cell: Cell) -> Cell:
 
 
 def _renumbered(cell: Cell, order: tuple[int, ...]) -> Cell | None:
-    """The cell with its nodes in this order, or None where one would come before what it reads."""
+    """The cell with its nodes in this order, or None where one would come before its inputs."""
     place = {0: 0, 1: 1} | {node + INPUTS: new + INPUTS for new, node in enumerate(order)}
     nodes = []
     for new, node in enumerate(order):

@@ -1,8 +1,8 @@
 """The networks of the DARTS space as PyTorch modules.
 
-Stem, cells, classifier. Parameters are named after what they are: ``cells.2.input0.conv.weight``,
-``cells.2.state.4.1.depthwise_a.weight`` (the second edge of state 4), ``head.fc.weight``. Their
-order is that of the published implementation.
+Stem, cells, classifier. Parameters are named after their place and role:
+``cells.2.input0.conv.weight``, ``cells.2.state.4.1.depthwise_a.weight`` (the second edge of state
+4), ``head.fc.weight``. Their order is that of the published implementation.
 """
 
 from collections import OrderedDict

@@ -42,7 +42,7 @@ def mutate(architecture: Architecture, random: Random) -> Architecture:
     """Another operation or another source on one of the 16 edges, with equal chances.
 
     Regularised evolution of this space (Real et al. 2019). The first node has no other source, and
-    gets another operation instead. What is drawn is drawn again where the network is the same.
+    gets another operation instead. The draw is repeated where the network is the same.
     """
     parent = canonical(architecture)
     for _ in range(_TRIES):

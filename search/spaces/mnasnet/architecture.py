@@ -25,7 +25,7 @@ _FORM = "e<7 digits>_k<7 digits>_l<7 digits>_s<7 digits>"
 
 
 class Stage(NamedTuple):
-    """What is the same in all blocks of a stage."""
+    """The sizes that all blocks of a stage share."""
 
     expansion: int
     kernel: int

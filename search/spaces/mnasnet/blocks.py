@@ -54,7 +54,7 @@ def cost(architecture: str, classes: int, resolution: int, formula: Formula = "e
 
 
 def _sides(blocks: Sequence[MBConv], side: int) -> list[int]:
-    """The sides of what each block reads, and of what the last one gives."""
+    """The sides of each block's input, and of the last one's output."""
     sides = [side]
     for block in blocks:
         sides.append(strided(sides[-1], block.stride))

@@ -1,4 +1,4 @@
-"""What a structure costs, from its string alone: no module is built.
+"""The cost of a structure, from its string alone: no module is built.
 
 FLOPs are multiply-adds. The `exact` formula counts those of convolutions and of the linear layer,
 as ptflops and fvcore do, and every trainable scalar. The `released` formula is that of the authors'
@@ -27,7 +27,7 @@ class StructureCost(Cost):
     """The cost of a structure; `layers` are parameter tensors, as in every space."""
 
     depth: int
-    """Sub-layers of all blocks: what the paper's search bounds by 14 (16 for 1G FLOPs)."""
+    """Sub-layers of all blocks, which the paper's search bounds by 14 (16 for 1G FLOPs)."""
 
 
 def cost(
@@ -88,7 +88,7 @@ _Unit = _Convolution | Half
 def _block_size(
     block: Block, resolution: int, squeeze_excitation: bool, residual: bool, formula: Formula
 ) -> tuple[_Size, int]:
-    """What a block costs at a resolution, and the resolution behind it."""
+    """The cost of a block at a resolution, and the resolution behind it."""
     stride = block.stride
     after = -(-resolution // stride) if formula == "exact" else resolution // stride
     rule = _exact_size if formula == "exact" else _released_size

@@ -1,4 +1,4 @@
-"""The inverted residuals that a block stands for, as sizes: what is built and what is counted."""
+"""The inverted residuals that a block stands for, as sizes, for the network and for its costs."""
 
 from typing import NamedTuple
 

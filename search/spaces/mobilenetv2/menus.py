@@ -1,4 +1,4 @@
-"""What a block may be replaced with: widths, depths and types of inverted residuals."""
+"""The alternatives of a block: widths, depths and types of inverted residuals."""
 
 from functools import cache
 from itertools import product

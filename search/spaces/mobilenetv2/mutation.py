@@ -94,7 +94,7 @@ def _replacement(block: Block, random: Random, draw: Draw) -> Block:
 
 
 def _connected(blocks: Sequence[Block]) -> list[Block]:
-    """The blocks, each reading what the one before it gives."""
+    """The blocks, each with the output channels of the one before it as its input channels."""
     connected = [blocks[0]]
     for block in blocks[1:]:
         inputs = connected[-1].outputs

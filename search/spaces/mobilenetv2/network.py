@@ -1,6 +1,6 @@
 """The networks of the MobileNetV2 space as PyTorch modules.
 
-Parameters are named after what they are: ``blocks.0.0.conv.weight``,
+Parameters are named after their place and role: ``blocks.0.0.conv.weight``,
 ``blocks.2.1.a.depthwise.bn.bias`` (block 2, its second sub-layer, the first half),
 ``blocks.2.0.b.shortcut.conv.weight``, ``head.fc.weight``. Their order is that of the published
 implementation: block by block; in a half expansion, depthwise convolution, squeeze-and-excitation,

@@ -20,7 +20,7 @@ class MobileNetV2:
     """The space at given sizes.
 
     Networks are scored at one size and their cost is told at another: scoring with 10 classes on
-    small images is a fraction of the work, while a budget is about what will be trained.
+    small images is a fraction of the work, while a budget is about the trained network.
 
     Raises ValueError for sizes, a formula or a draw that there are not.
     """
@@ -34,7 +34,7 @@ class MobileNetV2:
     resolution: int = 64
     """Of the images that networks are scored on."""
     target_classes: int = 1000
-    """Of the network that is searched for: what `cost` counts."""
+    """Of the network that is searched for, whose costs `cost` counts."""
     target_resolution: int = 224
     squeeze_excitation: bool = False
     """In the networks scored and in the cost. The paper's search has none, its training has."""

@@ -67,7 +67,7 @@ _PLAIN_RESIDUALS = re.compile(
         "".join(map(str, EXPANSIONS)), "".join(map(str, DEPTHWISE_KERNELS)), size="([1-9][0-9]{,8})"
     )
 )
-"""Inverted residuals as `format` writes them: most of what is parsed."""
+"""Inverted residuals as `format` writes them: most structures are made of them."""
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _CONVOLUTION_SIZES = ("in", "out", "stride", "sub")
 _RESIDUAL_SIZES = ("in", "out", "stride", "bottleneck", "sub")
@@ -132,9 +132,9 @@ def _parse_block(text: str) -> Block:
     raise ArchitectureError(f"unknown block {kind!r}; expected {_FORMS}")
 
 
-def _choice(what: str, text: str, known: Sequence[int]) -> int:
+def _choice(field: str, text: str, known: Sequence[int]) -> int:
     if text not in map(str, known):
-        raise ArchitectureError(f"{what} {text} is not among {', '.join(map(str, known))}")
+        raise ArchitectureError(f"{field} {text} is not among {', '.join(map(str, known))}")
     return int(text)
 
 
@@ -153,7 +153,7 @@ def _sizes(text: str, names: Sequence[str]) -> list[int]:
 
 
 def _check_inputs(block: Block, before: Block | None, number: int) -> None:
-    """Raise unless a block reads what the one before it gives."""
+    """Raise unless a block's input channels are the output channels of the one before it."""
     channels = IMAGE_CHANNELS if before is None else before.outputs
     if block.inputs != channels:
         giver = "an image has" if before is None else f"block {number - 1} gives"

@@ -1,4 +1,4 @@
-"""What an architecture of NATS-Bench's size space costs, from its channels alone."""
+"""The cost of an architecture of NATS-Bench's size space, from its channels alone."""
 
 from collections.abc import Iterator, Sequence
 

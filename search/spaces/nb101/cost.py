@@ -1,4 +1,4 @@
-"""What an architecture of NAS-Bench-101 costs, from its string alone.
+"""The cost of an architecture of NAS-Bench-101, from its string alone.
 
 The parameters are those of the benchmark's `trainable_parameters`, digit for digit.
 """

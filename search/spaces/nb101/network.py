@@ -1,10 +1,10 @@
 """The networks of NAS-Bench-101 as PyTorch modules.
 
 A stem, stacks of cells with a maximum over 2x2 pixels between each two, a classifier. Parameters
-are named after what they are: ``stem.conv.weight``, ``cells.4.vertex.2.project.conv.weight``,
-``cells.4.vertex.2.op.bn.bias``, ``cells.4.project.conv.weight`` (input to output),
-``head.fc.weight``. Their order is that in which the benchmark's code creates its variables: vertex
-by vertex, the projection before the operation.
+are named after their place and role: ``stem.conv.weight``,
+``cells.4.vertex.2.project.conv.weight``, ``cells.4.vertex.2.op.bn.bias``,
+``cells.4.project.conv.weight`` (input to output), ``head.fc.weight``. Their order is that in which
+the benchmark's code creates its variables: vertex by vertex, the projection before the operation.
 """
 
 from collections import OrderedDict
@@ -103,7 +103,7 @@ class Cell(nn.Module):
 
 
 class Vertex(nn.Module):
-    """An operation on the sum of what leads to a vertex, the cell's input projected."""
+    """An operation on the sum of the edges into a vertex, the cell's input projected."""
 
     def __init__(self, operation: int, inputs: int | None, channels: int) -> None:
         super().__init__()

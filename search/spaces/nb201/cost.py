@@ -1,4 +1,4 @@
-"""What an architecture costs, computed from its string alone, as the official benchmark counts it.
+"""The cost of an architecture, from its string alone, as the official benchmark counts it.
 
 FLOPs are multiply-accumulates of convolutions and of the linear layer, plus one for each of its
 biases; BatchNorm, ReLU and pooling count nothing. With the defaults these are CIFAR-10's numbers;

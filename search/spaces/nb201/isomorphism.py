@@ -5,11 +5,11 @@ weights each pair shares, the two networks compute the same logits (up to roundi
 sees the same input. Parameters, tensors and FLOPs then agree too, and so does every score that does
 not depend on the order of parameters.
 
-The rule works on what the nodes hold, not on how the cell is drawn. Sums, skip connections and
-average pooling are linear, so every node is a sum of *atoms*, each pooled some number of times: the
-cell's input, or the output of one convolution. ``{(atom, times pooled): multiplicity}`` is a node's
-*content*, and a network is the content of node 3 with, for each convolution, its kernel and the
-content of its input. Hence dead edges without parameters vanish, a node reached by one skip
+The rule works on the values of the nodes, not on the drawing of the cell. Sums, skip connections
+and average pooling are linear, so every node is a sum of *atoms*, each pooled some number of times:
+the cell's input, or the output of one convolution. ``{(atom, times pooled): multiplicity}`` is a
+node's *content*, and a network is the content of node 3 with, for each convolution, its kernel and
+the content of its input. Hence dead edges without parameters vanish, a node reached by one skip
 connection alone is its source, and the names of the nodes do not matter; while two skip connections
 between the same nodes count twice, and a convolution used by two nodes stays distinct from two
 convolutions of the same input. (The strings with which NAS-Bench-201 counted 6,466 unique cells
@@ -104,7 +104,7 @@ def _rename(content: _Content, names: dict[int, int]) -> _Content:
 
 
 def _orders(convolutions: list[_Convolution]) -> Iterator[tuple[int, ...]]:
-    """Every order of the convolutions that sorts them by what they compute.
+    """Every order of the convolutions that sorts them by their results.
 
     Convolutions that compute different things cannot be paired, so only those with equal
     expressions are permuted: seldom more than three, where all orders of six convolutions would be

@@ -30,7 +30,7 @@ def is_live(arch: str) -> bool:
 def prune(arch: str) -> str:
     """``arch`` with ``none`` on its dead edges.
 
-    The logits stay what they were as long as BatchNorm's biases and running means are zero, as they
+    The logits stay the same as long as BatchNorm's biases and running means are zero, as they
     are in an untrained network: a convolution of a node without input then gives zero. The
     parameters do not: a convolution on a dead edge counts among the network's parameters, tensors
     and FLOPs.

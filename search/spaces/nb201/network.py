@@ -1,7 +1,7 @@
 """The networks of NAS-Bench-201 as PyTorch modules.
 
 Stem, three stages of cells with a reduction block between each two, head. Parameters are named
-after what they are: ``stem.conv.weight``, ``cells.4.edge.3<-1.bn.bias``,
+after their place and role: ``stem.conv.weight``, ``cells.4.edge.3<-1.bn.bias``,
 ``cells.5.reduce.conv_a.conv.weight``, ``head.fc.weight``; cells and reductions are numbered
 together. Their order is that of the published implementation: stem, cell by cell with the edges in
 the order of the string, head.

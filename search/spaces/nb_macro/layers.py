@@ -1,4 +1,4 @@
-"""The layers that a string of NAS-Bench-Macro stands for: what is built and what is counted."""
+"""The layers that a string of NAS-Bench-Macro stands for, for the network and for its costs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -24,7 +24,7 @@ MENUS: Mapping[str, tuple[str, ...]] = {
 
 
 class Architecture(NamedTuple):
-    """What a string says."""
+    """The choices of a string."""
 
     head_width: int
     ratio: int

@@ -1,7 +1,7 @@
 """Costs of networks by published formulas, from lists of their layers.
 
 Where a published table counts FLOPs in a way of its own, a space lists the layers of a network with
-the sizes that decide what they cost, and `cost` adds them up in either way.
+the sizes that decide their costs, and `cost` adds them up in either way.
 """
 
 from collections.abc import Iterable
@@ -66,10 +66,10 @@ FORMULAS: tuple[Formula, ...] = ("exact", "tensorwatch")
 def cost(layers: Iterable[Layer], formula: Formula = "exact") -> Cost:
     """Parameter tensors, FLOPs and parameters of a network, for one image.
 
-    FLOPs are the multiply-adds of convolutions and linear layers (`exact`), or what the tables of
-    NASLib hold (`tensorwatch`, after the tool that counted them): these and, for each value, 2 in a
-    BatchNorm (1 without weights), 1 in a ReLU, the kernel's area in a pooling, and 1 in the global
-    pooling, which is taken to be one row and one column larger than it is.
+    FLOPs are the multiply-adds of convolutions and linear layers (`exact`), or the numbers that the
+    tables of NASLib hold (`tensorwatch`, after the tool that counted them): these and, for each
+    value, 2 in a BatchNorm (1 without weights), 1 in a ReLU, the kernel's area in a pooling, and 1
+    in the global pooling, which is taken to be one row and one column larger than it is.
     """
     layers = list(layers)
     counted = layer_costs.total(map(_exact, layers))
@@ -91,7 +91,7 @@ def _exact(layer: Layer) -> Cost:
 
 
 def _other_operations(layer: Layer) -> int:
-    """What the tool counts besides multiply-adds."""
+    """The operations that the tool counts besides multiply-adds."""
     match layer:
         case BatchNorm(channels, pixels, affine):
             return channels * pixels * (1 + affine)

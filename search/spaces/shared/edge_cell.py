@@ -9,7 +9,7 @@ Edge = tuple[int, int]
 
 
 class EdgeCell(nn.Module):
-    """A cell: node 0 is what it reads, the last node what it gives, each other node in between.
+    """A cell: node 0 is its input, the last node its output, each other node in between.
 
     Parameters are named after their edges, ``edge.3<-1.conv.weight``.
     """
@@ -36,7 +36,7 @@ def kept_empty_edges(used: Collection[Edge], output: int) -> set[Edge]:
     """The edges without an operation that cannot be left out of a cell's sums.
 
     A published network adds zeros for each, which costs time and changes nothing, except where a
-    node has no other input (it holds zeros) or no other way out (what leads to it then has
+    node has no other input (it holds zeros) or no other way out (an edge that leads to it then has
     gradients of zero rather than none at all).
     """
     fed = {target for target, _ in used}

@@ -51,5 +51,5 @@ def convolution_bn(inputs: int, outputs: int, kernel: int, pixels: int, groups: 
 
 
 def strided(side: int, stride: int) -> int:
-    """The side of what a padded convolution gives: odd sides are rounded up."""
+    """The side of a padded convolution's output: odd sides are rounded up."""
     return -(-side // stride)

@@ -15,7 +15,7 @@ from vkdnw.search.spaces.shared.mbconv import MBConv
 
 @dataclass(frozen=True)
 class Activations:
-    """What a network applies after its convolutions, and to the factors of its channels."""
+    """The activations of a network: after its convolutions, and of the factors of its channels."""
 
     hidden: type[nn.Module]
     gate: type[nn.Module]

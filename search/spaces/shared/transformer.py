@@ -19,7 +19,7 @@ TABLES = 4
 
 @dataclass(frozen=True, slots=True)
 class EncoderBlock:
-    """The sizes of a block, and what its attention has."""
+    """The sizes of a block, and the options of its attention."""
 
     width: int
     heads: int

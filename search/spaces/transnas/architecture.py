@@ -19,7 +19,7 @@ Kind = Literal["micro", "macro"]
 CHANNELS = 64
 MICRO_MODULES = (4, 1, 4, 1, 4)
 MODULES = ("keep", "double channels", "halve image", "double channels, halve image")
-"""What a module does, by its digit, 1 to 4."""
+"""The effect of a module, by its digit, 1 to 4."""
 
 NONE, SKIP, CONV_1X1, CONV_3X3 = range(4)
 OPERATIONS = ("none", "skip", "conv1x1", "conv3x3")
@@ -77,14 +77,14 @@ def _check_macro(arch: str, modules: Sequence[int], blocks: str) -> None:
     if blocks != "basic":
         raise ArchitectureError(f"{arch!r}: {blocks!r} must be 'basic'")
     halvings, doublings = _halvings(modules), _doublings(modules)
-    for what, count, possible in (
+    for counted, count, possible in (
         ("modules", len(modules), LENGTHS),
         ("modules that halve the image (3 and 4)", halvings, HALVINGS),
         ("modules that double the channels (2 and 4)", doublings, DOUBLINGS),
     ):
         if count not in possible:
             raise ArchitectureError(
-                f"{arch!r} has {count} {what}; {possible[0]} to {possible[-1]} are possible"
+                f"{arch!r} has {count} {counted}; {possible[0]} to {possible[-1]} are possible"
             )
 
 

@@ -1,4 +1,4 @@
-"""What an architecture of TransNAS-Bench-101 costs, from its string alone."""
+"""The cost of an architecture of TransNAS-Bench-101, from its string alone."""
 
 from collections.abc import Iterator, Sequence
 
@@ -56,7 +56,7 @@ def steps(modules: Sequence[int], channels: int) -> Iterator[tuple[int, int, int
 
 
 def final(architecture: Architecture, channels: int, resolution: int) -> tuple[int, int]:
-    """The channels and the side of what the encoder gives."""
+    """The channels and the side of the encoder's output."""
     side = strided(strided(resolution, 2), 2)
     for _, outputs, stride in steps(architecture.modules, channels):
         channels, side = outputs, strided(side, stride)

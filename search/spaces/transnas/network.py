@@ -1,6 +1,6 @@
 """The networks of TransNAS-Bench-101 as PyTorch modules: an encoder and a classifier.
 
-Parameters are named after what they are: ``encoder.stem.conv_a.weight``,
+Parameters are named after their place and role: ``encoder.stem.conv_a.weight``,
 ``encoder.module0.1.edge.3<-1.conv.weight``, ``encoder.module2.0.shortcut.bn.bias``,
 ``head.fc.weight``. Their order is that of the published implementation.
 """

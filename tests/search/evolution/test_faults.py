@@ -96,7 +96,7 @@ def test_kill_9_of_workers_at_random_moments(tmp_path: Path, undisturbed: Record
 
 def test_a_full_disk(tmp_path: Path, undisturbed: Record) -> None:
     said = finish(FakeSearch(str(tmp_path), file_limit=140_000), code=1)
-    assert "what was finished before is safe" in said
+    assert "finished results are safe" in said
     assert 0 < len(children_of(tmp_path)) < len(undisturbed[0])
     FakeSearch(str(tmp_path)).run_here()
     assert record(tmp_path) == undisturbed

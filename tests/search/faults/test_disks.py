@@ -23,7 +23,7 @@ def test_a_full_disk(tmp_path: Path, undisturbed: object) -> None:
     run = FakeRun(str(tmp_path), COUNT)
     said = finish(replace(run, file_limit=140_000), code=1)
     assert f"{tmp_path / STATE}: " in said
-    assert "what was finished before is safe" in said
+    assert "finished results are safe" in said
     kept = scored(tmp_path)
     assert 0 < len(kept) < len(EVERYTHING)
     finish(run)

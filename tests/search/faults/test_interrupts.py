@@ -1,4 +1,4 @@
-"""Ctrl-C, signals that end a process, and workers that hang: what was finished is kept."""
+"""Ctrl-C, signals that end a process, and workers that hang: finished results are kept."""
 
 import os
 import signal
