@@ -12,11 +12,14 @@ Node = Any  # torch.autograd.graph.Node; the nodes made in C++ share no Python c
 
 def consumers(root: Tensor) -> dict[Node, list[Node]]:
     """For every node below ``root``: the nodes that take its output, once for each use."""
-    if root.grad_fn is None:
-        return {}
+    return {} if root.grad_fn is None else consumers_below(root.grad_fn)
+
+
+def consumers_below(root: Node) -> dict[Node, list[Node]]:
+    """The same from a node on."""
     users: dict[Node, list[Node]] = defaultdict(list)
-    users[root.grad_fn] = []
-    waiting = [root.grad_fn]
+    users[root] = []
+    waiting = [root]
     while waiting:
         node = waiting.pop()
         for source, _ in node.next_functions:

@@ -143,7 +143,7 @@ class Recorder:
             self._note_lent(name, layer)
             ordinal = self._current.calls.get(name, 0)
             self._current.calls[name] = ordinal + 1
-            edge = _entry(output) if output.requires_grad else None
+            edge = output_edge(output) if output.requires_grad else None
             records[CallSite(name, ordinal)] = Record(
                 given, given._version, output, output._version, edge
             )
@@ -169,7 +169,7 @@ def _of_size(tensor: Tensor) -> Tensor:
     return torch.empty((), dtype=tensor.dtype, device=tensor.device).expand(tensor.shape)
 
 
-def _entry(output: Tensor) -> GradientEdge:
+def output_edge(output: Tensor) -> GradientEdge:
     """Where a layer's output enters the graph; the gradient there may have another shape.
 
     A layer may return a view of its result (Linear over positions does). Writing into a view

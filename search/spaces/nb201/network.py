@@ -45,6 +45,8 @@ def build(arch: str, channels: int = 16, cells: int = 5, classes: int = 10) -> n
 class TinyNetwork(nn.Module):
     """Stem, cells and head; see `build`."""
 
+    static_graph = True
+
     def __init__(self, operations: Sequence[str], channels: int, cells: int, classes: int) -> None:
         super().__init__()
         self.stem = convolution_bn(IMAGE_CHANNELS, channels, 3)
@@ -99,6 +101,8 @@ class Cell(EdgeCell):
 
 class Reduction(nn.Module):
     """The block between two stages: ``[B, inputs, H, W]`` to ``[B, outputs, H/2, W/2]``."""
+
+    static_graph = True
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()

@@ -14,6 +14,8 @@ class EdgeCell(nn.Module):
     Parameters are named after their edges, ``edge.3<-1.conv.weight``.
     """
 
+    static_graph = True
+
     def __init__(self, operations: Mapping[Edge, nn.Module], output: int) -> None:
         """``operations`` has the edges by target; every node that is read needs one that leads to
         it, and so does the output."""

@@ -84,6 +84,8 @@ class FactorisedReduction(nn.Module):
 class Zeros(nn.Module):
     """Zeros of the input's shape, or of half its sides, connected to it with gradient zero."""
 
+    static_graph = True
+
     def __init__(self, stride: int = 1) -> None:
         super().__init__()
         self.halved = None if stride == 1 else nn.MaxPool2d(1, stride)

@@ -66,7 +66,7 @@ def _passing(passed: threading.local) -> Forward:
     return forward
 
 
-def _scaled(trace: Trace, fusion: Fusion, conv: nn.Conv2d) -> tuple[Tensor, Tensor | None]:
+def folded_weights(trace: Trace, fusion: Fusion, conv: nn.Conv2d) -> tuple[Tensor, Tensor | None]:
     """Weight and bias of a convolution that computes the BatchNorm behind it too."""
     weight = conv.weight.detach()
     bias = None if conv.bias is None else conv.bias.detach()
@@ -87,7 +87,7 @@ def _convolution(
 ) -> Forward:
     conv = trace.module(fusion.conv)
     assert isinstance(conv, nn.Conv2d)
-    weight, bias = _scaled(trace, fusion, conv)
+    weight, bias = folded_weights(trace, fusion, conv)
     if fusion.gradient is None:
         weight.requires_grad_(True)
         return partial(conv._conv_forward, weight=weight, bias=bias)

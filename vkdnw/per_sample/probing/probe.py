@@ -150,7 +150,9 @@ def _of_records(records: Records) -> int:
     return _UNSEEN * sum(record.input.nbytes for record in records.values())
 
 
-def fewest_samples(problem: Problem, probe: Probe, nodes: Iterable[Node]) -> int:
+def fewest_samples(
+    problem: Problem, shape: torch.Size, layout: torch.memory_format, nodes: Iterable[Node]
+) -> int:
     """Samples that a pass needs to be right: 1, or 2, of which one may be the other's copy.
 
     Two where a ``squeeze()`` drops the axis of a lone one, and where torch's derivatives of a lone
@@ -158,21 +160,24 @@ def fewest_samples(problem: Problem, probe: Probe, nodes: Iterable[Node]) -> int
     comes to it is that of a channels-last map, by a transposition for instance.
 
     Args:
-        nodes: of the probe's graph.
+        shape: of the logits of two samples, or of one if the batch has no more.
+        layout: of images.
+        nodes: of the graph.
     """
-    if probe.samples > 1:
-        alone = problem.batch.chunk(slice(0, 1), probe.layout)
+    samples, classes = shape
+    if samples > 1:
+        alone = problem.batch.chunk(slice(0, 1), layout)
         try:
             # With a graph: a cache filled without one would be used by the passes that follow.
             with torch.enable_grad():
                 logits = problem.logits(alone)
         except Exception:
             return 2  # it took two samples, so it refuses their number
-        if logits.shape != (1, probe.logits.shape[1]):
+        if logits.shape != (1, classes):
             return 2
     if not any(node.name() == "NativeBatchNormBackward0" for node in nodes):
         return 1
-    return 1 if _has_lone_derivatives(problem, probe.logits.shape[1]) else 2
+    return 1 if _has_lone_derivatives(problem, classes) else 2
 
 
 _SAME_ALONE = 1e-3  # of a parameter's largest derivative; torch's fault is no matter of rounding

@@ -1,4 +1,4 @@
-"""From a probe of the model: which parameters a rule covers, which go to the fallback.
+"""From a probe of the model, or symbols: which parameters a rule covers, which go to the fallback.
 
 Everything that is decided about a model is decided here, once, from evidence: the autograd graph
 says how often each parameter is used, so a parameter counts as covered only if every use is a
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vkdnw.backward.graph import Node, consumers
+from vkdnw.backward.graph import Node, consumers, consumers_below
 from vkdnw.backward.layers.eligibility import is_native_pooling
 from vkdnw.backward.parameter_uses import uses
 from vkdnw.ops.library import native
@@ -25,6 +25,7 @@ from vkdnw.per_sample.capture import CallSite, Recorder, Records
 from vkdnw.per_sample.probing.custom_functions import check_functions
 from vkdnw.per_sample.probing.operations import Operation, operations, records_of
 from vkdnw.per_sample.probing.probe import fewest_samples, run_probe, sample_rows
+from vkdnw.per_sample.probing.symbolic import SymbolicGraph, symbolic_graph
 from vkdnw.per_sample.probing.train_mode import check_train_mode
 from vkdnw.per_sample.problem import Problem
 from vkdnw.rules import Rule, rule_for
@@ -66,7 +67,8 @@ class Trace:
     largest_map: int  # bytes of one sample's largest layer output
     mean_map: int  # bytes of one sample's mean layer output, at least one
     bytes_per_sample: int  # kept alive between forward and backward, and by the gradients
-    logits: Tensor  # of the probe's samples
+    logits: Tensor  # of the probe's samples; of symbols only the size
+    graph: SymbolicGraph | None  # where the model was traced by symbols
     records: Records  # of the probe itself: layers with a rule, and ReLUs
     users: dict[Node, list[Node]]  # the probe's graph
 
@@ -122,7 +124,7 @@ def _layer(found: Operation, problem: Problem) -> Layer:
 
 @gc_disabled()
 def trace_model(problem: Problem) -> Trace:
-    """Probes the model.
+    """Traces the model: by symbols where its graph is static, else by a probe.
 
     Raises:
         ValueError: the logits are unfit (see :func:`vkdnw.checks.check_logits`), or one sample's
@@ -135,6 +137,107 @@ def trace_model(problem: Problem) -> Trace:
         for name, module in problem.modules.items()
         if type(module) is nn.ReLU and "forward" not in vars(module)
     }
+    evidence = _symbolic(problem, layers, relus) or _probed(problem, layers, relus)
+    layers, records = evidence.layers, evidence.records
+    ruled = {site: record for site, record in records.items() if site.layer in layers}
+    calls = parameter_calls(layers, ruled, evidence.users)
+    unfit = _unfit(layers, evidence.rows, calls)
+    unfit |= {
+        layers[layer].leaves[leaf]
+        for layer, leaf in evidence.lent
+        if layer in layers and leaf in layers[layer].leaves
+    }
+    terms, fallback, unreached = _coverage(problem, calls, unfit, evidence.used)
+    logits = evidence.logits
+    sizes = {site: record.output.nbytes // len(logits) for site, record in records.items()}
+    calls_of_chosen = tuple(site for site in ruled if layers[site.layer].leaves)
+    largest_map = max(sizes.values(), default=1)
+    gradients = sum(sizes[site] for site in calls_of_chosen) + PASSING_MAPS * largest_map
+    return Trace(
+        chosen=problem.selection.names,
+        classes=logits.shape[1],
+        dtype=torch.float64 if logits.dtype == torch.float64 else torch.float32,
+        layout=evidence.layout,
+        find_fewest=evidence.find_fewest,
+        layers=layers,
+        relus=relus,
+        pools={
+            name: module
+            for name, module in problem.modules.items()
+            if is_native_pooling(module) and "forward" not in vars(module) and native()
+        },
+        calls=calls_of_chosen,
+        operations=evidence.constants,
+        rows=evidence.rows,
+        terms=terms,
+        concurrent=evidence.concurrent,
+        mixing=evidence.mixing,
+        plain=not native(),
+        fallback=fallback,
+        unreached=unreached,
+        largest_map=largest_map,
+        mean_map=max(1, sum(sizes.values()) // max(1, len(sizes))),
+        bytes_per_sample=evidence.activations + gradients,
+        logits=logits,
+        graph=evidence.graph,
+        records=records,
+        users=evidence.users,
+    )
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What a probe, or a pass with symbols, tells of a model."""
+
+    layers: dict[str, Layer]  # with a rule, those read off the graph among them
+    constants: dict[str, tuple[Any, ...]]  # of those
+    records: Records  # of layers with a rule and of ReLUs
+    rows: dict[CallSite, int]
+    users: dict[Node, list[Node]]
+    used: Counter[int]  # how often, by a parameter's id
+    lent: set[tuple[str, str]]
+    logits: Tensor
+    layout: torch.memory_format
+    activations: int  # bytes of one sample
+    concurrent: bool
+    mixing: str | None
+    find_fewest: Callable[[], int]
+    graph: SymbolicGraph | None = None
+
+
+def _symbolic(
+    problem: Problem, layers: dict[str, Layer], relus: dict[str, nn.ReLU]
+) -> _Evidence | None:
+    """From symbols in the place of feature maps; None where the model's graph is not static."""
+    samples = min(2, problem.batch.size)
+    graph = symbolic_graph(problem, samples)
+    if graph is None:
+        return None
+    records = graph.records(layers.keys() | relus.keys())
+    rows = {site: 1 for site in records if site.layer in layers}
+    users = consumers_below(graph.logits)
+    nodes = [*users]
+    logits = graph.sized(graph.logits.shape)
+    return _Evidence(
+        layers=layers,
+        constants={},
+        records=records,
+        rows=rows,
+        users=users,
+        used=graph.uses(users),
+        lent=set(),
+        logits=logits,
+        layout=graph.layout,
+        activations=graph.activations() // samples + 1,
+        concurrent=True,
+        mixing=None,
+        find_fewest=cache(lambda: fewest_samples(problem, logits.shape, graph.layout, nodes)),
+        graph=graph,
+    )
+
+
+def _probed(problem: Problem, layers: dict[str, Layer], relus: dict[str, nn.ReLU]) -> _Evidence:
+    """From a run of the model on two samples."""
     recorder = Recorder({name: layer.module for name, layer in layers.items()} | relus)
     hooked = any(m._forward_hooks or m._forward_pre_hooks for m in problem.modules.values())
     with recorder.attached():
@@ -151,56 +254,29 @@ def trace_model(problem: Problem) -> Trace:
         if layers[site.layer].rule.batched(layers[site.layer].module, record.input)
     }
     inlined = operations(users, problem.names, _uncalled(layers, ruled, problem))
-    layers |= {found.name: _layer(found, problem) for found in inlined}
+    inlined_layers = {found.name: _layer(found, problem) for found in inlined}
     constants = {found.name: found.constants for found in inlined}
     read = records_of(inlined)
     rows = sample_rows(probe, batched | read)
     del batched
     probe = replace(probe, records=probe.records | read).released()
-    ruled = {site: probe.records[site] for site in (*ruled, *read)}
     del read
-    calls = parameter_calls(layers, ruled, users)
-    unfit = _unfit(layers, rows, calls)
-    unfit |= {
-        layers[layer].leaves[leaf]
-        for layer, leaf in recorder.lent
-        if layer in layers and leaf in layers[layer].leaves
-    }
-    terms, fallback, unreached = _coverage(problem, calls, unfit, uses(users))
-    in_double = probe.logits.dtype == torch.float64
-    sizes = {site: record.output.nbytes // probe.samples for site, record in probe.records.items()}
-    calls_of_chosen = tuple(site for site in ruled if layers[site.layer].leaves)
-    largest_map = max(sizes.values(), default=1)
-    gradients = sum(sizes[site] for site in calls_of_chosen) + PASSING_MAPS * largest_map
-    return Trace(
-        chosen=problem.selection.names,
-        classes=probe.logits.shape[1],
-        dtype=torch.float64 if in_double else torch.float32,
-        layout=probe.layout,
-        find_fewest=cache(lambda: fewest_samples(problem, probe, users)),
-        layers=layers,
-        relus=relus,
-        pools={
-            name: module
-            for name, module in problem.modules.items()
-            if is_native_pooling(module) and "forward" not in vars(module) and native()
-        },
-        calls=calls_of_chosen,
-        operations=constants,
+    logits = probe.logits
+    return _Evidence(
+        layers=layers | inlined_layers,
+        constants=constants,
+        records=probe.records,
         rows=rows,
-        terms=terms,
+        users=users,
+        used=uses(users),
+        lent=recorder.lent,
+        logits=logits.detach(),
+        layout=probe.layout,
+        activations=probe.activations,
         # Hooks may keep values anywhere, and torch.func.functional_call writes into the module.
         concurrent=not (left_something or hooked or recorder.lent),
         mixing=probe.mixing,
-        plain=not native(),
-        fallback=fallback,
-        unreached=unreached,
-        largest_map=largest_map,
-        mean_map=max(1, sum(sizes.values()) // max(1, len(sizes))),
-        bytes_per_sample=probe.activations + gradients,
-        logits=probe.logits.detach(),
-        records=probe.records,
-        users=users,
+        find_fewest=cache(lambda: fewest_samples(problem, logits.shape, probe.layout, users)),
     )
 
 

@@ -7,10 +7,10 @@ each chosen scalar is a short correlation of its layer's input with the gradient
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import GradientEdge
 
 from vkdnw.backward.graph import Node, consumers
 from vkdnw.backward.parameter_uses import uses
@@ -35,12 +35,14 @@ from vkdnw.per_sample.problem import Problem
 from vkdnw.per_sample.reverse_mode.batched_vjp import AT_ONCE, CannotBatch, batched_vjp
 from vkdnw.per_sample.reverse_mode.gradient_sinks import (
     EdgeKey,
+    ForwardPass,
     Sources,
     edge_key,
     edge_of,
     find_sources,
     kept_channels,
 )
+from vkdnw.per_sample.reverse_mode.static_pass import StaticPass
 
 
 def chunk_jacobian(
@@ -51,6 +53,7 @@ def chunk_jacobian(
     piece: Batch,
     cotangents: Cotangents,
     together: int = 1,
+    static: StaticPass | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Derivatives of some linear combinations of a chunk's logits.
 
@@ -58,6 +61,7 @@ def chunk_jacobian(
         piece: ``b`` samples.
         cotangents: ``[K, C]``; row ``k`` asks for the derivative of ``cotangents[k] @ logits``.
         together: cotangents of one backward pass.
+        static: the forward pass, where the model's graph is static; else autograd records one.
 
     Returns:
         Jacobian ``[b, K, P]`` (float64 for a float64 model, else float32; columns of the fallback
@@ -66,6 +70,25 @@ def chunk_jacobian(
     Raises:
         PathChanged: the findings of the probe do not hold for these samples.
     """
+    if static is None:
+        passed = _recorded(problem, trace, plan, recorder, piece)
+    else:
+        passed = static.run(piece.args[0])
+    logits = passed.logits
+    check_logits(logits, piece.size)
+    jacobian = torch.zeros(
+        piece.size, len(cotangents), plan.columns, dtype=trace.dtype, device=logits.device
+    )
+    if plan.entries or plan.dense:
+        keep_graph = problem.keeps_graphs
+        _accumulate(jacobian, trace, plan, recorder, passed, cotangents, together, keep_graph)
+    return jacobian, logits.detach()
+
+
+def _recorded(
+    problem: Problem, trace: Trace, plan: Plan, recorder: Recorder, piece: Batch
+) -> ForwardPass:
+    """The model's own forward pass, with autograd."""
     tracked = piece.with_leaves([])  # so that whatever is done to the inputs enters the graph
     with recorder.recording() as records:
         logits = problem.logits(tracked, rewind=not trace.concurrent)
@@ -74,23 +97,8 @@ def chunk_jacobian(
     records |= _operations(problem, trace, users)
     _check_path(trace, logits, records)
     _check_uses(problem, trace, plan, records, users)
-    jacobian = torch.zeros(
-        piece.size, len(cotangents), plan.columns, dtype=trace.dtype, device=logits.device
-    )
-    if plan.entries or plan.dense:
-        _accumulate(
-            jacobian,
-            trace,
-            plan,
-            recorder,
-            records,
-            users,
-            logits,
-            cotangents,
-            together,
-            keep_graph=problem.keeps_graphs,
-        )
-    return jacobian, logits.detach()
+    sources = partial(find_sources, plan, _sites(plan), records, users, native=not trace.plain)
+    return ForwardPass(logits, records, sources)
 
 
 def _operations(problem: Problem, trace: Trace, users: dict[Node, list[Node]]) -> Records:
@@ -149,15 +157,13 @@ def _accumulate(
     trace: Trace,
     plan: Plan,
     recorder: Recorder,
-    records: Records,
-    users: dict[Node, list[Node]],
-    logits: Tensor,
+    passed: ForwardPass,
     cotangents: Cotangents,
     together: int,
-    *,
     keep_graph: bool,
 ) -> None:
     """Adds the terms of the plan's picks and dense rows, for some cotangents at a time."""
+    records, logits = passed.records, passed.logits
     with torch.no_grad():
         inputs = [_entry_input(trace, entry, records) for entry in plan.entries]
         dense_inputs = [
@@ -167,7 +173,7 @@ def _accumulate(
         dtype = _computing_dtype(trace, plan, records, [*inputs, *dense_inputs])
         inputs = [x.to(dtype) for x in inputs]
         dense_inputs = [x.to(dtype) for x in dense_inputs]
-    sources = find_sources(plan, _sites(plan), records, users, dtype, native=not trace.plain)
+    sources = passed.sources(dtype)
     sunk = _sink_gradients(trace, plan, sources)
     if sources.sinks:
         together = 1  # they hold one cotangent's gradients
@@ -256,10 +262,7 @@ def _taped_gradients(
     """The entries' gradients by the tape, if there is one: ``[count, b, Cg, G1, G2, G3]`` each."""
     if sources.taped is None:
         return {}
-    seeds = [
-        seed(node, captured[edge_key(GradientEdge(node, 0))], count)
-        for node in sources.taped.tape.entries
-    ]
+    seeds = [seed(node, captured[edge], count) for node, edge in sources.seeds.items()]
     return {
         number: _gradient(trace, plan.entries[number].site, g.unflatten(0, (count, -1)))
         for number, g in sources.taped.gradients(seeds).items()

@@ -27,7 +27,9 @@ from vkdnw.per_sample.probing.trace import PASSING_MAPS, Trace
 from vkdnw.per_sample.problem import Problem
 from vkdnw.per_sample.reverse_mode.batched_vjp import AT_ONCE
 from vkdnw.per_sample.reverse_mode.chunk import chunk_jacobian
-from vkdnw.runtime.call_lock import helping
+    A folded convolution returns the output of BatchNorm; a model may look at its output outside the
+    graph, and go elsewhere or into numbers that are not finite. One of a static graph may not, and
+    verification looks at its logits.
 from vkdnw.runtime.garbage_collection import gc_disabled
 from vkdnw.runtime.retry_on_oom import retry_on_oom
 from vkdnw.weights import Selection
@@ -79,9 +81,17 @@ AGREEMENT = 1e-3  # of the largest logit: folding BatchNorm only rounds otherwis
 def _if_faithful(chunks: Iterator[Chunk], trace: Trace) -> Chunk | None:
     """The first of a fused network's chunks, or None where its logits are not the probe's.
 
+<<<<<<< HEAD
     A folded convolution returns the output of BatchNorm; a model may look at its output outside the
     graph, and go elsewhere or into numbers that are not finite.
+=======
+    A folded convolution returns what BatchNorm would; a model may look at its output outside the
+    graph, and go elsewhere or into numbers that are not finite. One of a static graph may not, and
+    verification looks at its logits.
+>>>>>>> 6a2de22 (A model whose graph is static is traced by symbols and runs forward without autograd: no probe, one tape for all chunks, the same bits)
     """
+    if trace.graph is not None:
+        return next(chunks)
     try:
         first = next(chunks)
     except (PathChanged, ValueError):
@@ -109,6 +119,8 @@ def _computed(
         {name: layer.module for name, layer in trace.layers.items() if layer.leaves}
     )
 
+    static = static_pass(trace, plan, fusions)
+
     # One pass at a time: several side by side might leave no moment in which cycles are found.
     pause = gc_disabled if threads == 1 and not plan.fallback else nullcontext
 
@@ -119,11 +131,14 @@ def _computed(
             torch.enable_grad(),
             torch.autocast(problem.device.type, enabled=False),
         ):
-            return chunk_in_reverse(problem, trace, plan, recorder, samples, cotangents, together)
+            return chunk_in_reverse(
+                problem, trace, plan, recorder, samples, cotangents, together, static
+            )
 
     with ExitStack() as stack:
-        stack.enter_context(recorder.attached())
-        stack.enter_context(fused(trace, fusions, recorder))
+        if static is None:
+            stack.enter_context(recorder.attached())
+            stack.enter_context(fused(trace, fusions, recorder))
         if threads == 1 or len(ranges) == 1:
             yield from retry_on_oom(ranges, compute, fewest, problem.device)
             return
@@ -145,6 +160,7 @@ def chunk_in_reverse(
     samples: range,
     cotangents: Cotangents,
     together: int = 1,
+    static: StaticPass | None = None,
 ) -> Chunk:
     """Derivatives of ``cotangents [K, C] @ logits`` for some samples."""
     if trace.by_sample:
@@ -154,7 +170,9 @@ def chunk_in_reverse(
         return Chunk(samples, jacobian, logits)
     fewest = trace.fewest if len(samples) == 1 else 1
     piece = problem.batch.samples(samples, trace.layout, fewest)
-    jacobian, logits = chunk_jacobian(problem, trace, plan, recorder, piece, cotangents, together)
+    jacobian, logits = chunk_jacobian(
+        problem, trace, plan, recorder, piece, cotangents, together, static
+    )
     jacobian, logits = jacobian[: len(samples)], logits[: len(samples)]  # less repeated ones
     if plan.fallback:
         add_fallback_columns(jacobian, problem, trace, plan, samples, cotangents)

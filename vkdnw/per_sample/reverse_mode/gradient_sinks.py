@@ -7,6 +7,7 @@ channels that picks read are copied into a buffer, a sink, and the rest is freed
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -49,7 +50,17 @@ class Sources:
 
     edges: dict[EdgeKey, GradientEdge]
     sinks: dict[str, GradientSink]
-    taped: TapeReadings | None  # its seeds are among the edges; with it, there are no sinks
+    taped: TapeReadings | None  # with it, there are no sinks
+    seeds: dict[Node, EdgeKey]  # of the tape: the edge that has the gradient of each entry
+
+
+@dataclass(frozen=True)
+class ForwardPass:
+    """What a chunk's forward pass leaves for its backward passes."""
+
+    logits: Tensor  # [b, C]
+    records: Records  # of the layers that are read
+    sources: Callable[[torch.dtype], Sources]  # by the dtype in which gradients are read
 
 
 def edge_of(records: Records, site: CallSite) -> GradientEdge:
@@ -83,8 +94,10 @@ def find_sources(
         return _edges_and_sinks(plan, sites, records, users, dtype)
     on_tape = {plan.entries[number].site for number in taped.of_entry}
     asked = [edge_of(records, site) for site in sites if site not in on_tape]
-    asked += [GradientEdge(node, 0) for node in taped.tape.entries]
-    return Sources({edge_key(edge): edge for edge in asked}, {}, taped)
+    seeds = {node: GradientEdge(node, 0) for node in taped.tape.entries}
+    asked += seeds.values()
+    keys = {node: edge_key(edge) for node, edge in seeds.items()}
+    return Sources({edge_key(edge): edge for edge in asked}, {}, taped, keys)
 
 
 def _find_tape(
@@ -131,7 +144,7 @@ def _edges_and_sinks(
             _add_users(edge.node, users, running)
         elif sinkable[site] not in sinks:
             sinks[sinkable[site]] = _sink(plan, sinkable[site], records[site].output, dtype)
-    return Sources(edges, sinks, None)
+    return Sources(edges, sinks, None, {})
 
 
 def _sink(plan: Plan, layer: str, output: Tensor, dtype: torch.dtype) -> GradientSink:
