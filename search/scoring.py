@@ -79,7 +79,7 @@ class Scorer:
 
     def _found(self, task: Task) -> _Found:
         seed = network_seed(task.network, task.seed)
-        model = self._build(task.network, seed)
+        model = self._build(task, seed)
         others = tuple(name for name in task.names if name != VKDNW)
         found = self._proxies(model, others, task, seed) if others else _Found({})
         if VKDNW not in task.names:
@@ -91,21 +91,26 @@ class Scorer:
             reasons={**own.reasons, **found.reasons},
         )
 
-    def _build(self, network: str, seed: int) -> nn.Module:
+    def _build(self, task: Task, seed: int) -> nn.Module:
         """Drawn under the seed: parameters without a scheme (tokens, positions) keep their
         values."""
-        limits.check_network(self.space.cost(network), network)
-        with torch.random.fork_rng(devices=()):
-            torch.manual_seed(seed)
-            model = self.space.build(network)
-        return model.to(getattr(torch, self.configuration.dtype))
+        limits.check_network(self.space.cost(task.network), task.network)
+        rebuild = getattr(self.space, "rebuild", None)
+        if rebuild is not None and self.device == "cpu" and task.names == (VKDNW,):
+            model: nn.Module = rebuild(task.network)  # whose weights are all drawn anew
+        else:
+            with torch.random.fork_rng(devices=()):
+                torch.manual_seed(seed)
+                model = self.space.build(task.network)
+        dtype = getattr(torch, self.configuration.dtype)
+        return model if _is_of(model, dtype) else model.to(dtype)
 
     def _vkdnw(self, model: nn.Module, task: Task, seed: int) -> _Found:
         c = self.configuration
         vkdnw.initialise(model, c.init, seed=seed)
         try:
             score = vkdnw.score(
-                model.eval().to(self.device),
+                model.eval() if self.device == "cpu" else model.eval().to(self.device),
                 batch_on(self.device, c, self.space.resolution, task.seed),
                 weights=scalars(c.scalars),
                 smoothing=c.smoothing,
@@ -138,6 +143,12 @@ class Scorer:
             values={name: value.value for name, value in found.items()},
             reasons={name: value.reason for name, value in found.items() if value.reason},
         )
+
+
+def _is_of(model: nn.Module, dtype: torch.dtype) -> bool:
+    """Whether a conversion would change nothing: it takes a while to find that out by itself."""
+    held = (*model.parameters(), *model.buffers())
+    return all(tensor.dtype == dtype for tensor in held if tensor.is_floating_point())
 
 
 def network_seed(network: str, seed: int) -> int:

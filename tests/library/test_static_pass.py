@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import vkdnw
 from tests.library import test_tape as tapes
-from vkdnw.per_sample.reverse_mode import chunks
+from vkdnw.per_sample.reverse_mode import chunking
 from vkdnw.per_sample.reverse_mode.static_pass import StaticPass, static_pass
 
 DECLARED = [
@@ -38,7 +38,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[StaticPass | None]]
         made.append(static_pass(*args))  # type: ignore[arg-type]
         return made[-1]
 
-    monkeypatch.setattr(chunks, "static_pass", watch)
+    monkeypatch.setattr(chunking, "static_pass", watch)
     for kind in DECLARED:
         monkeypatch.setattr(kind, "static_graph", True, raising=False)
     return made
@@ -50,7 +50,7 @@ def both(
     """The Jacobian as the call computes it, and as it does where autograd records the pass."""
     found = vkdnw.jacobian(model, batch, weights=weights)
     with monkeypatch.context() as patched:
-        patched.setattr(chunks, "static_pass", lambda *_: None)
+        patched.setattr(chunking, "static_pass", lambda *_: None)
         return found, vkdnw.jacobian(model, batch, weights=weights)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vkdnw.per_sample.capture import CallSite
 from vkdnw.per_sample.fusion.find import Fusion
 from vkdnw.per_sample.probing.trace import Layer, Trace
 from vkdnw.rules import Picks
-from vkdnw.runtime.host_copies import on_host
+from vkdnw.rules.rule import pointwise_picks
 from vkdnw.weights import Selection
 
 # Picking a scalar costs one pass over its two channels; a matrix product gives all scalars of a
@@ -80,8 +80,7 @@ def make_plan(selection: Selection, trace: Trace, fusions: tuple[Fusion, ...] = 
         for site, leaf in trace.terms.get(name, ()):
             layer = trace.layers[site.layer]
             if picks_are_cheaper(layer, leaf, len(indices)):
-                picks = layer.rule.picks(layer.module, leaf, indices)
-                picks = _fused_picks(picks, leaf, layer, fusion_of.get(site.layer), site)
+                picks = _picks(layer, leaf, indices, fusion_of.get(site.layer), site)
                 picked.setdefault(site, []).append(_Picked(leaf, indices, offset, picks))
             else:
                 dense.append(_dense_term(layer, site, leaf, indices, columns))
@@ -195,20 +194,18 @@ def _by_layer(fusions: tuple[Fusion, ...]) -> dict[str, Fusion]:
     return by_layer
 
 
-def _fused_picks(
-    picks: Picks, leaf: str, layer: Layer, fusion: Fusion | None, site: CallSite
+def _picks(
+    layer: Layer, leaf: str, indices: Tensor, fusion: Fusion | None, site: CallSite
 ) -> Picks:
-    """Picks in terms of a folded pair's common output and its gradient."""
-    if fusion is None or fusion.norm is None:
+    """Picks of a layer; of a folded pair in terms of their common output and its gradient."""
+    norm = None if fusion is None else fusion.norm
+    if norm is not None and site.layer == norm.name and leaf == "weight":
+        scale = 1 / norm.weight[indices]
+        return pointwise_picks(indices, ones=False, shift=norm.bias[indices], scale=scale)
+    picks = layer.rule.picks(layer.module, leaf, indices)
+    if norm is None or site.layer == norm.name:
         return picks
-    channel = picks.grad_channel
-    if site.layer == fusion.conv:
-        return replace(picks, scale=picks.scale * fusion.norm.scale[channel])
-    if leaf == "bias":
-        return picks
-    assert isinstance(layer.module, nn.BatchNorm2d)
-    weight, bias = on_host(layer.module.weight)[channel], on_host(layer.module.bias)[channel]
-    return replace(picks, shift=bias.double(), scale=1 / weight.double())
+    return replace(picks, scale=picks.scale * norm.scale[picks.grad_channel])
 
 
 def _dense_term(

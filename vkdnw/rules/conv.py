@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from vkdnw.rules.rule import Picks, Rule, dense_sum, pointwise_picks
+from vkdnw.rules.rule import REMEMBERED, Picks, Rule, dense_sum, pointwise_picks
 
 
 def _spatial(layer: _ConvNd) -> int:
@@ -88,7 +88,7 @@ def _picks(layer: nn.Module, leaf: str, indices: Tensor) -> Picks:
         layer.in_channels // layer.groups,
         layer.out_channels // layer.groups,
     )
-    if len(indices) > _REMEMBERED:
+    if len(indices) > REMEMBERED:
         return _picks_of(geometry, indices)
     return _remembered_picks(geometry, tuple(indices.tolist()))
 
@@ -102,9 +102,6 @@ class _Geometry(NamedTuple):
     padding: tuple[int, ...]
     group_inputs: int
     group_outputs: int
-
-
-_REMEMBERED = 16  # scalars of a weight at most, so that the cache stays small
 
 
 @lru_cache(maxsize=1024)

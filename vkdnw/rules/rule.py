@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -70,15 +71,34 @@ def pointwise_picks(
     scale: Tensor | None = None,
 ) -> Picks:
     """Picks of a per-channel parameter: gradient and input at the same position."""
-    count = len(channel)
+    remembered = _remembered if len(channel) <= REMEMBERED else _positions
+    start, step, minus, zeros, units = remembered(len(channel))
     return Picks(
         grad_channel=channel,
-        input_channel=torch.full_like(channel, -1) if ones else channel,
-        start=torch.zeros(count, 3, dtype=torch.int64, device="cpu"),
-        step=torch.ones(count, 3, dtype=torch.int64, device="cpu"),
-        shift=torch.zeros(count, dtype=torch.float64, device="cpu") if shift is None else shift,
-        scale=torch.ones(count, dtype=torch.float64, device="cpu") if scale is None else scale,
+        input_channel=minus if ones else channel,
+        start=start,
+        step=step,
+        shift=zeros if shift is None else shift,
+        scale=units if scale is None else scale,
     )
+
+
+REMEMBERED = 16
+"""Scalars of a parameter at most whose picks are remembered, so that they take little memory."""
+
+
+def _positions(count: int) -> tuple[Tensor, ...]:
+    """Of so many picks what follows from their number alone."""
+    return (
+        torch.zeros(count, 3, dtype=torch.int64, device="cpu"),
+        torch.ones(count, 3, dtype=torch.int64, device="cpu"),
+        torch.full((count,), -1, dtype=torch.int64, device="cpu"),
+        torch.zeros(count, dtype=torch.float64, device="cpu"),
+        torch.ones(count, dtype=torch.float64, device="cpu"),
+    )
+
+
+_remembered = lru_cache(maxsize=REMEMBERED)(_positions)  # nobody writes to picks
 
 
 def dense_sum(g: Tensor, rows: range) -> Tensor:

@@ -10,8 +10,10 @@ Every layer is a module that is called exactly once, and nothing works in place,
 see all.
 """
 
+import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 
 from torch import Tensor, fx, nn
 
@@ -39,7 +41,34 @@ def build(arch: str, channels: int = 16, cells: int = 5, classes: int = 10) -> n
     Raises `ArchitectureError` for a bad string and `ValueError` for a bad size.
     """
     check_sizes(channels, cells, classes)
-    return TinyNetwork(parse(arch), channels, cells, classes)
+    return TinyNetwork(parse(arch), channels, cells, classes, Parts())
+
+
+def rebuild(arch: str, channels: int, cells: int, classes: int) -> nn.Module:
+    """The network of ``arch`` out of modules of those that this thread has built before.
+
+    Their weights are left in it, so all of them have to be drawn anew. Networks that were built
+    before share modules with it, and are not to be used any more.
+    """
+    kept = vars(_kept).setdefault("parts", {})
+    parts = kept.setdefault((channels, cells, classes), Parts())
+    return TinyNetwork(parse(arch), channels, cells, classes, parts).train()
+
+
+_kept = threading.local()
+
+
+class Parts:
+    """The modules of networks of one size, by their place: what they have in common, and edges."""
+
+    def __init__(self) -> None:
+        self._made: dict[Hashable, nn.Module] = {}
+
+    def at(self, place: Hashable, make: Callable[[], nn.Module]) -> nn.Module:
+        """The module at a place, made for the first network that has it there."""
+        if place not in self._made:
+            self._made[place] = make()
+        return self._made[place]
 
 
 class TinyNetwork(nn.Module):
@@ -47,17 +76,21 @@ class TinyNetwork(nn.Module):
 
     static_graph = True
 
-    def __init__(self, operations: Sequence[str], channels: int, cells: int, classes: int) -> None:
+    def __init__(
+        self, operations: Sequence[str], channels: int, cells: int, classes: int, parts: Parts
+    ) -> None:
         super().__init__()
-        self.stem = convolution_bn(IMAGE_CHANNELS, channels, 3)
+        self.stem = parts.at("stem", partial(convolution_bn, IMAGE_CHANNELS, channels, 3))
         body: list[nn.Module] = []
         for stage in range(STAGES):
             if stage:
-                body.append(Reduction(channels, 2 * channels))
+                reduction = partial(Reduction, channels, 2 * channels)
+                body.append(parts.at(len(body), reduction))
                 channels *= 2
-            body += [Cell(operations, channels, channels) for _ in range(cells)]
+            for _ in range(cells):
+                body.append(Cell(operations, channels, channels, parts, len(body)))
         self.cells = nn.Sequential(*body)
-        self.head = head(channels, classes)
+        self.head = parts.at("head", partial(head, channels, classes))
 
     def forward(self, images: Tensor) -> Tensor:
         check_sides(images)
@@ -85,13 +118,24 @@ def check_sides(images: Tensor) -> None:
 class Cell(EdgeCell):
     """A cell: ``[B, inputs, H, W]`` to ``[B, outputs, H, W]``; only edges from node 0 widen."""
 
-    def __init__(self, operations: Sequence[str], inputs: int, outputs: int) -> None:
+    def __init__(
+        self,
+        operations: Sequence[str],
+        inputs: int,
+        outputs: int,
+        parts: Parts | None = None,
+        place: int = 0,
+    ) -> None:
+        parts = Parts() if parts is None else parts
         named = dict(zip(EDGES, operations, strict=True))
         used = [edge for edge, operation in named.items() if operation != NONE]
         kept = kept_empty_edges(used, NODES - 1)
         super().__init__(
             {
-                edge: _operation(operation, outputs if edge.source else inputs, outputs)
+                edge: parts.at(
+                    (place, edge, operation),
+                    partial(_operation, operation, outputs if edge.source else inputs, outputs),
+                )
                 for edge, operation in named.items()
                 if operation != NONE or edge in kept
             },

@@ -84,6 +84,11 @@ class NB201:
 
         return build(architecture, self.channels, self.cells, self.classes)
 
+    def rebuild(self, architecture: str) -> "nn.Module":
+        from vkdnw.search.spaces.nb201.network import rebuild
+
+        return rebuild(architecture, self.channels, self.cells, self.classes)
+
     def features(self, model: "nn.Module") -> tuple[str, ...]:
         """The stem, and every cell and reduction."""
         cells: Sequence[object] = model.get_submodule("cells")  # type: ignore[assignment]

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor, nn
 
 from vkdnw.backward.graph import Node
@@ -24,7 +25,6 @@ from vkdnw.backward.layers.eligibility import data_gradient
 from vkdnw.ops.backpropagate import Layer
 from vkdnw.per_sample.capture import CallSite, Record
 from vkdnw.per_sample.probing.trace import Trace
-from vkdnw.rules.batch_norm import normaliser
 from vkdnw.runtime.host_copies import on_host
 
 MAX_OFFSET = 10.0  # |bias / weight| up to which (y - bias) / weight keeps its digits
@@ -35,8 +35,10 @@ class FoldedNorm:
     """A BatchNorm that is computed by the convolution before it."""
 
     name: str
-    scale: Tensor  # [C] float64 on the CPU: weight / sqrt(running_var + eps)
-    shift: Tensor  # [C] float64 on the CPU: bias - running_mean * scale
+    scale: Tensor  # [C] float64 on the CPU, as the others: weight / sqrt(running_var + eps)
+    shift: Tensor  # bias - running_mean * scale
+    weight: Tensor
+    bias: Tensor
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ def find_fusions(trace: Trace) -> tuple[Fusion, ...]:
         return ()
     single = _single_calls(trace)
     makers = _makers(trace, single)
+    norms = _folded_norms(trace, single)
     fusions = []
     for site, record in trace.records.items():
         if site not in single or record.edge is None or not _is_conv(trace, site):
@@ -62,7 +65,7 @@ def find_fusions(trace: Trace) -> tuple[Fusion, ...]:
         conv = trace.layers[site.layer].module
         gradient = data_gradient(conv, record.input, trace.layout)
         relu = _relu_before(trace, record, makers) if gradient is not None else None
-        norm = _norm_after(trace, record, makers)
+        norm = _norm_after(trace, record, makers, norms)
         if gradient is not None or norm is not None:
             fusions.append(Fusion(site.layer, norm, relu, gradient))
     return _with_intact_outputs(trace, tuple(fusions))
@@ -75,10 +78,11 @@ def find_folds(trace: Trace) -> tuple[Fusion, ...]:
     """
     single = _single_calls(trace)
     makers = _makers(trace, single)
+    norms = _folded_norms(trace, single)
     folds = []
     for site, record in trace.records.items():
         if site in single and record.edge is not None and _is_conv(trace, site):
-            norm = _norm_after(trace, record, makers)
+            norm = _norm_after(trace, record, makers, norms)
             if norm is not None:
                 folds.append(Fusion(site.layer, norm, None, None))
     return tuple(folds)
@@ -133,27 +137,42 @@ def _relu_before(trace: Trace, record: Record, makers: dict[Node, CallSite]) -> 
     return site.layer if _alone(trace, maker, record.edge.node) else None
 
 
-def _norm_after(trace: Trace, record: Record, makers: dict[Node, CallSite]) -> FoldedNorm | None:
+def _norm_after(
+    trace: Trace, record: Record, makers: dict[Node, CallSite], norms: dict[str, FoldedNorm]
+) -> FoldedNorm | None:
     assert record.edge is not None
     readers = trace.users.get(record.edge.node, [])
     site = makers.get(readers[0]) if len(readers) == 1 else None
-    if site is None or site.layer not in trace.layers or site not in trace.rows:
-        return None
-    norm = trace.layers[site.layer].module
-    if not isinstance(norm, nn.BatchNorm2d) or not _keeps_digits(norm):
-        return None
-    mean, inverse_std = normaliser(norm)
-    scale = on_host(norm.weight).double() * inverse_std
-    shift = on_host(norm.bias).double() - mean * scale
-    return FoldedNorm(site.layer, scale, shift)
+    return None if site is None else norms.get(site.layer)
 
 
-def _keeps_digits(norm: nn.BatchNorm2d) -> bool:
-    """Whether the normalised input can be had from the output without cancellation."""
-    if not norm.affine:
-        return False
-    weight, bias = on_host(norm.weight), on_host(norm.bias)
-    return bool((weight != 0).logical_and(bias.abs() <= MAX_OFFSET * weight.abs()).all())
+def _folded_norms(trace: Trace, single: set[CallSite]) -> dict[str, FoldedNorm]:
+    """Every BatchNorm that a convolution can compute: all at once, for their vectors are short.
+
+    Its normalised input is had from its output, which must not cancel.
+    """
+    found = {
+        site.layer: norm
+        for site in trace.records
+        if site in single
+        and site in trace.rows
+        and isinstance(norm := trace.layers[site.layer].module, nn.BatchNorm2d)
+        and norm.affine
+    }
+    if not found:
+        return {}
+    sizes = [norm.num_features for norm in found.values()]
+    weight, bias, mean, variance = (
+        torch.cat([on_host(getattr(norm, name)).double() for norm in found.values()])
+        for name in ("weight", "bias", "running_mean", "running_var")
+    )
+    eps = torch.tensor([norm.eps for norm in found.values()], dtype=torch.float64, device="cpu")
+    repeated = eps.repeat_interleave(torch.tensor(sizes, device="cpu"))
+    scale = weight * torch.rsqrt(variance + repeated)
+    vectors = torch.stack([scale, bias - mean * scale, weight, bias])
+    keeps_digits = (weight != 0) & (bias.abs() <= MAX_OFFSET * weight.abs())
+    pieces = zip(found, vectors.split(sizes, 1), keeps_digits.split(sizes), strict=True)
+    return {name: FoldedNorm(name, *of_norm) for name, of_norm, keeps in pieces if keeps.all()}
 
 
 def _with_intact_outputs(trace: Trace, fusions: tuple[Fusion, ...]) -> tuple[Fusion, ...]:

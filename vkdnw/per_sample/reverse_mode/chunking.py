@@ -27,9 +27,8 @@ from vkdnw.per_sample.probing.trace import PASSING_MAPS, Trace
 from vkdnw.per_sample.problem import Problem
 from vkdnw.per_sample.reverse_mode.batched_vjp import AT_ONCE
 from vkdnw.per_sample.reverse_mode.chunk import chunk_jacobian
-    A folded convolution returns the output of BatchNorm; a model may look at its output outside the
-    graph, and go elsewhere or into numbers that are not finite. One of a static graph may not, and
-    verification looks at its logits.
+from vkdnw.per_sample.reverse_mode.static_pass import StaticPass, static_pass
+from vkdnw.runtime.call_lock import helping
 from vkdnw.runtime.garbage_collection import gc_disabled
 from vkdnw.runtime.retry_on_oom import retry_on_oom
 from vkdnw.weights import Selection
@@ -81,14 +80,9 @@ AGREEMENT = 1e-3  # of the largest logit: folding BatchNorm only rounds otherwis
 def _if_faithful(chunks: Iterator[Chunk], trace: Trace) -> Chunk | None:
     """The first of a fused network's chunks, or None where its logits are not the probe's.
 
-<<<<<<< HEAD
     A folded convolution returns the output of BatchNorm; a model may look at its output outside the
-    graph, and go elsewhere or into numbers that are not finite.
-=======
-    A folded convolution returns what BatchNorm would; a model may look at its output outside the
     graph, and go elsewhere or into numbers that are not finite. One of a static graph may not, and
     verification looks at its logits.
->>>>>>> 6a2de22 (A model whose graph is static is traced by symbols and runs forward without autograd: no probe, one tape for all chunks, the same bits)
     """
     if trace.graph is not None:
         return next(chunks)
