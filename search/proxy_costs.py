@@ -15,6 +15,7 @@ RELATIVE_COSTS: Mapping[str, float] = {
     "trainability": 0.29,
     "linear_region": 0.39,
     "naswot": 0.40,
+    "naswot_layers": 0.40,
     "grad_norm": 0.49,
     "snip": 0.50,
     "zen": 0.98,

@@ -157,3 +157,24 @@ def fisher_matrix(model: nn.Module, images: Tensor, names: list[tuple[str, int]]
         jacobian = np.array(rows)
         total += jacobian.T @ (np.diag(p) - np.outer(p, p)) @ jacobian
     return total / len(images)
+
+
+def naswot_layers(model: nn.Module, images: Tensor, kinds: tuple[type[nn.Module], ...]) -> float:
+    """Sum over modules of some kinds of log det(I + K), one unit and pair of images at a time."""
+    signs: list[np.ndarray] = []
+    hooks = [
+        module.register_forward_pre_hook(
+            lambda _, given: signs.append((given[0].detach() > 0).flatten(1).numpy())
+        )
+        for module in model.modules()
+        if isinstance(module, kinds)
+    ]
+    with torch.no_grad():
+        model(images)
+    for hook in hooks:
+        hook.remove()
+    total = 0.0
+    for on in signs:
+        kernel = np.array([[np.sum(one == other) for other in on] for one in on], np.float64)
+        total += float(np.linalg.slogdet(np.eye(len(on)) + kernel)[1])
+    return total

@@ -69,6 +69,51 @@ def test_swap(name: str, count: int) -> None:
     assert proxies.swap(network(name), read).value == expected
 
 
+class Activated(nn.Module):
+    """Convolutions with a ReLU, and with another activation of their sum."""
+
+    def __init__(self, activation: nn.Module) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.first, self.second = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 7, 3)
+        self.relu, self.activation, self.head = nn.ReLU(), activation, nn.Linear(7, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.activation(self.second(self.relu(self.first(x))))
+        logits: Tensor = self.head(x.mean((2, 3)))
+        return logits
+
+
+KEEP_SIGN = (nn.ReLU, nn.GELU, nn.SiLU, nn.Hardswish, nn.Mish, nn.ELU, nn.LeakyReLU)
+
+
+@pytest.mark.parametrize("kind", KEEP_SIGN)
+def test_naswot_of_layers_sums_the_logarithms_of_all_activations(kind: type[nn.Module]) -> None:
+    model, images = Activated(kind()).double(), inputs().images
+    expected = peers.naswot_layers(model, images, KEEP_SIGN)
+    found = proxies.naswot_layers(model, images)
+    assert found.value == pytest.approx(expected, rel=ROUNDING)
+    together = proxies.compute(["naswot", "naswot_layers"], model, Inputs(noise=images), seed=0)
+    assert together["naswot_layers"] == found
+    assert together["naswot"] == proxies.naswot(model, images)  # the ReLU alone
+
+
+def test_naswot_of_layers_is_finite_where_images_switch_alike() -> None:
+    model, images = Activated(nn.GELU()).double(), inputs().images
+    images[3] = images[1]
+    expected = peers.naswot_layers(model, images, KEEP_SIGN)
+    assert proxies.naswot_layers(model, images).value == pytest.approx(expected, rel=ROUNDING)
+
+
+def test_naswot_of_layers_needs_an_activation() -> None:
+    found = proxies.naswot_layers(Activated(nn.Sigmoid()).double(), inputs().images)
+    assert math.isfinite(found.value)  # of the ReLU
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, CLASSES)).double()
+    found = proxies.naswot_layers(model, inputs().images)
+    assert math.isnan(found.value)
+    assert "no activation function" in (found.reason or "")
+
+
 def test_regularised_swap_ranks_as_the_papers_product_does() -> None:
     model, noise = network("residual"), inputs().noise
     thousands = sum(p.numel() for p in model.parameters()) / 1e3

@@ -123,9 +123,12 @@ def _of_one_pass(
     part: list[Proxy], call: Call, state: State, batch: Tensor, native: bool
 ) -> dict[str, Value]:
     observed = _observed(part)
-    units = "relu units" in observed
-    relus = _relus(call, state, batch, units) if units or "relus" in observed else None
-    recording = Recording(observed, call.features, call.output, relus)
+    units, relus, activations = "relu units" in observed, None, None
+    if units or "relus" in observed:
+        relus = _agreement(call, state, batch, units=units)
+    if "activations" in observed:
+        activations = _agreement(call, state, batch, smooth=True)
+    recording = Recording(observed, call.features, call.output, relus, activations)
     state.rewind()
     with (
         torch.random.fork_rng(_cuda(batch), device_type="cuda"),
@@ -145,12 +148,14 @@ def _cuda(batch: Tensor) -> list[torch.device]:
     return [batch.device] if batch.is_cuda else []
 
 
-def _relus(call: Call, state: State, batch: Tensor, units: bool) -> Agreement:
+def _agreement(
+    call: Call, state: State, batch: Tensor, units: bool = False, smooth: bool = False
+) -> Agreement:
     """Counts how images switch ReLUs, once a pass over copies of one has shown where they are."""
     copies = 3 if len(batch) == 2 else 2
     with torch.random.fork_rng(_cuda(batch), device_type="cuda"):
         try:
-            probed = probe_relus(call.model, batch[-1:].repeat_interleave(copies, 0))
+            probed = probe_relus(call.model, batch[-1:].repeat_interleave(copies, 0), smooth)
         except Exception as error:  # the model does not take so few images
             return Agreement(len(batch), copies, f"on {copies} images the model fails: {error}")
-    return Agreement(len(batch), copies, probed, units)
+    return Agreement(len(batch), copies, probed, units, smooth)

@@ -1,4 +1,4 @@
-"""Calls of ReLU in a forward pass, however they are written."""
+"""Calls of ReLU and of its smooth relatives in a forward pass, however they are written."""
 
 from __future__ import annotations
 
@@ -19,15 +19,17 @@ class RecordedReLUs(TorchDispatchMode):
     that is bounded above, such as ReLU6, counts as well: a unit is on where its output is positive.
     """
 
-    def __init__(self, report: Callable[[Tensor], None]) -> None:
+    def __init__(self, report: Callable[[Tensor], None], smooth: bool = False) -> None:
+        """Reports ReLUs; where ``smooth``, also GELU and others that keep the sign of a number."""
         super().__init__()  # type: ignore[no-untyped-call]
         self._report = report
+        self._smooth = smooth
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        counts = is_relu(func, args, kwargs)  # before it is overwritten
+        counts = is_relu(func, args, kwargs) or (self._smooth and keeps_sign(func))
         returned = func(*args, **kwargs)
         if counts:
             self._report(returned)
@@ -38,6 +40,11 @@ def is_relu(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether a call of one of torch's operators is a ReLU, however it is written."""
     told = _IS_RELU.get(func._overloadpacket)
     return told is not None and told(*args, **kwargs)
+
+
+def keeps_sign(func: Any) -> bool:
+    """Whether an operator is an activation, not ReLU, that is positive where its input is."""
+    return func._overloadpacket in _KEEP_SIGN
 
 
 def _always(x: Tensor) -> bool:
@@ -94,3 +101,19 @@ _IS_RELU: dict[Any, Callable[..., bool]] = {
     _aten.where: _where,
 }
 """Whether a call is a ReLU, from its arguments, by its overload packet."""
+
+_KEEP_SIGN = {
+    _aten.gelu,
+    _aten.gelu_,
+    _aten.silu,
+    _aten.silu_,
+    _aten.hardswish,
+    _aten.hardswish_,
+    _aten.mish,
+    _aten.mish_,
+    _aten.elu,
+    _aten.elu_,
+    _aten.leaky_relu,
+    _aten.leaky_relu_,
+}
+"""Activations whose output is positive where their input is, by their overload packets."""

@@ -14,6 +14,9 @@ from vkdnw.proxies.relu_calls import RecordedReLUs
 NO_RELU = "the model's forward pass has no ReLU that reads the images"
 """Why a proxy that is defined by the units that ReLUs switch on has no value."""
 
+NO_ACTIVATION = "the model's forward pass has no activation function that reads the images"
+"""The same for a proxy that counts GELU and its like as well."""
+
 EXACT = 2**24
 """Counts up to here are exact in float32."""
 
@@ -29,8 +32,10 @@ class Probed:
     order: Order  # of the first axis, where it is a multiple of the number of copies
 
 
-def probe_relus(model: nn.Module, copies: Tensor) -> list[Probed]:
+def probe_relus(model: nn.Module, copies: Tensor, smooth: bool = False) -> list[Probed]:
     """The ReLU calls of a forward pass over copies of one image, in their order.
+
+    Where ``smooth``, the calls of GELU and its like too.
 
     Each returns the same for all copies, which shows how the rows of
     images lie behind each other.
@@ -41,7 +46,7 @@ def probe_relus(model: nn.Module, copies: Tensor) -> list[Probed]:
     def see(output: Tensor) -> None:
         found.append(Probed(output.shape, _order(output.detach(), count)))
 
-    with torch.no_grad(), RecordedReLUs(see):
+    with torch.no_grad(), RecordedReLUs(see, smooth):
         model(copies)
     return found
 
@@ -66,7 +71,12 @@ class Agreement:
     """In how many units two images agree: both active or both inactive, over all ReLUs seen."""
 
     def __init__(
-        self, images: int, copies: int, probed: Sequence[Probed] | str, units: bool = False
+        self,
+        images: int,
+        copies: int,
+        probed: Sequence[Probed] | str,
+        units: bool = False,
+        smooth: bool = False,
     ) -> None:
         """For a pass over so many images.
 
@@ -75,9 +85,11 @@ class Agreement:
             copies: the number of images of the probe.
             probed: the ReLUs of the probe, or why there are none.
             units: whether the patterns of single units are kept.
+            smooth: whether GELU and its like were probed, and are reported, as well as ReLU.
         """
         self._images, self._copies = images, copies
         self._collects = units
+        self.smooth = smooth
         self._given = probed
         self._probed = [] if isinstance(probed, str) else list(probed)
         self.restart()
@@ -87,7 +99,8 @@ class Agreement:
         self.units = 0
         self.reason = self._given if isinstance(self._given, str) else None
         self._seen = 0
-        self._kernel: Tensor | None = None
+        self.layers: list[Tensor] = []
+        """``[B, B]`` float64 for each ReLU: the number of its units in which images agree."""
         self._patterns: list[Tensor] = []  # of units, each once a ReLU
 
     def see(self, output: Tensor) -> None:
@@ -139,14 +152,14 @@ class Agreement:
         self.units += active.shape[1]
         if self._collects:
             self._patterns.append(_distinct(_packed(active)))
-        self._kernel = agreeing if self._kernel is None else self._kernel + agreeing
+        self.layers.append(agreeing)
 
     def finish(self) -> None:
         """After the pass."""
         if self.reason is None and self._seen != len(self._probed):
             self.reason = "which ReLUs the model calls depends on the number of images"
-        if self.reason is None and self._kernel is None:
-            self.reason = NO_RELU
+        if self.reason is None and not self.layers:
+            self.reason = NO_ACTIVATION if self.smooth else NO_RELU
 
     @property
     def kernel(self) -> Tensor:
@@ -154,8 +167,7 @@ class Agreement:
 
         Only where there is no reason against it.
         """
-        assert self._kernel is not None
-        return self._kernel
+        return torch.stack(self.layers).sum(0)
 
     @property
     def distinct_units(self) -> int:

@@ -35,11 +35,17 @@ from vkdnw.runtime.layouts import channels_last_is_safe
 from vkdnw.runtime.model_state import Parts
 
 Observable = Literal[
-    "features", "spectra", "relus", "relu units", "input gradient", "weight gradients"
+    "features",
+    "spectra",
+    "relus",
+    "relu units",
+    "activations",
+    "input gradient",
+    "weight gradients",
 ]
 """The values of a pass: features with their place in the graph, spectra of features, how
-images agree in the units that ReLUs switch on, patterns of single units, and derivatives with
-respect to the input and to the parameters."""
+images agree in the units that ReLUs switch on, patterns of single units, agreement in the signs of
+all activations, and derivatives with respect to the input and to the parameters."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,12 @@ class Recording:
     features: tuple[str, ...] | None = None  # names of modules; None: found by rule
     output: Output = None
     relus: Agreement | None = None  # is told of the ReLUs, if they are observed
+    activations: Agreement | None = None  # of those and of GELU and its like
+
+    @property
+    def agreements(self) -> list[Agreement]:
+        """All that are told of ReLUs."""
+        return [each for each in (self.relus, self.activations) if each is not None]
 
 
 class TrainPass:
@@ -84,6 +96,12 @@ class TrainPass:
         """In how many ReLU units images agree, if ReLUs are observed."""
         assert self._recording.relus is not None
         return self._recording.relus
+
+    @property
+    def activations(self) -> Agreement:
+        """The same in units of all activations that keep the sign, if they are observed."""
+        assert self._recording.activations is not None
+        return self._recording.activations
 
     @cached_property
     def entropies(self) -> list[float]:
@@ -230,8 +248,8 @@ def train_pass(
         except OverwrittenError:  # the same bits, with every feature map written down at once
             layers.close()
             torch.set_rng_state(state)
-            if recording.relus is not None:
-                recording.relus.restart()
+            for agreement in recording.agreements:
+                agreement.restart()
             shared = forward.run(layers, pending=False)
         yield shared
 
@@ -249,22 +267,26 @@ class _Forward:
 
     def run(self, layers: ExitStack, pending: bool) -> TrainPass:
         """Runs the model; native layers stay until ``layers`` is closed."""
-        observed, relus, leaf = self.recording.observed, self.recording.relus, self.leaf
+        observed, agreements, leaf = self.recording.observed, self.recording.agreements, self.leaf
         square = leaf.dim() == 4 and leaf.shape[2] == leaf.shape[3]
         features = Features(spectra="spectra" in observed, square=square)
         if self.native:
-            on_relu = _ignore if relus is None else relus.see
+
+            def on_relu(output: Tensor) -> None:
+                for agreement in agreements:
+                    agreement.see(output)
+
             layers.enter_context(native_layers(self.parts.modules, self.weights, on_relu, pending))
         with ExitStack() as hooks:
             if observed & {"features", "spectra"}:
                 hooks.enter_context(record_features(self.model, self.recording.features, features))
-            if relus is not None:
-                hooks.enter_context(RecordedReLUs(relus.see))
+            for agreement in agreements:
+                hooks.enter_context(RecordedReLUs(agreement.see, agreement.smooth))
             seen = leaf.view_as(leaf)
             of_input = Input(get_gradient_edge(seen), seen.shape) if seen.requires_grad else None
             logits = pick_logits(self.model(seen), self.recording.output)
-        if relus is not None:
-            relus.finish()
+        for agreement in agreements:
+            agreement.finish()
         check_logits(logits, len(leaf))
         if not logits.requires_grad:
             logits = logits + 0 * leaf.sum()  # zero derivatives, where the input is not used
@@ -284,7 +306,3 @@ def as_images(batch: Tensor, model: nn.Module) -> Tensor:
     """A copy of the batch; images are in channels_last where torch computes the model rightly."""
     channels_last = batch.dim() == 4 and channels_last_is_safe(model)
     return as_leaf(batch, channels_last).requires_grad_(False)
-
-
-def _ignore(output: Tensor) -> None:
-    """No proxy of the pass counts units."""

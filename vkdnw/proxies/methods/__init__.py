@@ -19,7 +19,7 @@ from vkdnw.proxies.methods.grasp import grasp
 from vkdnw.proxies.methods.jacov import jacov
 from vkdnw.proxies.methods.linear_region import linear_region
 from vkdnw.proxies.methods.meco import meco
-from vkdnw.proxies.methods.naswot import naswot
+from vkdnw.proxies.methods.naswot import naswot, naswot_layers
 from vkdnw.proxies.methods.near import near
 from vkdnw.proxies.methods.ntk import ntk
 from vkdnw.proxies.methods.progressivity import progressivity
@@ -70,5 +70,6 @@ BUILT_IN = (
     fisher_dimension,
     fisher_volume,
     capacity,
+    naswot_layers,
 )
 """In the order of the paper's Table 1, then those of other papers."""
