@@ -72,15 +72,11 @@ def kind_of(mode: int) -> str:
 
 def flush_folder(folder: Path) -> None:
     """Make a rename in `folder` survive a power loss."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    _flush(folder, os.O_RDONLY | os.O_DIRECTORY)
 
 
-def _flush(path: Path) -> None:
-    fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+def _flush(path: Path, flags: int = os.O_RDWR | os.O_NOFOLLOW) -> None:
+    fd = os.open(path, flags)
     try:
         os.fsync(fd)
     finally:

@@ -6,7 +6,7 @@ from collections import deque
 from contextlib import suppress
 from html import escape
 from types import TracebackType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
@@ -109,23 +109,10 @@ class Meter:
         return f"{_rate(rate)}, ETA {_duration(left)}{failed}"
 
 
-class Bar:
-    """A bar that redraws itself."""
+class Silent:
+    """Shows nothing."""
 
-    def __init__(self, console: Console) -> None:
-        self._bar = RichBar(
-            TextColumn("scoring"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.description}"),
-            TimeElapsedColumn(),
-            console=console,
-        )
-        self._task = self._bar.add_task("starting", total=None)
-        self._meter = Meter(0, 0)
-
-    def __enter__(self) -> "Bar":
-        self._bar.start()
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -134,7 +121,23 @@ class Bar:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        return None
+
+    def start(self, total: int, done: int) -> None:
+        """Not shown."""
+
+    def advance(self, scored: int, failed: int) -> None:
+        """Not shown."""
+
+    def note(self, text: str) -> None:
+        """Not shown."""
+
+
+class Metered(Silent):
+    """Keeps the counts of a run and draws them after every change."""
+
+    def __init__(self) -> None:
+        self._meter = Meter(0, 0)
 
     def start(self, total: int, done: int) -> None:
         self._meter = Meter(total, done)
@@ -146,6 +149,37 @@ class Bar:
     def advance(self, scored: int, failed: int) -> None:
         self._meter.advance(scored, failed)
         self._draw()
+
+    def _draw(self) -> None:
+        raise NotImplementedError
+
+
+class Bar(Metered):
+    """A bar that redraws itself."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._bar = RichBar(
+            TextColumn("scoring"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self._task = self._bar.add_task("starting", total=None)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
 
     def note(self, text: str) -> None:
         with suppress(OSError):  # the terminal, or the reader of a pipe, may be gone
@@ -158,53 +192,18 @@ class Bar:
         )
 
 
-class Silent:
-    """Says nothing."""
-
-    def __enter__(self) -> "Silent":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return None
-
-    def start(self, total: int, done: int) -> None:
-        """Nobody is told."""
-
-    def advance(self, scored: int, failed: int) -> None:
-        """Nobody is told."""
-
-    def note(self, text: str) -> None:
-        """Nobody is told."""
-
-
-class InNotebook(Silent):
+class InNotebook(Metered):
     """A bar below the cell, redrawn in place; notes stand above it."""
 
     def __init__(self) -> None:
-        self._meter = Meter(0, 0)
+        super().__init__()
         self._notes: list[str] = []
         self._handle: Any = None
 
-    def __enter__(self) -> "InNotebook":
+    def __enter__(self) -> Self:
         # A notebook's kernel has loaded IPython: no import, and no dependency.
         self._handle = sys.modules["IPython.display"].display(self, display_id=True)
         return self
-
-    def start(self, total: int, done: int) -> None:
-        self._meter = Meter(total, done)
-        self._draw()
-
-    def expect(self, remaining: Remaining) -> None:
-        self._meter.remaining = remaining
-
-    def advance(self, scored: int, failed: int) -> None:
-        self._meter.advance(scored, failed)
-        self._draw()
 
     def note(self, text: str) -> None:
         self._notes.append(text)
@@ -225,44 +224,29 @@ class InNotebook(Silent):
         return f"{notes}<div>{bar} {meter.done}/{meter.total} {escape(meter.pace)}</div>"
 
 
-class Lines:
+class Lines(Metered):
     """One line every few seconds, for logs and pipes; nothing that moves the cursor."""
 
     def __init__(self, console: Console) -> None:
+        super().__init__()
         self._console = console
-        self._meter = Meter(0, 0)
         self._last_line = 0.0
-
-    def __enter__(self) -> "Lines":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return None
 
     def start(self, total: int, done: int) -> None:
         self._meter = Meter(total, done)
         self._last_line = time.monotonic()
-
-    def expect(self, remaining: Remaining) -> None:
-        self._meter.remaining = remaining
-
-    def advance(self, scored: int, failed: int) -> None:
-        self._meter.advance(scored, failed)
-        moment = time.monotonic()
-        if moment - self._last_line >= LINE_SECONDS or self._meter.done == self._meter.total:
-            self._last_line = moment
-            self.note(f"{self._meter.done}/{self._meter.total}  {self._meter.pace}")
 
     def note(self, text: str) -> None:
         with suppress(OSError):  # the terminal, or the reader of a pipe, may be gone
             self._console.print(
                 printable(text), markup=False, emoji=False, highlight=False, soft_wrap=True
             )
+
+    def _draw(self) -> None:
+        moment = time.monotonic()
+        if moment - self._last_line >= LINE_SECONDS or self._meter.done == self._meter.total:
+            self._last_line = moment
+            self.note(f"{self._meter.done}/{self._meter.total}  {self._meter.pace}")
 
 
 def _rate(per_second: float) -> str:

@@ -20,7 +20,7 @@ from vkdnw.search.errors import RunError
 from vkdnw.search.evolution import Budget, SearchPlan
 from vkdnw.search.evolution.run import SearchRequest, search
 from vkdnw.search.interruption import Interruption
-from vkdnw.search.progress import Lines
+from vkdnw.search.progress import Lines, Silent
 from vkdnw.search.spaces.mobilenetv2 import MobileNetV2
 from vkdnw.search.spaces.nb201 import NB201
 from vkdnw.search.spaces.search_space import settings_of
@@ -164,20 +164,11 @@ def _names(space: NB201, count: int) -> list[str]:
     return list(names)[:count]
 
 
-class Notes:
-    """A progress that remembers what it was told."""
+class Notes(Silent):
+    """A progress that keeps its notes."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
-
-    def __enter__(self) -> "Notes":
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def start(self, total: int, done: int) -> None: ...
-
-    def advance(self, scored: int, failed: int) -> None: ...
 
     def note(self, text: str) -> None:
         self.said.append(text)

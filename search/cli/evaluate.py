@@ -114,12 +114,9 @@ def evaluate(
     """
     from vkdnw.search.cli.evaluation_report import agreement_section, spread_section
     from vkdnw.search.rankings.run_agreement import agreements
-    from vkdnw.search.rankings.scores import load_evaluations, mean_columns
+    from vkdnw.search.rankings.scores import mean_columns
 
-    evaluations: Sequence[Evaluation] = load_evaluations(run)
-    if not evaluations:
-        raise typer.BadParameter(f"{run} has no scores yet", param_hint="RUN")
-    evaluations = sampled(evaluations, sample, sample_seed)
+    evaluations = sampled_evaluations(run, sample, sample_seed)
     accuracies = load_accuracies(truth, dataset, run, space, evaluations)
     columns = mean_columns(evaluations)
     ranker(columns, chosen_aggregates(aggregate, columns), ranking)  # says which option is wrong
@@ -143,18 +140,20 @@ def evaluate(
     output_formats.print_report(report, output_formats.chosen(form, as_json))
 
 
-def sampled(
-    evaluations: Sequence["Evaluation"], count: int | None, seed: int
-) -> Sequence["Evaluation"]:
-    """Those of a sample of the architectures, or all where `count` is None.
+def sampled_evaluations(run: Path, count: int | None, seed: int) -> Sequence["Evaluation"]:
+    """Those of a sample of the architectures of a run, or all where `count` is None.
 
     Values of some networks alone lean to strings that have many equals; a sample of strings does
     not.
     """
-    if count is None:
-        return evaluations
+    from vkdnw.search.rankings.scores import load_evaluations
     from vkdnw.search.spaces.selection import sample
 
+    evaluations: Sequence[Evaluation] = load_evaluations(run)
+    if not evaluations:
+        raise typer.BadParameter(f"{run} has no scores yet", param_hint="RUN")
+    if count is None:
+        return evaluations
     with console.usage_errors("--sample"):
         chosen = set(sample({one.architecture for one in evaluations}, count, seed))
     return [one for one in evaluations if one.architecture in chosen]

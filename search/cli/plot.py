@@ -19,7 +19,7 @@ from vkdnw.search.cli.evaluate import (
     chosen_aggregates,
     load_accuracies,
     ranker,
-    sampled,
+    sampled_evaluations,
 )
 
 if TYPE_CHECKING:
@@ -68,14 +68,11 @@ def plot(
     from vkdnw.search.plots.cost import MILLISECONDS, RELATIVE
     from vkdnw.search.plots.figure import save
     from vkdnw.search.plots.ranks import draw_ranks
-    from vkdnw.search.rankings.scores import load_evaluations, mean_columns
+    from vkdnw.search.rankings.scores import mean_columns
 
     if suffix not in ("png", "svg", "pdf"):
         raise typer.BadParameter(f"{suffix!r} is not png, svg or pdf", param_hint="--format")
-    evaluations: Sequence[Evaluation] = load_evaluations(run)
-    if not evaluations:
-        raise typer.BadParameter(f"{run} has no scores yet", param_hint="RUN")
-    evaluations = sampled(evaluations, sample, sample_seed)
+    evaluations = sampled_evaluations(run, sample, sample_seed)
     accuracies = load_accuracies(truth, dataset, run, space, evaluations)
     columns = mean_columns(evaluations)
     aggregates = chosen_aggregates(aggregate, columns)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 import torch
@@ -13,7 +11,7 @@ from torch import nn
 
 import vkdnw
 from tests.library.comparison import assert_close
-from tests.library.test_peak_memory import ALLOCATOR, MEBIBYTE
+from tests.library.peak_memory import MEBIBYTE, peak
 from tests.reference import reference_jacobian_by_loop
 from vkdnw.per_sample.cotangents import ClassCotangents, applied, combined
 from vkdnw.weights import select
@@ -98,17 +96,6 @@ print(resident("VmHWM") - before)
 """
 
 
-def peak(*arguments: Any) -> int:
-    command = [sys.executable, "-c", CALLS, *map(str, arguments)]
-    finished = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, **ALLOCATOR}
-    )
-    if "Permission denied: '/proc/self/clear_refs'" in finished.stderr:
-        pytest.skip("the system does not let a process reset its peak")
-    assert finished.returncode == 0, finished.stderr
-    return int(finished.stdout)
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
     ("call", "classes", "budget", "scalars", "mode"),
@@ -121,4 +108,4 @@ def peak(*arguments: Any) -> int:
 def test_a_vocabulary_stays_within_its_budget(
     call: str, classes: int, budget: int, scalars: int, mode: str
 ) -> None:
-    assert peak(call, classes, budget, scalars, mode) <= budget
+    assert peak(CALLS, call, classes, budget, scalars, mode) <= budget

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 
 import pytest
 
-MEBIBYTE = 2**20
+from tests.library.peak_memory import MEBIBYTE, peak
+
 SAMPLES = 4
 BUDGET = 48 * MEBIBYTE  # the probe of two samples takes 38 of them
-
-# The system's allocator keeps what is freed for later, up to several feature maps; here it is to
-# give them back, so that what is counted is in use.
-ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
 # Twelve convolutions on maps of 0.5 MiB: 12 MiB a sample between forward and backward, 26 with the
 # gradients that are read.
@@ -46,18 +41,7 @@ print(resident("VmHWM") - before)
 """
 
 
-def peak(budget: int, *arguments: object) -> int:
-    command = [sys.executable, "-c", SCORES_A_NETWORK, str(budget), *map(str, arguments)]
-    finished = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, **ALLOCATOR}
-    )
-    if "Permission denied: '/proc/self/clear_refs'" in finished.stderr:
-        pytest.skip("the system does not let a process reset its peak")
-    assert finished.returncode == 0, finished.stderr
-    return int(finished.stdout)
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(("classes", "mode"), [(4, "reverse"), (1000, "forward")])
 def test_a_score_stays_within_its_budget(classes: int, mode: str) -> None:
-    assert peak(BUDGET, SAMPLES, classes, mode) <= BUDGET
+    assert peak(SCORES_A_NETWORK, BUDGET, SAMPLES, classes, mode) <= BUDGET

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tests.native.threads import on_one_and_two_threads
 from vkdnw.ops.pooling import avg_pool3x3, avg_pool3x3_input_gradient, load
 
 ROUNDINGS = 8
@@ -78,14 +79,7 @@ def test_nothing_to_do(shape: tuple[int, ...]) -> None:
 
 def test_any_thread_count_and_batch_gives_the_same_bits() -> None:
     grad = normal_image(16, 16, 33, 32)
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        one = avg_pool3x3_input_gradient(grad)
-        torch.set_num_threads(2)
-        two = avg_pool3x3_input_gradient(grad)
-    finally:
-        torch.set_num_threads(threads)
+    one, two = on_one_and_two_threads(lambda: avg_pool3x3_input_gradient(grad))
     assert torch.equal(one, two)
     assert torch.equal(one[3:4], avg_pool3x3_input_gradient(grad[3:4]))
 

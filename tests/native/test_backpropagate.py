@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tests.native.tape_graph import Graph, assert_agrees, nhwc
+from tests.native.threads import on_one_and_two_threads
 from vkdnw.ops.backpropagate import NONE, Layer, backpropagate_, load
 
 
@@ -139,14 +140,7 @@ def test_seeds_are_read_as_they_are() -> None:
 
 def test_same_bits_whatever_is_in_the_batch_and_for_any_number_of_threads() -> None:
     graph = network(1, samples=40, masks_of=1)
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        one = graph.run()
-        torch.set_num_threads(2)
-        two = graph.run()
-    finally:
-        torch.set_num_threads(threads)
+    one, two = on_one_and_two_threads(graph.run)
     alone = graph.run([seed[33:34] for seed in graph.seeds])
     for a, b, c in zip(one, two, alone, strict=True):
         assert torch.equal(a, b)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.native.threads import on_one_and_two_threads
 from vkdnw.ops.covariance import channel_covariance, load
 
 
@@ -52,14 +53,8 @@ def test_what_is_not_finite_reaches_its_channel() -> None:
 
 
 def test_any_thread_count_gives_the_same_bits() -> None:
-    rows, threads = torch.randn(30000, 24), torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        one = channel_covariance(rows)
-        torch.set_num_threads(2)
-        two = channel_covariance(rows)
-    finally:
-        torch.set_num_threads(threads)
+    rows = torch.randn(30000, 24)
+    one, two = on_one_and_two_threads(lambda: channel_covariance(rows))
     assert torch.equal(one, two)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tests.native.relu_masks import packed
+from tests.native.threads import on_one_and_two_threads
 from vkdnw.ops.backpropagate import Layer
 from vkdnw.ops.convolution import conv_input_gradient, load, packed_weight, winograd_weights
 
@@ -218,14 +219,7 @@ def test_leaves_its_arguments_alone(layer: Layer) -> None:
 def test_any_thread_count_gives_the_same_bits(layer: Layer) -> None:
     """The sizes are large enough for both threads to get work."""
     case = make_case(layer, (29, 31), (64, 16), samples=9, masks=3)
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        one = case.run()
-        torch.set_num_threads(2)
-        two = case.run()
-    finally:
-        torch.set_num_threads(threads)
+    one, two = on_one_and_two_threads(case.run)
     assert torch.equal(one, two)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tests.native.threads import on_one_and_two_threads
 from vkdnw.ops.backpropagate import Layer
 from vkdnw.ops.batch_norm import channel_moments
 from vkdnw.ops.convolution import (
@@ -92,14 +93,7 @@ def test_a_nan_passes_the_relu(kernel: int, native: Native) -> None:
 @each_kernel
 def test_any_thread_count_gives_the_same_bits(kernel: int, native: Native) -> None:
     x, weight = example(SHAPES[-1], kernel)
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        one = native(x, weight, True)
-        torch.set_num_threads(2)
-        two = native(x, weight, True)
-    finally:
-        torch.set_num_threads(threads)
+    one, two = on_one_and_two_threads(lambda: native(x, weight, True))
     for a, b in zip(one, two, strict=True):
         assert torch.equal(a, b)
 

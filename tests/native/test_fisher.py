@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from tests.native import reference
+from tests.native.threads import on_one_and_two_threads
 from vkdnw.ops.fisher import fisher_accumulate_, fisher_factor, load
 
 SHAPES = [(1, 2, 1), (1, 2, 7), (3, 4, 16), (5, 10, 33), (64, 10, 128), (2, 300, 20), (2, 3, 261)]
@@ -102,14 +103,7 @@ def test_exactly_symmetric_with_any_thread_count(
         factor = fisher_factor(jacobian, p, released=released)
         return fisher_from_zero(jacobian, p, released=released), factor
 
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        one = run()
-        torch.set_num_threads(2)
-        two = run()
-    finally:
-        torch.set_num_threads(threads)
+    one, two = on_one_and_two_threads(run)
     assert torch.equal(one[0], one[0].T)
     assert torch.equal(one[0], two[0])
     assert torch.equal(one[1], two[1])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tests.native import reference
+from tests.native.threads import on_one_and_two_threads
 from vkdnw.ops.jacobian_columns import ONES, PICK_FIELDS, jacobian_columns_, load
 
 STORAGE = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -149,14 +150,7 @@ def test_agrees_with_autograd() -> None:
 @pytest.mark.parametrize("dtype", STORAGE)
 def test_any_thread_count_gives_the_same_bits(dtype: torch.dtype) -> None:
     case = nb201_like_case(dtype)
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        one = case.run()
-        torch.set_num_threads(2)
-        two = case.run()
-    finally:
-        torch.set_num_threads(threads)
+    one, two = on_one_and_two_threads(case.run)
     assert torch.equal(one, two)
 
 

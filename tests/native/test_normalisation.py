@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tests.native.threads import on_one_and_two_threads
 from vkdnw.ops.batch_norm import (
     Summand,
     batch_norm_coefficients,
@@ -191,14 +192,7 @@ def test_any_thread_count_gives_the_same_bits() -> None:
             batch_norm_input_gradient(case.grad, case.x, coefficients),
         ]
 
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        one = results()
-        torch.set_num_threads(2)
-        two = results()
-    finally:
-        torch.set_num_threads(threads)
+    one, two = on_one_and_two_threads(results)
     for a, b in zip(one, two, strict=True):
         assert torch.equal(a, b)
 

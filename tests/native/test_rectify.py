@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tests.native.relu_masks import packed
+from tests.native.threads import on_one_and_two_threads
 from vkdnw.ops.relu import load, rectify, relu_mask
 
 KINDS = torch.tensor([0.0, -0.0, -1.0, -torch.inf, 1e-45, -1e-45, torch.inf, torch.nan, -torch.nan])
@@ -81,14 +82,7 @@ def test_nothing_to_do(shape: tuple[int, ...]) -> None:
 def test_two_threads_do_as_one() -> None:
     """The size is large enough for both threads to get work."""
     x = normal_image(9, 48, 29, 31)
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        one = rectify(x)
-        torch.set_num_threads(2)
-        two = rectify(x)
-    finally:
-        torch.set_num_threads(threads)
+    one, two = on_one_and_two_threads(lambda: rectify(x))
     assert torch.equal(one[0], two[0])
     assert torch.equal(one[1], two[1])
 

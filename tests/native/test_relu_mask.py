@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.native.relu_masks import packed
+from tests.native.threads import on_one_and_two_threads
 from vkdnw.ops.relu import load, rectify, relu_mask
 
 
@@ -43,14 +44,7 @@ def test_nothing_to_do(shape: tuple[int, ...]) -> None:
 
 def test_two_threads_do_as_one() -> None:
     relu = rectified(9, 40, 29, 31)
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        one = relu_mask(relu)
-        torch.set_num_threads(2)
-        two = relu_mask(relu)
-    finally:
-        torch.set_num_threads(threads)
+    one, two = on_one_and_two_threads(lambda: relu_mask(relu))
     assert torch.equal(one, two)
 
 

@@ -30,18 +30,6 @@ Output = tuple[int, str, str]
 Vkdnw = Callable[..., Output]
 
 
-@pytest.fixture
-def vkdnw(capsys: pytest.CaptureFixture[str]) -> Vkdnw:
-    """Run the command here: (exit code, stdout, stderr)."""
-
-    def call(*arguments: object) -> Output:
-        capsys.readouterr()
-        code = run(app, [str(argument) for argument in arguments])
-        return (code, *capsys.readouterr())
-
-    return call
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")

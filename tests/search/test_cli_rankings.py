@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from vkdnw.search.cli import app
-from vkdnw.search.cli.exit_codes import run
 from vkdnw.search.rankings.exported_scores import read, write
 from vkdnw.search.rankings.scores import mean_columns
 from vkdnw.search.spaces import nb201
@@ -23,18 +21,6 @@ Vkdnw = Callable[..., tuple[int, str, str]]
 
 ARCHITECTURES = nb201.live()[:30]
 PARTS = ("layers", "vkdnw", "expressivity", "trainability", "flops", "jacov")
-
-
-@pytest.fixture
-def vkdnw(capsys: pytest.CaptureFixture[str]) -> Vkdnw:
-    """Run the command here: (exit code, stdout, stderr)."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = run(app, [str(argument) for argument in arguments])
-        return (code, *capsys.readouterr())
-
-    return call
 
 
 @pytest.fixture(scope="module")

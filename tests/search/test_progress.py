@@ -5,16 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
+from tests.search.clock import Clock
 from vkdnw.search import progress as progress_module
 from vkdnw.search.progress import Bar, Lines, Meter, progress_on
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -2,18 +2,11 @@
 
 import pytest
 
+from tests.search.clock import Clock
 from vkdnw.search import time_remaining as module
 from vkdnw.search.time_remaining import Remaining
 
 CHEAP, DEAR = ("synflow",), ("vkdnw",)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from tests.search.fakes import FakeRun, rows
 from vkdnw.search.enumeration import score_all
 from vkdnw.search.errors import StateWarning, StoreError
 from vkdnw.search.interruption import Interruption
+from vkdnw.search.progress import Silent
 from vkdnw.search.state.results import open_results
 from vkdnw.search.state.rows import ARCHITECTURES, ARRAYS, EVALUATIONS
 from vkdnw.search.state.store import open_store
@@ -24,20 +25,11 @@ COUNT, LARGE = 20, 120
 Rows = dict[tuple[str, int], tuple[str, ...]]
 
 
-class Notes:
-    """A progress that remembers what it was told."""
+class Notes(Silent):
+    """A progress that keeps its notes."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
-
-    def __enter__(self) -> "Notes":
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def start(self, total: int, done: int) -> None: ...
-
-    def advance(self, scored: int, failed: int) -> None: ...
 
     def note(self, text: str) -> None:
         self.notes.append(text)
