@@ -6,7 +6,7 @@ the caller has never seen. The explanation adds how the model was run, and the r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -83,6 +83,40 @@ def _remedy_of_backward(line: str) -> str:
     )
 
 
+@contextmanager
+def proxies_explained(names: Sequence[str], model: nn.Module) -> Iterator[None]:
+    """Says of an error that ``model`` raises inside the block which proxies ran it, and what to do.
+
+    Exceptions of other kinds, and a device that runs out of memory, pass as they are.
+
+    Raises:
+        ValueError: the model failed, or cannot be differentiated.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        if type(error) not in _ABOUT_INPUTS or _is_ours(error):
+            raise
+        line = (str(error).strip().splitlines() or ["(no message)"])[0]
+        raise ValueError(
+            f"{type(model).__name__} failed in a pass for {', '.join(names)}: "
+            f"{type(error).__name__}: {line}; {_remedy_of_proxies(line)}"
+        ) from error
+
+
+def _remedy_of_proxies(line: str) -> str:
+    if "not require grad" in line:
+        return (
+            "forward() differentiates by itself, and this pass records no gradients of weights; "
+            "use torch.func.grad or torch.func.vjp there, which need none"
+        )
+    if _is_about_dtypes(line):
+        return "inputs have to be of the dtype that the model reads: convert one of them"
+    return "model(batch) in the same mode, model.train() or model.eval(), says where"
+
+
 _ABOUT_INPUTS = frozenset(
     {RuntimeError, NotImplementedError, TypeError, ValueError, AssertionError}
     | {IndexError, KeyError, AttributeError, ZeroDivisionError}
@@ -90,11 +124,16 @@ _ABOUT_INPUTS = frozenset(
 
 
 def _is_ours(error: BaseException) -> bool:
-    """Whether this package raised it, in its own words."""
+    """Whether this package raised it, in its own words, and not an operator that it watches."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("vkdnw.")
+    if trace is None or trace.tb_frame.f_code.co_name in _WATCHING:
+        return False
+    return bool(trace.tb_frame.f_globals.get("__name__", "").startswith("vkdnw."))
+
+
+_WATCHING = ("__torch_function__", "__torch_dispatch__")
 
 
 def _samples(piece: Batch, first: bool) -> str:

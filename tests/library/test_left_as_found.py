@@ -202,6 +202,20 @@ def test_after_a_call_nothing_differs(name: str, call: Callable[..., object]) ->
     copy.deepcopy(model)
 
 
+@pytest.mark.filterwarnings("ignore::vkdnw.FallbackWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("call", [vkdnw.score, vkdnw.proxies.naswot])
+def test_a_traced_model_forgets_the_methods_that_a_call_looked_up(
+    call: Callable[..., object],
+) -> None:
+    batch = torch.randn(5, 6)
+    model = torch.jit.trace(nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3)), batch)
+    parts = [model._actual_script_module]
+    before = [set(vars(part)) for part in parts]
+    call(model.eval(), batch)
+    assert [set(vars(part)) for part in parts] == before
+
+
 @pytest.mark.parametrize("name", ACTS)
 def test_between_passes_it_can_be_had_as_it_was(name: str) -> None:
     act, attributes = ACTS[name]

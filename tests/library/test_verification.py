@@ -84,6 +84,11 @@ def distinct(m: Any, x: Tensor) -> Tensor:
     return m.fc(torch.tanh(m.first(rows)))[place]
 
 
+def on_a_nested_tensor(m: Any, x: Tensor) -> Tensor:
+    nested = torch.nested.as_nested_tensor([row[None] for row in x])
+    return m.fc(torch.cat(m.first(nested).unbind()).tanh())
+
+
 @functools.cache
 def table(m: Any) -> Tensor:
     """A function of a parameter, kept with its graph outside of the model."""
@@ -117,6 +122,7 @@ RIGHT: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
     ),
     "a table that a global keeps": (lambda: model(through_a_global), vectors),
     "distinct samples": (lambda: model(distinct), vectors),
+    "a layer on a nested tensor": (lambda: model(on_a_nested_tensor), vectors),
     "samples in another order": (lambda: model(shuffled), lambda: torch.randn(12, 4)),
 }
 

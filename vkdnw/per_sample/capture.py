@@ -154,9 +154,10 @@ class Recorder:
 def _cannot_be_noted(value: Any) -> bool:
     """Whether a value is no tensor with a graph and a version that can be noted.
 
-    Those of ``torch.func`` are wrappers, and those of inference mode have none.
+    Those of ``torch.func`` are wrappers, those of inference mode have none, and nested tensors have
+    no sizes.
     """
-    if not isinstance(value, Tensor):
+    if not isinstance(value, Tensor) or value.is_nested:
         return True
     return value.is_inference() or torch._C._functorch.is_functorch_wrapped_tensor(value)
 

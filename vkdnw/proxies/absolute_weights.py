@@ -27,7 +27,11 @@ def absolute_weights(call: Call) -> dict[str, tuple[Tensor, Tensor]]:
         name: tensor.detach().double().abs() if tensor.is_floating_point() else tensor
         for name, tensor in (*call.model.named_parameters(), *call.model.named_buffers())
     }
-    weights = {name: state[name].requires_grad_() for name in multiplying_weights(call.model)}
+    own = multiplying_weights(call.model)
+    weights = {name: state[name].requires_grad_() for name in own}
+    for name, parameter in own.items():
+        for hook in (parameter._backward_hooks or {}).values():  # the caller's, on gradients
+            weights[name].register_hook(hook)
     ones = torch.ones_like(call.inputs.read("ones")[:1], dtype=torch.float64)
     slopes = functional_call(
         _Slopes(call.model, call.output),

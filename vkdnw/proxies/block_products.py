@@ -33,6 +33,12 @@ def block_product(into: Tensor, out: Tensor, before: Feature, after: Feature) ->
 
 def side_ratio(before: Feature, after: Feature) -> int:
     """How many times the sides of a feature are those of the next. Raises ValueError."""
+    if before.shape[0] != after.shape[0]:
+        raise ValueError(
+            f"features {before.name} and {after.name} have {before.shape[0]} and "
+            f"{after.shape[0]} rows on their first axis, and trainability needs those of the "
+            "images; name other modules with features="
+        )
     wide, narrow = before.sides, after.sides
     if wide == narrow:
         return 1

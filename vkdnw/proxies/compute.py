@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from vkdnw.checks import Output
-from vkdnw.proxies.input_checks import check_inputs
+from vkdnw.explained import proxies_explained
+from vkdnw.proxies.bare_weights import check_bare_weights
+from vkdnw.proxies.input_checks import check_built, check_inputs, complete
 from vkdnw.proxies.inputs import Inputs
 from vkdnw.proxies.native_check import verified
 from vkdnw.proxies.proxy import Proxy
@@ -64,6 +66,7 @@ def compute(
     chosen = [proxy(name) for name in dict.fromkeys(names)]
     if convention not in ("default", "released"):
         raise ValueError(f"convention={convention!r}: choose from 'default' and 'released'")
+    check_built(model)
     parts = Parts.of(model)
     for each in chosen:
         check_inputs(each, inputs, parts)
@@ -98,11 +101,17 @@ def _compute_group(
     if first.compute is not None and first.cost == "none":
         return {first.name: first.compute(call)}  # nothing is run, so nothing can change
     init: Init = first.init if initialise else "none"
-    with proxy_state(call.model, state.parts, first.mode, init, call.seed):
-        if first.compute is not None:
-            return {first.name: first.compute(call)}
-        with gc_disabled():  # until the pass is gone, and its thousands of small objects
-            return _from_passes(group, call)
+    with (
+        proxies_explained([each.name for each in group], call.model),
+        proxy_state(call.model, state.parts, first.mode, init, call.seed),
+    ):
+        if any(each.sums_weights for each in group):
+            check_bare_weights(call.model, call.inputs.read(first.input)[:2])
+        with complete(call.model):
+            if first.compute is not None:
+                return {first.name: first.compute(call)}
+            with gc_disabled():  # until the pass is gone, and its thousands of small objects
+                return _from_passes(group, call)
 
 
 def _from_passes(group: list[Proxy], call: Call) -> dict[str, Value]:

@@ -75,7 +75,9 @@ class _Recorder(TorchDispatchMode):
         formula = FORMULAS.get(func._overloadpacket)
         if formula is not None:
             flops = formula(*args, **kwargs, out_val=returned)
-            self.products.append(_product(func._overloadpacket, flops, returned))
+            product = _product(func._overloadpacket, flops, returned)
+            if product.outputs:  # an expert that no token goes to computes nothing
+                self.products.append(product)
         return returned
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from vkdnw.proxies.inputs import Inputs, given
 from vkdnw.proxies.proxy import Proxy
@@ -50,3 +54,27 @@ def check_batch(name: str, batch: Tensor, parts: Parts) -> None:
             f"{name} is {batch.dtype} and the model's weights are "
             f"{' and '.join(map(str, dtypes))}; convert one of them"
         )
+
+
+def check_built(model: nn.Module) -> None:
+    """Refuses a model that a forward pass would first have to complete. Raises ValueError."""
+    for name, parameter in model.named_parameters():
+        if is_lazy(parameter):
+            raise ValueError(f"parameter {name} is lazy and has no shape yet; run the model once")
+
+
+@contextmanager
+def complete(model: nn.Module) -> Iterator[None]:
+    """Refuses a model to which a pass inside the block adds parameters. Raises ValueError."""
+
+    def names() -> Set[str]:
+        return dict(model.named_parameters(remove_duplicate=False)).keys()
+
+    before = names()
+    yield
+    for name in names():
+        if name not in before:
+            raise ValueError(
+                f"forward() adds {name} to the model, which is no part of it before; run the model "
+                "once, model(batch), and pass it then"
+            )

@@ -41,3 +41,8 @@ def _check_untransformed(module: nn.Module, value: Tensor) -> None:
             "grad), where its output cannot be read, and this proxy reads the outputs of layers; "
             "call the layer outside of it"
         )
+    if value.is_nested:
+        raise ValueError(
+            f"a {type(module).__name__} returns a nested tensor, whose sizes cannot be read, and "
+            "this proxy reads what layers return; pad it (torch.nested.to_padded_tensor)"
+        )

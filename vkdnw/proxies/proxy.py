@@ -34,6 +34,8 @@ class Proxy:
     labels: Labels = "none"
     batches: int = 1
     released: str | None = None  #: the change by convention="released"
+    sums_weights: bool = False
+    """Whether it sums over the weights of layers, so that none may lie outside of a layer."""
     compute: Callable[[Call], Value] | None = None
     """Computes it by passes of its own."""
     from_pass: Callable[[TrainPass, Call], Value] | None = None

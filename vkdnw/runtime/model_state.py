@@ -143,13 +143,17 @@ def _no_cached_weights() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Registered:
-    """Which tensors a scripted module holds as buffers: it keeps them beyond Python's reach."""
+    """Which tensors a scripted module holds as buffers: it keeps them beyond Python's reach.
+
+    In Python's reach it keeps the methods that were called.
+    """
 
     tensors: dict[str, Tensor | None]
+    attributes: frozenset[str]
 
     @classmethod
     def of(cls, module: nn.Module) -> _Registered:
-        return cls(dict(module._buffers.items()))
+        return cls(dict(module._buffers.items()), frozenset(vars(module)))
 
     def restore(self, module: nn.Module) -> None:
         """Puts the same tensors back."""
@@ -157,3 +161,5 @@ class _Registered:
         for name, buffer in self.tensors.items():
             if held[name] is not buffer:
                 held[name] = buffer
+        for name in vars(module).keys() - self.attributes:
+            del vars(module)[name]

@@ -196,6 +196,7 @@ class _Walk:
         for held in (module._parameters, module._buffers, module._modules):
             for name, value in held.items():
                 self._push(value, Path(path, f".{name}"))
+        self._push(vars(module).get("_actual_script_module"), path)  # of a traced one
 
     def _items(self, held: dict[Any, Any], path: Path | None, *, attributes: bool = False) -> None:
         self._container(held)

@@ -45,6 +45,7 @@ grad_norm = Proxy(
     labels="random",
     mode="train",
     init="kaiming_normal",
+    sums_weights=True,
     cost="backward",
     undefined="never, unless numbers overflow",
     released="the norm of the gradient of all parameters, not the sum over layers",

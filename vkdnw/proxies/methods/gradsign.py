@@ -47,6 +47,7 @@ gradsign = Proxy(
     labels="real",
     mode="train",
     init="kaiming_normal",
+    sums_weights=True,
     cost="backward per sample",
     released="the mean over weights, for their sum",
     undefined="NaN where a gradient is not finite, or a BatchNorm reads a single pixel",

@@ -46,6 +46,7 @@ grasp = Proxy(
     labels="real",
     mode="train",
     init="kaiming_normal",
+    sums_weights=True,
     cost="backwards",
     undefined="NaN where a layer cannot be differentiated twice",
     compute=gradient_flow,

@@ -32,7 +32,7 @@ def sum_of_smallest_eigenvalues(call: Call) -> Value:
         return call.released or next(module.children(), None) is None
 
     def see(module: nn.Module, output: Tensor) -> None:
-        if output.dim() > 1 and output.shape[1] > 1:
+        if output.dim() > 1 and output.shape[1] > 1 and len(output):
             values.append(smallest_eigenvalue(output[0].detach().reshape(output.shape[1], -1)))
 
     noise = call.inputs.read("noise")[:1]

@@ -33,6 +33,7 @@ snip = Proxy(
     labels="real",
     mode="train",
     init="kaiming_normal",
+    sums_weights=True,
     cost="backward",
     undefined="never, unless numbers overflow",
     requires=("weight gradients",),

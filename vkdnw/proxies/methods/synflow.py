@@ -30,6 +30,7 @@ synflow = Proxy(
     input="ones",
     mode="eval",
     init="kaiming_normal",
+    sums_weights=True,
     cost="backward",
     undefined="never, unless numbers overflow",
     compute=synaptic_flow,

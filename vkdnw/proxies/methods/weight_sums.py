@@ -45,6 +45,7 @@ plain = Proxy(
     mode="train",
     init="kaiming_normal",
     cost="backward",
+    sums_weights=True,
     undefined="never, unless numbers overflow",
     requires=("weight gradients",),
     from_pass=signed_sensitivity,

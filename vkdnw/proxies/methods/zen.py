@@ -60,7 +60,7 @@ class _Observed:
     @property
     def overwritten(self) -> bool:
         """Whether the last map has been written to since a module returned it."""
-        return not self.copies and self.last is not None and self.last._version != self.version
+        return not self.copies and self.last is not None and _version(self.last) != self.version
 
     def map(self) -> Tensor:
         if self.last is None:
@@ -71,14 +71,21 @@ class _Observed:
         return self.last
 
     def see(self, module: nn.Module, args: tuple[Any, ...], value: Any) -> None:
-        if isinstance(value, Tensor) and value.dim() > 2 and value.shape[2:].numel() > 1:
+        if not isinstance(value, Tensor) or value.is_nested:
+            return
+        if value.dim() > 2 and value.shape[2:].numel() > 1:
             self.last = value.clone() if self.copies else value
-            self.version = value._version
+            self.version = _version(self.last)
 
     def see_norm(self, module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
         x: Tensor = args[0] if args else named["input"]
         rows = x.movedim(1, -1).flatten(0, -2)  # [B pixels, C]: as it lies in memory
         self.variances.append(float(rows.var(dim=0, correction=0).double().mean()))
+
+
+def _version(tensor: Tensor) -> int:
+    """How often it has been written to; tensors of inference mode do not tell."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _observed(model: nn.Module, x: Tensor, copies: bool = False) -> _Observed:

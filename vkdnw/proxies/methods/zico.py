@@ -59,6 +59,7 @@ zico = Proxy(
     batches=2,
     mode="train",
     init="kaiming_normal",
+    sums_weights=True,
     cost="backwards",
     undefined="NaN where no layer has a gradient that differs between the batches",
     released="the deviation of the signed gradient; 0 where no gradient differs",
