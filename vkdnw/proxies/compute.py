@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vkdnw.checks import Output
-from vkdnw.explained import proxies_explained
+from vkdnw.error_explanations import proxies_explained
 from vkdnw.proxies.bare_weights import check_bare_weights
 from vkdnw.proxies.input_checks import check_built, check_inputs, complete
 from vkdnw.proxies.inputs import Inputs
