@@ -41,7 +41,7 @@ def own(module: Any) -> list[str]:
 
 
 MODULES_IN_BETWEEN = {"vkdnw.proxies", "vkdnw.weights"}  # attributes of vkdnw with own pages
-LITERALS = {"Convention"}  # a choice of words, which holds no docstring
+LITERALS = {"ProxyConvention"}  # a choice of words, which holds no docstring
 INTERNAL = {"vkdnw.weights.has_derivative", "vkdnw.weights.multiplying"}
 
 

@@ -65,7 +65,9 @@ def test_two_layers_are_more_than_one_of_twice_the_flops() -> None:
 
 def test_fan_in_and_positions_give_the_flops_back() -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 3, groups=1), nn.Flatten(), nn.Linear(8 * 36, 5)).eval()
-    for product in forward_products(model, torch.randn(1, 3, 8, 8)):
+    products = list(forward_products(model, torch.randn(1, 3, 8, 8)))
+    assert len(products) == 2
+    for product in products:
         assert 2 * product.positions * product.channels * product.fan_in == product.flops
 
 

@@ -142,14 +142,14 @@ def test_every_reader_sees_what_torch_computes(reader: str, layer: str) -> None:
         expected = _gradients(copy.deepcopy(model).double(), images().double().requires_grad_())
     except RuntimeError:
         with pytest.raises(RuntimeError, match="overwritten in place after a layer had read it"):
-            differentiated(model, images(), pending=True)
+            differentiated(model, images(), lazy=True)
         return
-    found = differentiated(model, images(), pending=True)
+    found = differentiated(model, images(), lazy=True)
     scale = max(float(each.abs().max()) for each in expected[1:])  # some gradients are zero
     for ours, theirs in zip(found, expected, strict=True):
         assert not isinstance(ours, LazyTensor)
         assert float((ours - theirs).abs().max()) <= ROUNDING * scale
-    at_once = differentiated(model, images(), pending=False)
+    at_once = differentiated(model, images(), lazy=False)
     for ours, same in zip(found, at_once, strict=True):
         assert torch.equal(ours, same)
 
@@ -180,7 +180,7 @@ def test_what_is_overwritten_before_it_is_needed_is_computed_at_once() -> None:
     read = Inputs(noise=torch.randn(4, 3, 8, 8))
     leaf = read.noise.contiguous(memory_format=torch.channels_last).requires_grad_()
     with (
-        native_layers(model.modules(), WeightGradients(), lambda _: None, pending=True),
+        native_layers(model.modules(), WeightGradients(), lambda _: None, lazy=True),
         pytest.raises(OverwrittenError, match="a feature map was overwritten in place"),
     ):
         model(leaf)
@@ -207,7 +207,7 @@ def test_gradients_that_are_lost_are_refused() -> None:
             return y
 
     with pytest.raises(RuntimeError, match="overwritten in place after a layer had read it"):
-        differentiated(Overwriting(), images(), pending=False)
+        differentiated(Overwriting(), images(), lazy=False)
 
 
 def test_a_map_may_be_written_to_between_a_convolution_and_its_batch_norm() -> None:
@@ -227,7 +227,7 @@ def test_a_map_may_be_written_to_between_a_convolution_and_its_batch_norm() -> N
 
     torch.manual_seed(0)
     model = Writing()
-    found = differentiated(model, images(), pending=False)
+    found = differentiated(model, images(), lazy=False)
     expected = _gradients(model.double(), images().double().requires_grad_())
     scale = max(float(each.abs().max()) for each in expected[1:])
     for ours, theirs in zip(found, expected, strict=True):
@@ -248,7 +248,7 @@ def test_gradients_end_where_the_model_ends_them() -> None:
 
     torch.manual_seed(0)
     model = Detaching().requires_grad_(False)
-    _, found = differentiated(model, images(), pending=True)
+    _, found = differentiated(model, images(), lazy=True)
     _, expected = _gradients(model.double(), images().double().requires_grad_())
     assert torch.equal(found.double(), expected.float().double())
 
@@ -256,9 +256,9 @@ def test_gradients_end_where_the_model_ends_them() -> None:
 def test_memory_is_not_read_behind_torchs_back() -> None:
     model = random_model("BatchNorm", lambda x: x)
     leaf = images().contiguous(memory_format=torch.channels_last).requires_grad_()
-    with native_layers(model.modules(), WeightGradients(), lambda _: None, pending=True):
-        pending = model(leaf)
-    assert isinstance(pending, LazyTensor)
-    assert not pending.recipe.is_made
-    assert torch.equal(pending.detach(), pending.recipe.value())
-    assert pending.data_ptr() == 0
+    with native_layers(model.modules(), WeightGradients(), lambda _: None, lazy=True):
+        lazy = model(leaf)
+    assert isinstance(lazy, LazyTensor)
+    assert not lazy.op.is_made
+    assert torch.equal(lazy.detach(), lazy.op.value())
+    assert lazy.data_ptr() == 0

@@ -200,7 +200,7 @@ class InPlace(nn.Module):
 
 
 @pytest.mark.parametrize("convention", ["default", "released"])
-def test_zen_reads_maps_before_they_are_overwritten(convention: proxies.Convention) -> None:
+def test_zen_reads_maps_before_they_are_overwritten(convention: proxies.ProxyConvention) -> None:
     noise = torch.randn(BATCH, 3, 12, 12)
     found, expected = (
         proxies.zen(InPlace(in_place), noise, convention=convention) for in_place in (True, False)

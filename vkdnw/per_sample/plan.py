@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vkdnw.per_sample.capture import CallSite
 from vkdnw.per_sample.fusion.find import Fusion
-from vkdnw.per_sample.probing.trace import Layer, Trace
+from vkdnw.per_sample.probing.trace import Trace, TracedLayer
 from vkdnw.rules import Picks
 from vkdnw.rules.rule import pointwise_picks
 from vkdnw.weights import Selection
@@ -181,7 +181,7 @@ def _sinks(fusions: tuple[Fusion, ...], entries: tuple[Entry, ...]) -> dict[str,
     return sinks
 
 
-def picks_are_cheaper(layer: Layer, leaf: str, count: int) -> bool:
+def picks_are_cheaper(layer: TracedLayer, leaf: str, count: int) -> bool:
     """Whether ``count`` scalars of a parameter are picked one by one."""
     size = layer.module._parameters[leaf].numel()  # type: ignore[union-attr]
     return count <= DENSE_COUNT or count < DENSE_SHARE * size
@@ -195,7 +195,7 @@ def _by_layer(fusions: tuple[Fusion, ...]) -> dict[str, Fusion]:
 
 
 def _picks(
-    layer: Layer, leaf: str, indices: Tensor, fusion: Fusion | None, site: CallSite
+    layer: TracedLayer, leaf: str, indices: Tensor, fusion: Fusion | None, site: CallSite
 ) -> Picks:
     """Picks of a layer; of a folded pair in terms of their common output and its gradient."""
     norm = None if fusion is None else fusion.norm
@@ -209,7 +209,7 @@ def _picks(
 
 
 def _dense_term(
-    layer: Layer, site: CallSite, leaf: str, indices: Tensor, columns: slice
+    layer: TracedLayer, site: CallSite, leaf: str, indices: Tensor, columns: slice
 ) -> DenseTerm:
     parameter = layer.module._parameters[leaf]
     assert parameter is not None

@@ -13,7 +13,7 @@ from __future__ import annotations
 from vkdnw.proxies.compute import compute
 from vkdnw.proxies.inputs import Inputs
 from vkdnw.proxies.proxy import Proxy
-from vkdnw.proxies.proxy_call import Call, Convention
+from vkdnw.proxies.proxy_call import Call, ProxyConvention
 from vkdnw.proxies.proxy_functions import Direct, direct
 from vkdnw.proxies.registry import PROXIES, names, proxy, register
 from vkdnw.proxies.train_pass import TrainPass
@@ -22,9 +22,9 @@ from vkdnw.proxies.value import Value, undefined
 __all__ = [
     "PROXIES",
     "Call",
-    "Convention",
     "Inputs",
     "Proxy",
+    "ProxyConvention",
     "TrainPass",
     "Value",
     "compute",

@@ -15,7 +15,7 @@ from vkdnw.proxies.input_checks import check_built, check_inputs, complete
 from vkdnw.proxies.inputs import Inputs
 from vkdnw.proxies.native_check import verified
 from vkdnw.proxies.proxy import Proxy
-from vkdnw.proxies.proxy_call import Call, Convention
+from vkdnw.proxies.proxy_call import Call, ProxyConvention
 from vkdnw.proxies.proxy_state import Init, proxy_state
 from vkdnw.proxies.registry import proxy
 from vkdnw.proxies.relu_patterns import Agreement, probe_relus
@@ -33,7 +33,7 @@ def compute(
     *,
     seed: int,
     features: Sequence[str] | None = None,
-    convention: Convention = "default",
+    convention: ProxyConvention = "default",
     initialise: bool = False,
     output: Output = None,
 ) -> dict[str, Value]:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from vkdnw.proxies.inputs import Source
 from vkdnw.proxies.proxy_call import Call
-from vkdnw.proxies.proxy_state import Init, Mode
+from vkdnw.proxies.proxy_state import Init, ModelMode
 from vkdnw.proxies.train_pass import Observable, TrainPass
 from vkdnw.proxies.value import Value
 
@@ -27,7 +27,7 @@ class Proxy:
     title: str
     reference: str  #: where it was published
     input: Source
-    mode: Mode
+    mode: ModelMode
     init: Init  #: how its paper draws the weights; direct calls never do
     cost: Cost
     undefined: str  #: when there is no finite value, and the value then

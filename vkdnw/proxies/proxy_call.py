@@ -12,7 +12,7 @@ from vkdnw.checks import Output
 from vkdnw.proxies.inputs import Inputs
 from vkdnw.proxies.random_draws import generator
 
-Convention = Literal["default", "released"]
+ProxyConvention = Literal["default", "released"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Call:
     model: nn.Module
     inputs: Inputs
     seed: int
-    convention: Convention = "default"
+    convention: ProxyConvention = "default"
     features: tuple[str, ...] | None = None
     """Names of the modules whose outputs are F_0 .. F_K; None: found by rule."""
     output: Output = None

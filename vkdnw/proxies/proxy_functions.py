@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vkdnw.checks import Output
 from vkdnw.proxies.compute import compute
 from vkdnw.proxies.inputs import Inputs, as_inputs
-from vkdnw.proxies.proxy_call import Convention
+from vkdnw.proxies.proxy_call import ProxyConvention
 from vkdnw.proxies.registry import proxy
 from vkdnw.proxies.value import Value
 
@@ -25,7 +25,7 @@ class Direct(Protocol):
         labels: Tensor | None = None,
         *,
         seed: int = 0,
-        convention: Convention = "default",
+        convention: ProxyConvention = "default",
         features: tuple[str, ...] | None = None,
         output: Output = None,
     ) -> Value: ...
@@ -41,7 +41,7 @@ def direct(name: str) -> Direct:
         labels: Tensor | None = None,
         *,
         seed: int = 0,
-        convention: Convention = "default",
+        convention: ProxyConvention = "default",
         features: tuple[str, ...] | None = None,
         output: Output = None,
     ) -> Value:

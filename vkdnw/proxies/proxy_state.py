@@ -13,13 +13,13 @@ import vkdnw.initialisation
 from vkdnw.runtime.model_state import Parts
 from vkdnw.runtime.precision import float32_on
 
-Mode = Literal["train", "eval", "none"]
+ModelMode = Literal["train", "eval", "none"]
 Init = Literal["kaiming_normal", "normal", "none"]
 
 
 @contextmanager
 def proxy_state(
-    model: nn.Module, parts: Parts, mode: Mode, init: Init, seed: int
+    model: nn.Module, parts: Parts, mode: ModelMode, init: Init, seed: int
 ) -> Iterator[None]:
     """Sets the mode, draws the weights anew unless ``init`` is ``"none"``, and puts both back.
 

@@ -244,13 +244,13 @@ def train_pass(
     state = torch.get_rng_state()
     with ExitStack() as layers:
         try:
-            shared = forward.run(layers, pending=True)
+            shared = forward.run(layers, lazy=True)
         except OverwrittenError:  # the same bits, with every feature map written down at once
             layers.close()
             torch.set_rng_state(state)
             for agreement in recording.agreements:
                 agreement.restart()
-            shared = forward.run(layers, pending=False)
+            shared = forward.run(layers, lazy=False)
         yield shared
 
 
@@ -265,7 +265,7 @@ class _Forward:
     native: bool
     weights: WeightGradients = field(default_factory=WeightGradients)
 
-    def run(self, layers: ExitStack, pending: bool) -> TrainPass:
+    def run(self, layers: ExitStack, lazy: bool) -> TrainPass:
         """Runs the model; native layers stay until ``layers`` is closed."""
         observed, agreements, leaf = self.recording.observed, self.recording.agreements, self.leaf
         square = leaf.dim() == 4 and leaf.shape[2] == leaf.shape[3]
@@ -276,7 +276,7 @@ class _Forward:
                 for agreement in agreements:
                     agreement.see(output)
 
-            layers.enter_context(native_layers(self.parts.modules, self.weights, on_relu, pending))
+            layers.enter_context(native_layers(self.parts.modules, self.weights, on_relu, lazy))
         with ExitStack() as hooks:
             if observed & {"features", "spectra"}:
                 hooks.enter_context(record_features(self.model, self.recording.features, features))

@@ -28,9 +28,9 @@ from vkdnw.ops.batch_norm import (
 
 
 def train_batch_norm(
-    norm: nn.BatchNorm2d, weights: WeightGradients, pending: bool
+    norm: nn.BatchNorm2d, weights: WeightGradients, lazy: bool
 ) -> Callable[[Tensor], Tensor]:
-    """A BatchNorm's forward in train mode, whose result is computed now or stays pending.
+    """A BatchNorm's forward in train mode, whose result is computed now or stays lazy.
 
     Running statistics are not updated: the pass restores them in any case.
     """
@@ -51,8 +51,8 @@ def train_batch_norm(
             call,
             weights,
         )
-        if not pending:
-            output.recipe.value()
+        if not lazy:
+            output.op.value()
         return output
 
     return forward

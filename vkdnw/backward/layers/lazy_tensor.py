@@ -2,7 +2,7 @@
 
 Results of BatchNorm and pooling are mostly added to other maps, and those of ReLU are mostly read
 by a convolution. The reader can compute them on the way. So the native layers return tensors
-without memory, which hold a recipe; a sum of such tensors is another one. Any operation of torch on
+without memory, which hold a LazyOp; a sum of such tensors is another one. Any operation of torch on
 one, from Python or from C++, computes its numbers first, to the same bits. To autograd they are
 ordinary tensors.
 """
@@ -45,7 +45,7 @@ class VersionedTensor:
         """The tensor outside the graph. Raises OverwrittenError."""
         self.check()
         if isinstance(self.tensor, LazyTensor):
-            return self.tensor.recipe.value()
+            return self.tensor.op.value()
         return self.tensor.detach()
 
 
@@ -54,7 +54,7 @@ class LazyOp(ABC):
 
     def __init__(self) -> None:
         self._value: Tensor | None = None
-        self.shared = False  # while a tensor is detached that stays pending
+        self.shared = False  # while a tensor is detached that stays lazy
 
     @property
     def is_made(self) -> bool:
@@ -72,27 +72,27 @@ class LazyOp(ABC):
 
 
 class LazyTensor(Tensor):
-    """A tensor of the shape and layout of another one, made by a recipe on demand."""
+    """A tensor of the shape and layout of another one, made by a LazyOp on demand."""
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
-    recipe: LazyOp
+    op: LazyOp
 
     @classmethod
-    def of(cls, like: Tensor, recipe: LazyOp) -> Any:
-        """The result of the recipe; all but its numbers is that of another tensor."""
-        pending = torch.Tensor._make_wrapper_subclass(
+    def of(cls, like: Tensor, op: LazyOp) -> Any:
+        """The result of the op; all but its numbers is that of another tensor."""
+        lazy = torch.Tensor._make_wrapper_subclass(
             cls, like.shape, strides=like.stride(), dtype=like.dtype, device=like.device
         )
-        pending.recipe = recipe
-        return pending
+        lazy.op = op
+        return lazy
 
     def detached(self) -> Tensor:
-        """This tensor outside the graph, still pending; changes of either count for both."""
-        self.recipe.shared = True
+        """This tensor outside the graph, still lazy; changes of either count for both."""
+        self.op.shared = True
         try:
             return self.detach()
         finally:
-            self.recipe.shared = False
+            self.op.shared = False
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
@@ -104,19 +104,19 @@ class LazyTensor(Tensor):
     ) -> Any:
         if func is torch.ops.aten.add.Tensor and len(args) == 2 and not kwargs:
             return _sum(*args)
-        if func is torch.ops.aten.detach.default and args[0].recipe.shared:
-            return LazyTensor.of(args[0], args[0].recipe)
+        if func is torch.ops.aten.detach.default and args[0].op.shared:
+            return LazyTensor.of(args[0], args[0].op)
         named = {name: _known(each) for name, each in (kwargs or {}).items()}
         return func(*map(_known, args), **named)
 
 
 def _known(argument: Any) -> Any:
-    """An argument in which pending tensors are computed."""
+    """An argument in which lazy tensors are computed."""
     if isinstance(argument, LazyTensor):
-        return argument.recipe.value()
+        return argument.op.value()
     if isinstance(argument, Tensor | int | float | None):  # most are, and a tree takes its time
         return argument
-    return tree_map_only(LazyTensor, lambda pending: pending.recipe.value(), argument)
+    return tree_map_only(LazyTensor, lambda lazy: lazy.op.value(), argument)
 
 
 # ---- ReLU ------------------------------------------------------------------------------------
@@ -134,9 +134,9 @@ class ReLULazyOp(LazyOp):
 
 
 def rectified_from(x: Tensor) -> Tensor | None:
-    """The input of a pending ReLU, outside the graph; None for any other tensor."""
-    recipe = x.recipe if isinstance(x, LazyTensor) else None
-    return recipe.read.numbers() if isinstance(recipe, ReLULazyOp) and not recipe.is_made else None
+    """The input of a lazy ReLU, outside the graph; None for any other tensor."""
+    op = x.op if isinstance(x, LazyTensor) else None
+    return op.read.numbers() if isinstance(op, ReLULazyOp) and not op.is_made else None
 
 
 # ---- sums ------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ class SumLazyOp(LazyOp):
 
 
 def _sum(first: Any, second: Any) -> Any:
-    """A sum, pending where that of a part is; sums of two round alike in either order."""
+    """A sum, lazy where that of a part is; sums of two round alike in either order."""
     left, right = _terms(first), _terms(second)
     if len(left) < len(right):
         first, second, left, right = second, first, right, left
@@ -179,9 +179,9 @@ def _sum(first: Any, second: Any) -> Any:
 
 
 def _terms(value: Any) -> tuple[Term, ...]:
-    """Those of a pending sum; none of anything else."""
-    recipe = value.recipe if isinstance(value, LazyTensor) else None
-    return recipe.terms if isinstance(recipe, SumLazyOp) else ()
+    """Those of a lazy sum; none of anything else."""
+    op = value.op if isinstance(value, LazyTensor) else None
+    return op.terms if isinstance(op, SumLazyOp) else ()
 
 
 def _are_alike(first: Tensor, second: Any) -> bool:

@@ -34,13 +34,13 @@ def eval_pooling(input: Tensor) -> Tensor:
     return pooled
 
 
-def train_pooling(pending: bool) -> Pool:
-    """The forward of that pooling in train mode, whose result is computed now or stays pending."""
+def train_pooling(lazy: bool) -> Pool:
+    """The forward of that pooling in train mode, whose result is computed now or stays lazy."""
 
     def forward(input: Tensor) -> Tensor:
         if not are_native_images(input):
             return _torch_pooling(input)
-        pool = _pending if pending and have_native_channels(input) else avg_pool3x3
+        pool = _lazy if lazy and have_native_channels(input) else avg_pool3x3
         pooled: Tensor = _AveragePooling.apply(input, pool)  # type: ignore[no-untyped-call]
         return pooled
 
@@ -51,7 +51,7 @@ def _torch_pooling(x: Tensor) -> Tensor:
     return F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
 
 
-def _pending(x: Tensor) -> Tensor:
+def _lazy(x: Tensor) -> Tensor:
     pooled: Tensor = LazyTensor.of(x, SumLazyOp(Term(VersionedTensor.of(x), pooled=True)))
     return pooled
 

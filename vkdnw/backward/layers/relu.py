@@ -1,6 +1,6 @@
 """ReLU that keeps the mask of its gradient, one bit a number.
 
-In eval mode the output is computed at once, with the mask. In train mode it may stay pending, since
+In eval mode the output is computed at once, with the mask. In train mode it may stay lazy, since
 most of its readers are convolutions that compute it on the way.
 """
 
@@ -66,8 +66,8 @@ class _Rectification(torch.autograd.Function):
 # ---- train mode --------------------------------------------------------------------------------
 
 
-def train_relu(on_relu: Callable[[Tensor], None], pending: bool) -> Callable[[Tensor], Tensor]:
-    """A ReLU's forward in train mode, whose output is computed now or stays pending.
+def train_relu(on_relu: Callable[[Tensor], None], lazy: bool) -> Callable[[Tensor], Tensor]:
+    """A ReLU's forward in train mode, whose output is computed now or stays lazy.
 
     Args:
         on_relu: is called with the output.
@@ -82,8 +82,8 @@ def train_relu(on_relu: Callable[[Tensor], None], pending: bool) -> Callable[[Te
             input, VersionedTensor.of(input), mask, kept
         )  # type: ignore[no-untyped-call]
         kept.append(VersionedTensor.of(output.detached()))
-        if not pending:
-            output.recipe.value()
+        if not lazy:
+            output.op.value()
         note(output, input, Rectified(input, mask))
         on_relu(output)
         return output
@@ -102,12 +102,12 @@ def _mask(input: Tensor) -> Tensor:
 
 
 def _mask_of_sum(input: Tensor) -> Tensor | None:
-    """The mask that comes with a pending sum, unless the sum was written to since."""
-    recipe = input.recipe if isinstance(input, LazyTensor) else None
-    if not isinstance(recipe, SumLazyOp) or input._version > 0:
+    """The mask that comes with a lazy sum, unless the sum was written to since."""
+    op = input.op if isinstance(input, LazyTensor) else None
+    if not isinstance(op, SumLazyOp) or input._version > 0:
         return None
-    recipe.value()
-    return recipe.relu_mask
+    op.value()
+    return op.relu_mask
 
 
 class _PendingRectification(torch.autograd.Function):

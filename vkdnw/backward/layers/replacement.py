@@ -36,17 +36,17 @@ def native_layers(
     modules: Iterable[nn.Module],
     weights: WeightGradients,
     on_relu: Callable[[Tensor], None],
-    pending: bool,
+    lazy: bool,
 ) -> AbstractContextManager[None]:
     """Inside the block, every layer with a native gradient in train mode has another forward.
 
     Args:
         weights: whether gradients of weights are wanted, at the time of a backward pass.
         on_relu: is called with the output of every ReLU that is replaced.
-        pending: whether results may wait until they are needed. A forward pass may then raise
+        lazy: whether results may wait until they are needed. A forward pass may then raise
             :class:`OverwrittenError`, and has to be run again without.
     """
-    found = ((module, _train_forward(module, weights, on_relu, pending)) for module in modules)
+    found = ((module, _train_forward(module, weights, on_relu, lazy)) for module in modules)
     return replaced_forwards((module, forward) for module, forward in found if forward is not None)
 
 
@@ -54,18 +54,18 @@ def _train_forward(
     module: nn.Module,
     weights: WeightGradients,
     on_relu: Callable[[Tensor], None],
-    pending: bool,
+    lazy: bool,
 ) -> Forward | None:
     if "forward" in vars(module):  # nothing that the caller put there is replaced
         return None
     if type(module) is nn.ReLU and not module.inplace:
-        return train_relu(on_relu, pending)
+        return train_relu(on_relu, lazy)
     if is_native_pooling(module):
-        return train_pooling(pending)
+        return train_pooling(lazy)
     if type(module) is nn.Conv2d and "weight" in module._parameters:
         return train_convolution(module, weights)
     if type(module) is nn.BatchNorm2d and _has_plain_parameters(module):
-        return train_batch_norm(module, weights, pending)
+        return train_batch_norm(module, weights, lazy)
     return None
 
 

@@ -16,7 +16,7 @@ Origin = TypeVar("Origin")
 class OverwrittenError(RuntimeError):
     """A feature map was changed in place before a layer that read it was done with it.
 
-    In a forward pass: run it again with nothing left pending. In a backward pass the gradient is
+    In a forward pass: run it again with nothing left lazy. In a backward pass the gradient is
     lost, as it is to torch's own layers.
     """
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from vkdnw.per_sample.probing.row_wise import Call, address, keeps_rows, tensors_in
+from vkdnw.per_sample.probing.row_wise import OperatorCall, address, keeps_rows, tensors_in
 
 _HANDING_ON = (torch.ops.aten.detach.default, torch.ops.aten.alias.default)  # the same memory
 
@@ -68,7 +68,7 @@ class ForwardLog(TorchDispatchMode):
         else:
             self._constants.difference_update(written)  # in place
             constants = {id(t) for t, at in zip(given, read, strict=True) if at in self._constants}
-            call = Call(func, args, kwargs, output, constants, self._samples)
+            call = OperatorCall(func, args, kwargs, output, constants, self._samples)
             # A tensor that another library made, numpy for instance, is unknown.
             if not (self._known.issuperset(read) and keeps_rows(call)):
                 self.mixing = str(func)

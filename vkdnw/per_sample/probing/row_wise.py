@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Test = Callable[["Call"], bool]
+Test = Callable[["OperatorCall"], bool]
 
 
-class Call:
+class OperatorCall:
     """One call of an operator of torch: its arguments, its output, and which tensors are
     constant."""
 
@@ -85,13 +85,13 @@ def address(tensor: Tensor) -> int:
         return 0
 
 
-def keeps_rows(call: Call) -> bool:
+def keeps_rows(call: OperatorCall) -> bool:
     """Whether the samples in the output of an operation depend on themselves alone."""
     test = _TESTS.get(call.name)
     return test is not None and call.has_rows(call.output) and test(call)
 
 
-def _elementwise(call: Call) -> bool:
+def _elementwise(call: OperatorCall) -> bool:
     """Constants are broadcast over the rows, and rows meet rows of the same axis."""
     shape = call.output.shape
     return all(
@@ -106,7 +106,7 @@ def _elementwise(call: Call) -> bool:
 def _of_input(*names: str) -> Test:
     """One tensor of samples, the others constant; the first axis stays the batch axis."""
 
-    def test(call: Call) -> bool:
+    def test(call: OperatorCall) -> bool:
         values = [call.argument(name) for name in names]
         x = next((value for value in values if isinstance(value, Tensor)), None)
         if x is None or x.dim() < 2 or call.output.shape[0] != x.shape[0]:
@@ -116,7 +116,7 @@ def _of_input(*names: str) -> Test:
     return test
 
 
-def _each_of_a_stack(call: Call) -> bool:
+def _each_of_a_stack(call: OperatorCall) -> bool:
     """Products of matrices, or attention, one by one along the first axis."""
     rows = call.output.shape[0]
     return all(
@@ -125,12 +125,12 @@ def _each_of_a_stack(call: Call) -> bool:
     )
 
 
-def _same_order(call: Call) -> bool:
+def _same_order(call: OperatorCall) -> bool:
     """Another shape for the same numbers in the same order: samples stay behind one another."""
     return all(call.has_rows(tensor) for tensor in call.tensors())
 
 
-def _dense_pixels(call: Call) -> bool:
+def _dense_pixels(call: OperatorCall) -> bool:
     """As adaptive pooling to one pixel returns it: with the strides of a channels-last map."""
     x = call.output
     if x.dim() != 4 or x.shape[2:] != (1, 1) or x.stride()[:2] != (x.shape[1], 1):
@@ -141,7 +141,7 @@ def _dense_pixels(call: Call) -> bool:
 def _other_axes(*names: str) -> Test:
     """Axes are given, and the first is not among them."""
 
-    def test(call: Call) -> bool:
+    def test(call: OperatorCall) -> bool:
         x = call.tensors()[0]
         axes = next((a for name in names if (a := call.argument(name)) is not None), None)
         if axes is None or axes == []:
@@ -158,7 +158,7 @@ def _other_axes(*names: str) -> Test:
 _DEFAULT_AXES = {"cat": 0, "stack": 0, "slice": 0, "split": 0, "unbind": 0}
 
 
-def _first_axis_stays(call: Call) -> bool:
+def _first_axis_stays(call: OperatorCall) -> bool:
     order = call.argument("dims")
     if order is not None:
         return bool(order[0] % len(order) == 0)
@@ -166,22 +166,22 @@ def _first_axis_stays(call: Call) -> bool:
     return all(axis % call.output.dim() != 0 for axis in axes)
 
 
-def _broadcast_elsewhere(call: Call) -> bool:
+def _broadcast_elsewhere(call: OperatorCall) -> bool:
     x = call.tensors()[0]
     return call.has_rows(x) and x.dim() == call.output.dim() and len(x) == len(call.output)
 
 
-def _padded_elsewhere(call: Call) -> bool:
+def _padded_elsewhere(call: OperatorCall) -> bool:
     x = call.tensors()[0]
     return len(call.argument("pad", ())) < 2 * x.dim() and len(x) == len(call.output)
 
 
-def _in_eval_mode(call: Call) -> bool:
+def _in_eval_mode(call: OperatorCall) -> bool:
     training = call.argument("training", call.argument("train", False))
     return not training and _of_input("input")(call)
 
 
-def _within_rows(call: Call) -> bool:
+def _within_rows(call: OperatorCall) -> bool:
     shape = call.argument("normalized_shape")
     return len(shape) < call.tensors()[0].dim() and _of_input("input")(call)
 

@@ -35,7 +35,7 @@ PASSING_MAPS = 4  # gradients of the largest layers that are alive at once on th
 
 
 @dataclass(frozen=True)
-class Layer:
+class TracedLayer:
     """A layer with a rule; ``leaves`` maps weight and bias to names of chosen parameters."""
 
     module: nn.Module
@@ -52,7 +52,7 @@ class Trace:
     dtype: torch.dtype  # of the Jacobian: float64 for float64 logits, else float32
     layout: torch.memory_format | None  # of images; None leaves them as they were passed
     find_fewest: Callable[[], int]  # runs the model when it is first called
-    layers: dict[str, Layer]
+    layers: dict[str, TracedLayer]
     relus: dict[str, nn.ReLU]  # by module name; they may be fused with the layer behind them
     pools: dict[str, nn.Module]  # 3x3 average poolings of stride 1, by module name
     calls: tuple[CallSite, ...]  # of layers that own chosen parameters, in order
@@ -92,7 +92,7 @@ class Trace:
         return plain if plain is not None else self.layers[name].module
 
 
-def ruled_layers(problem: Problem) -> dict[str, Layer]:
+def ruled_layers(problem: Problem) -> dict[str, TracedLayer]:
     """Layers with a rule, by module name; those without chosen parameters have no leaves."""
     names = {id(parameter): name for name, parameter in problem.parameters.items()}
     chosen = set(problem.selection.names)
@@ -107,19 +107,19 @@ def ruled_layers(problem: Problem) -> dict[str, Layer]:
             if (parameter := module._parameters.get(leaf)) is not None
             and names[id(parameter)] in chosen
         }
-        layers[module_name] = Layer(module, rule, leaves)
+        layers[module_name] = TracedLayer(module, rule, leaves)
     return layers
 
 
-def _uncalled(layers: dict[str, Layer], records: Records, problem: Problem) -> set[str]:
+def _uncalled(layers: dict[str, TracedLayer], records: Records, problem: Problem) -> set[str]:
     """Chosen parameters that no layer with a rule was called with."""
     called = {name for site in records for name in layers[site.layer].leaves.values()}
     return {*problem.selection.names} - called
 
 
-def _layer(found: Operation, problem: Problem) -> Layer:
+def _layer(found: Operation, problem: Problem) -> TracedLayer:
     module = found.module(problem.parameters)
-    return Layer(module, found.rule, found.leaves)
+    return TracedLayer(module, found.rule, found.leaves)
 
 
 @gc_disabled()
@@ -189,7 +189,7 @@ def trace_model(problem: Problem) -> Trace:
 class _Evidence:
     """What a probe, or a pass with symbols, tells of a model."""
 
-    layers: dict[str, Layer]  # with a rule, those read off the graph among them
+    layers: dict[str, TracedLayer]  # with a rule, those read off the graph among them
     constants: dict[str, tuple[Any, ...]]  # of those
     records: Records  # of layers with a rule and of ReLUs
     rows: dict[CallSite, int]
@@ -206,7 +206,7 @@ class _Evidence:
 
 
 def _symbolic(
-    problem: Problem, layers: dict[str, Layer], relus: dict[str, nn.ReLU]
+    problem: Problem, layers: dict[str, TracedLayer], relus: dict[str, nn.ReLU]
 ) -> _Evidence | None:
     """From symbols in the place of feature maps; None where the model's graph is not static."""
     samples = min(2, problem.batch.size)
@@ -236,7 +236,9 @@ def _symbolic(
     )
 
 
-def _probed(problem: Problem, layers: dict[str, Layer], relus: dict[str, nn.ReLU]) -> _Evidence:
+def _probed(
+    problem: Problem, layers: dict[str, TracedLayer], relus: dict[str, nn.ReLU]
+) -> _Evidence:
     """From a run of the model on two samples."""
     recorder = Recorder({name: layer.module for name, layer in layers.items()} | relus)
     hooked = any(m._forward_hooks or m._forward_pre_hooks for m in problem.modules.values())
@@ -312,7 +314,7 @@ Terms = dict[str, tuple[tuple[CallSite, str], ...]]
 
 
 def parameter_calls(
-    layers: dict[str, Layer], records: Records, users: dict[Node, list[Node]]
+    layers: dict[str, TracedLayer], records: Records, users: dict[Node, list[Node]]
 ) -> Terms:
     """For every chosen parameter: the recorded calls, and leaves in them, that logits depend on."""
     calls: dict[str, list[tuple[CallSite, str]]] = {}
@@ -324,7 +326,7 @@ def parameter_calls(
     return {name: tuple(found) for name, found in calls.items()}
 
 
-def _unfit(layers: dict[str, Layer], rows: dict[CallSite, int], calls: Terms) -> set[str]:
+def _unfit(layers: dict[str, TracedLayer], rows: dict[CallSite, int], calls: Terms) -> set[str]:
     """Parameters of calls whose rows cannot be told apart by sample."""
     return {
         name

@@ -61,19 +61,21 @@ def test_every_layer_is_called_exactly_once():
     assert set(calls.values()) == {1}
 
 
-@pytest.mark.parametrize("arch", [nb201.enumerate()[i] for i in (10, 12, 15_000, 4_000)])
-def test_dead_convolutions_have_gradients_of_exactly_zero(arch):
+@pytest.mark.parametrize(
+    ("arch", "dead"), [(nb201.enumerate()[i], n) for i, n in ((10, 3), (12, 1))]
+)
+def test_dead_convolutions_have_gradients_of_exactly_zero(arch, dead):
     network = nb201.build(arch, channels=4, cells=1)
     network(torch.randn(3, 3, 8, 8)).square().sum().backward()
-    unread = {
+    gradients = {name: tensor.grad for name, tensor in network.named_parameters()}
+    assert None not in gradients.values()
+    unread = gradients.keys() & {
         f"cells.{cell}.edge.{edge}.conv.weight"
         for cell in (0, 2, 4)
         for edge in nb201.dead_edges(arch)
     }
-    for name, tensor in network.named_parameters():
-        assert tensor.grad is not None, name
-        if name in unread:
-            assert not tensor.grad.any(), name
+    assert len(unread) == 3 * dead
+    assert not any(gradients[name].any() for name in unread)
 
 
 def reference_cell(cell, operations, x):
