@@ -105,7 +105,7 @@ class SearchPlan:
         if self.pareto:
             return Pareto(self.population)
         if self.strategy == "ageing":
-            return Ageing(self.population, self.tournament)
+            return Ageing(len(self.ranked), self.population, self.tournament)
         if self.strategy == "random":
             return RandomSearch()
         return SteadyState(len(self.ranked), self.population)

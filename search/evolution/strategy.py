@@ -64,23 +64,24 @@ class Ageing:
     population; the oldest leaves whatever its worth. The first P children are founders.
     """
 
-    def __init__(self, population: int, tournament: int) -> None:
-        self._population: deque[tuple[int, Sequence[float]]] = deque(maxlen=population)
+    def __init__(self, keys: int, population: int, tournament: int) -> None:
+        self._size = population
         self._tournament = min(tournament, population)
-        self._values: Matrix | None = None  # of the population: [keys, P]
+        self._children: deque[int] = deque(maxlen=population)
+        self._values: Matrix = np.empty((keys, 0))  # of the population: [keys, P]
 
     def show(self, child: int, row: Sequence[float]) -> None:
-        self._population.append((child, row))
-        self._values = None
+        self._children.append(child)
+        new = _without_nan(np.array(row, np.float64)[:, None])
+        self._values = np.concatenate([self._values[:, 1 - self._size :], new], axis=1)
 
     def parent(self, random: Random) -> int | None:
-        if len(self._population) < (self._population.maxlen or 0):
+        if len(self._children) < self._size:
             return None
-        if self._values is None:
-            self._values = _without_nan(np.array([row for _, row in self._population]).T)
-        drawn = sorted(random.sample(range(len(self._population)), self._tournament))
-        ranks = doubled_ranks(self._values[:, drawn], np.sort(self._values, axis=1))
-        return self._population[drawn[int(np.log(ranks).sum(0).argmax())]][0]
+        drawn = sorted(random.sample(range(self._size), self._tournament))
+        values, population = self._values[:, drawn, None], self._values[:, None]
+        ranks = 1 + (population < values).sum(2) + (population <= values).sum(2)  # doubled
+        return self._children[drawn[int(np.log(ranks).sum(0).argmax())]]
 
 
 class Pareto:
@@ -114,7 +115,7 @@ class Pareto:
 
     def _rank(self) -> None:
         values = _without_nan(np.array(self._rows).T)
-        ranks = doubled_ranks(values[:-1], np.sort(values[:-1], axis=1))
+        ranks, _ = doubled_ranks(values[:-1])
         sums: Vector = np.log(ranks).sum(0)
         self._best = best_fronts(sums, values[-1], self._population - 1).tolist()
         self._ranked = len(self._rows)

@@ -32,7 +32,7 @@ class Ledger:
     def row(self) -> Row:
         counts = json.dumps(dict(self.counts), sort_keys=True)
         told = (self.identity, self.generation, self.checkpointed, self.writing)
-        return LEDGER.seal((1, *told, counts))
+        return LEDGER.sealed([(1, *told, counts)])[0]
 
     def after(self, added: Mapping[str, int], checkpointed: int) -> "Ledger":
         """The ledger of the next commit, which adds so many rows to each table."""
@@ -47,16 +47,17 @@ class Ledger:
 def read(connection: sqlite3.Connection) -> Ledger | None:
     """The ledger, or None where its row is damaged or missing. Raises sqlite3.Error."""
     rows = connection.execute(LEDGER.select).fetchmany(2)
-    if len(rows) != 1 or not LEDGER.intact(rows[0]):
+    told = LEDGER.opened(rows) if len(rows) == 1 else None
+    if told is None:
         return None
-    _, identity, generation, checkpointed, writing, counts, _ = rows[0]
+    ((_, identity, generation, checkpointed, writing, counts),) = told
     try:
-        told = parse_json(counts, "the ledger", dict)
+        numbers = parse_json(counts, "the ledger", dict)
     except StoreError:
         return None
-    if not all(type(number) is int for number in told.values()):
+    if not all(type(number) is int for number in numbers.values()):
         return None
-    return Ledger(identity, generation, checkpointed, writing, told)
+    return Ledger(identity, generation, checkpointed, writing, numbers)
 
 
 def write(connection: sqlite3.Connection, ledger: Ledger) -> None:

@@ -110,7 +110,7 @@ def _rebuild(connection: sqlite3.Connection, path: Path, seen: Survey) -> Path:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     tables[CONFIGURATION.name] = (
         CONFIGURATION,
-        [CONFIGURATION.seal(item) for item in seen.configuration.items()],
+        CONFIGURATION.sealed(seen.configuration.items()),
     )
     counts: Mapping[str, int] = {name: len(rows) for name, (_, rows) in tables.items()}
     ledger = Ledger(counts=counts)

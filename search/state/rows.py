@@ -11,12 +11,14 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, product
 from typing import Any
 
 from vkdnw.search.errors import StoreError
 
 Row = tuple[Any, ...]
+
+AT_ONCE = 1000
+"""Rows that are read at a time."""
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "INTEGER": (int,),
@@ -37,13 +39,13 @@ class Table:
     """Name -> type, with a question mark where it may be NULL."""
     key: int
     """So many columns, the first ones, name a row."""
-    shapes: frozenset[tuple[type, ...]] = field(init=False)
-    """The types that a row with its checksum may have."""
+    kinds: tuple[frozenset[type], ...] = field(init=False)
+    """The types that each column may have, the checksum's last."""
     start: int = field(init=False)
 
     def __post_init__(self) -> None:
         kinds = [*(_TYPES[kind] for kind in self.columns.values()), (int,)]
-        object.__setattr__(self, "shapes", frozenset(product(*kinds)))
+        object.__setattr__(self, "kinds", tuple(map(frozenset, kinds)))
         object.__setattr__(self, "start", zlib.crc32(self.name.encode()))
 
     @property
@@ -55,19 +57,24 @@ class Table:
     def select(self) -> str:
         return f"SELECT {', '.join(self.columns)}, crc FROM {self.name}"
 
-    def seal(self, row: Row) -> Row:
-        """The row with its checksum. Numbers of REAL columns must be floats and not NaN."""
-        return (*row, self.checksum(row))
+    def sealed(self, rows: Iterable[Row]) -> list[Row]:
+        """The rows with their checksums. Numbers of REAL columns must be floats and not NaN."""
+        rows = list(rows)
+        return [(*row, crc) for row, crc in zip(rows, self.checksums(rows), strict=True)]
 
-    def checksum(self, row: Row) -> int:
+    def checksums(self, rows: Iterable[Row]) -> list[int]:
         if self.name == "arrays":  # the text of a long array would take longer than the array
-            identity, evaluation, name, data = row
-            row = (identity, evaluation, name, zlib.crc32(data), len(data))
-        return zlib.crc32(repr(row).encode(), self.start)
+            rows = [(*row[:3], zlib.crc32(row[3]), len(row[3])) for row in rows]
+        start, crc32 = self.start, zlib.crc32
+        return [crc32(text.encode(), start) for text in map(repr, rows)]
 
-    def intact(self, row: Row) -> bool:
-        """Whether a row that was read, with its checksum, is one that was written."""
-        return tuple(map(type, row)) in self.shapes and self.checksum(row[:-1]) == row[-1]
+    def opened(self, rows: Sequence[Row]) -> list[Row] | None:
+        """Rows that were read, without their checksums; None unless all are as written."""
+        columns = zip(*rows, strict=True)
+        if not all(map(frozenset.issuperset, self.kinds, (map(type, one) for one in columns))):
+            return None
+        told = [row[:-1] for row in rows]
+        return told if self.checksums(told) == [row[-1] for row in rows] else None
 
     def describe(self, row: Row) -> str:
         """Name the row in an error."""
@@ -159,27 +166,34 @@ def scan(
     connection: sqlite3.Connection, table: Table, damage: list[str], where: str = "", *values: Any
 ) -> Iterator[Row]:
     """The intact rows of a table, without their checksums; others are named in `damage`."""
-    shapes, checksum = table.shapes, table.checksum
-    for row in _fetched(connection, f"{table.select} {where}", values):
-        told = row[:-1]
-        if tuple(map(type, row)) in shapes and checksum(told) == row[-1]:  # `intact`, inlined
-            yield told
-        else:
-            damage.append(table.describe(row))
+    for rows in _fetched(connection, f"{table.select} {where}", values):
+        told = table.opened(rows)
+        if told is not None:
+            yield from told
+            continue
+        for row in rows:
+            if (sound := table.opened([row])) is not None:
+                yield from sound
+            else:
+                damage.append(table.describe(row))
 
 
-def _fetched(connection: sqlite3.Connection, query: str, values: Sequence[Any]) -> Iterable[Row]:
+def _fetched(
+    connection: sqlite3.Connection, query: str, values: Sequence[Any]
+) -> Iterator[list[Row]]:
     done = 0
     try:
-        for row in connection.execute(query, values):
-            yield row
-            done += 1
+        cursor = connection.execute(query, values)
+        while rows := cursor.fetchmany(AT_ONCE):
+            yield rows
+            done += len(rows)
     except sqlite3.OperationalError as error:
         if "decode" not in str(error):
             raise
         # Text that is not UTF-8 is damage to one row, not to all: its checksum is to tell.
         connection.text_factory = lambda data: data.decode(errors="replace")
-        yield from islice(connection.execute(query, values), done, None)
+        if rows := connection.execute(query, values).fetchall()[done:]:
+            yield rows
 
 
 def parse_json(text: str, where: str, kind: type) -> Any:

@@ -381,7 +381,7 @@ class _Inserter:
 
     def __call__(self, table: Table, rows: Sequence[Row]) -> None:
         if rows:
-            self._connection.executemany(table.insert, map(table.seal, rows))
+            self._connection.executemany(table.insert, table.sealed(rows))
             self.added[table.name] += len(rows)
 
 

@@ -48,7 +48,6 @@ class Survey:
     networks: dict[str, int] = field(default_factory=dict)
     architectures: dict[str, int] = field(default_factory=dict)
     asked: set[tuple[int, int, str]] = field(default_factory=set)
-    wanted: set[NetworkSeed] = field(default_factory=set)
     recorded: defaultdict[NetworkSeed, set[str]] = field(default_factory=lambda: defaultdict(set))
     failed: set[NetworkSeed] = field(default_factory=set)
     machines: list[tuple[str, str]] = field(default_factory=list)
@@ -73,8 +72,14 @@ def survey(connection: sqlite3.Connection) -> Survey:
             ((last,),) = connection.execute(f"SELECT coalesce(max(id), 0) FROM {table.name}")
             seen.last[table.name] = int(last)
     _survey_command(connection, seen)
-    names = _survey_asked(connection, seen)
-    _survey_results(connection, seen, names)
+    names, networks = _survey_asked(connection, seen)
+    if seen.damage or seen.lost:
+        # A result whose question was damaged is computed again with it: a search that breeds its
+        # networks anew knows results by their tasks.
+        wanted = {(networks[place], seed) for place, seed, _ in seen.asked}
+        _survey_results(connection, seen, names, wanted.__contains__)
+    else:
+        _survey_results(connection, seen, names, lambda task: True)
     return seen
 
 
@@ -93,7 +98,7 @@ def sound_rows(connection: sqlite3.Connection, seen: Survey) -> Iterator[tuple[T
     for table in COUNTED:
         kept = keep.get(table.name)
         rows = scan(connection, table, [])
-        yield table, [table.seal(row) for row in rows if kept is None or kept(row)]
+        yield table, table.sealed(row for row in rows if kept is None or kept(row))
 
 
 def _survey_command(connection: sqlite3.Connection, seen: Survey) -> None:
@@ -108,8 +113,10 @@ def _survey_command(connection: sqlite3.Connection, seen: Survey) -> None:
         seen.machines.append((kind, fingerprint))
 
 
-def _survey_asked(connection: sqlite3.Connection, seen: Survey) -> Mapping[int, str]:
-    """The names of networks by id."""
+def _survey_asked(
+    connection: sqlite3.Connection, seen: Survey
+) -> tuple[Mapping[int, str], Mapping[int, int]]:
+    """The names of networks by id, and the networks of architectures, both by id."""
     names: dict[int, str] = dict(scan(connection, NETWORKS, seen.damage))
     seen.networks = {network: identity for identity, network in names.items()}
     known: dict[int, int] = {}
@@ -123,49 +130,49 @@ def _survey_asked(connection: sqlite3.Connection, seen: Survey) -> Mapping[int, 
     for row in scan(connection, ASKED, seen.damage):
         if row[0] in known:
             seen.asked.add(row)
-            seen.wanted.add((names[known[row[0]]], row[1]))
         else:
             seen.damage.append(f"{ASKED.describe(row)}, whose architecture is not there")
-    return names
+    return names, known
 
 
-def _survey_results(connection: sqlite3.Connection, seen: Survey, names: Mapping[int, str]) -> None:
-    tasks: dict[int, NetworkSeed] = {}
-    parts: Counter[int] = Counter()
-    told: dict[int, int] = {}
-    in_doubt = bool(seen.damage or seen.lost)
+def _survey_results(
+    connection: sqlite3.Connection,
+    seen: Survey,
+    names: Mapping[int, str],
+    asked: Callable[[tuple[int, int]], bool],
+) -> None:
+    """Results of tasks, a network's id and a seed, that were asked for."""
+    tasks: dict[int, tuple[int, int]] = {}
+    missing: dict[int, int] = {}  # rows of the evaluation that have not been found yet
     for row in scan(connection, EVALUATIONS, seen.damage):
         identity, network, seed, session, *_, count = row
-        # A result whose question was damaged is computed again with it: a search that breeds its
-        # networks anew knows results by their tasks.
-        orphaned = in_doubt and (names.get(network, ""), seed) not in seen.wanted
-        if network in names and session in seen.sessions and not orphaned:
-            tasks[identity], told[identity] = (names[network], seed), count
+        if network in names and session in seen.sessions and asked((network, seed)):
+            tasks[identity], missing[identity] = (network, seed), count
         else:
             seen.damage.append(
                 f"{EVALUATIONS.describe(row)}, whose network, session or question is lost"
             )
-    values: defaultdict[int, list[str]] = defaultdict(list)
+    values: dict[int, set[str]] = {identity: set() for identity in tasks}
     for row in scan(connection, SCORES, seen.damage):
-        network, seed, name, *_, evaluation = row
-        if tasks.get(evaluation) == (names.get(network), seed):
-            values[evaluation].append(name)
-            parts[evaluation] += 1
+        network, seed, name, _, _, evaluation = row
+        if tasks.get(evaluation) == (network, seed):
+            values[evaluation].add(name)
+            missing[evaluation] -= 1
         else:
             seen.damage.append(f"{SCORES.describe(row)}, whose evaluation is not there")
     for row in scan(connection, ARRAYS, seen.damage):
         if row[1] in tasks and len(row[3]) % 8 == 0:
-            parts[row[1]] += 1
+            missing[row[1]] -= 1
         else:
             seen.damage.append(f"{ARRAYS.describe(row)}, whose evaluation is not there")
-    for evaluation, task in tasks.items():
-        if parts[evaluation] == told[evaluation]:
+    for evaluation, (network, seed) in tasks.items():
+        if not missing[evaluation]:
             seen.sound_evaluations.add(evaluation)
-            seen.recorded[task].update(values[evaluation])
+            seen.recorded[names[network], seed] |= values[evaluation]
         else:
             seen.damage.append(
-                f"evaluation {evaluation} of {task[0]!r:.80} under seed {task[1]}, of which "
-                f"{parts[evaluation]} of {told[evaluation]} rows are there"
+                f"evaluation {evaluation} of {names[network]!r:.80} under seed {seed}, whose rows "
+                "are not those that were written"
             )
     seen.evaluations = len(seen.sound_evaluations)
     for row in scan(connection, FAILURES, seen.damage):

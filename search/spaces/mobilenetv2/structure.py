@@ -59,6 +59,8 @@ class InvertedResiduals(NamedTuple):
 
 Block = Convolutions | InvertedResiduals
 
+_BLOCKS = re.compile(r"[A-Za-z0-9]*\([^()]*\)")
+"""Where one block ends and the next begins."""
 _BLOCK = re.compile(r"(?P<kind>[A-Za-z0-9]*)\((?:(?P<name>[^|()]*)\|)?(?P<sizes>[^()]*)\)")
 _CONVOLUTIONS = re.compile(r"SuperConvK(\d+)BNRELU")
 _RESIDUALS = re.compile(r"SuperResIDWE(\d+)K(\d+)")
@@ -97,21 +99,38 @@ def parse(structure: str) -> tuple[Block, ...]:
             f"a structure is a string of blocks {_FORMS}, not {type(structure).__name__}: "
             f"{structure!r}"
         )
+    texts = _BLOCKS.findall(structure)
+    if "".join(texts) != structure or not texts:
+        raise _error(structure)
+    try:
+        blocks = tuple(map(_parse_block, texts))
+    except ArchitectureError:
+        raise _error(structure) from None
+    channels = IMAGE_CHANNELS
+    for block in blocks:
+        if block.inputs != channels:
+            raise _error(structure)
+        channels = block.outputs
+    return blocks
+
+
+def _error(structure: str) -> ArchitectureError:
+    """Says where a structure that is none goes wrong first."""
     blocks: list[Block] = []
     position = 0
     while position < len(structure) or not blocks:
-        match = _BLOCK.match(structure, position)
+        match = _BLOCKS.match(structure, position)
+        where = f"block {len(blocks)} at position {position} of {structure!r}"
         try:
             if match is None:
                 raise ArchitectureError(f"expected {_FORMS}")
             block = _parse_block(match[0])
             _check_inputs(block, blocks[-1] if blocks else None, len(blocks))
         except ArchitectureError as error:
-            where = f"block {len(blocks)} at position {position} of {structure!r}"
-            raise ArchitectureError(f"{where}: {error}") from None
+            return ArchitectureError(f"{where}: {error}")
         blocks.append(block)
         position = match.end()
-    return tuple(blocks)
+    raise AssertionError(f"{structure!r} is a structure")
 
 
 @lru_cache(maxsize=65536)  # a child has most of its blocks from its parent
@@ -165,9 +184,14 @@ def format(blocks: Sequence[Block]) -> str:  # noqa: A001 - the counterpart of p
 
     Raises `ArchitectureError`, as `parse` does, for blocks that do not make a network.
     """
-    structure = "".join(map(str, blocks))
+    structure = "".join(map(_written, blocks))
     parse(structure)
     return structure
+
+
+@lru_cache(maxsize=65536)  # a child has most of its blocks from its parent
+def _written(block: Block) -> str:
+    return str(block)
 
 
 def validate(structure: str) -> None:

@@ -50,14 +50,14 @@ def test_children_that_are_not_shown_are_no_parents():
 
 
 def test_ageing_forgets_the_old_however_good():
-    strategy = Ageing(population=5, tournament=5)
+    strategy = Ageing(keys=1, population=5, tournament=5)
     assert parents(show(strategy, [[9.0], [1.0], [2.0], [3.0]])).keys() == {None}
     assert parents(show(strategy, [[1.5]], start=4)).keys() == {0}
     assert parents(show(strategy, [[0.0]], start=5)).keys() == {3}
 
 
 def test_a_tournament_is_won_by_the_best_of_those_drawn():
-    strategy = show(Ageing(population=10, tournament=2), [[float(i)] for i in range(10)])
+    strategy = show(Ageing(keys=1, population=10, tournament=2), [[float(i)] for i in range(10)])
     found = parents(strategy, 4500)
     # Of 45 pairs, child i wins the i in which the other is worse.
     assert found[0] == 0
@@ -68,7 +68,7 @@ def test_a_tournament_is_won_by_the_best_of_those_drawn():
 def test_ageing_ranks_within_the_population_by_logarithms_of_ranks():
     # Ranks (1, 4, 3), (3, 3, 1), (4, 1, 2), (2, 2, 4): products 12, 9, 8, 16.
     rows = [[0.0, 9.0, 8.0], [2.0, 5.0, np.nan], [3.0, 1.0, 2.0], [1.0, 2.0, 9.0]]
-    assert parents(show(Ageing(population=4, tournament=4), rows)).keys() == {3}
+    assert parents(show(Ageing(keys=3, population=4, tournament=4), rows)).keys() == {3}
 
 
 def test_pareto_breeds_from_the_fronts():

@@ -184,7 +184,7 @@ def forge(folder: Path, table: object, key: int, changed: Callable[[list[object]
     columns = list(table.columns)  # type: ignore[attr-defined]
     row = list(connection.execute(f"{table.select} WHERE id = {key}").fetchone()[:-1])  # type: ignore[attr-defined]
     changed(row)
-    sealed = table.seal(tuple(row))  # type: ignore[attr-defined]
+    (sealed,) = table.sealed([tuple(row)])  # type: ignore[attr-defined]
     assigned = ", ".join(f"{column} = ?" for column in [*columns, "crc"])
     with connection:
         connection.execute(f"UPDATE {table.name} SET {assigned} WHERE id = {key}", sealed)  # type: ignore[attr-defined]
