@@ -17,8 +17,8 @@ from typing import Generic
 from vkdnw.search.errors import ExecutorError
 from vkdnw.search.executors.child import Child
 from vkdnw.search.executors.interface import Failed, Lost, Outcome, R, T
-from vkdnw.search.executors.restarts import Restarts
 from vkdnw.search.executors.worker import CannotStart, Ready
+from vkdnw.search.executors.worker_restarts import Restarts
 
 STOPPED_SECONDS = 60.0
 """How long a worker may be stopped (SIGSTOP) before it is taken for lost."""
