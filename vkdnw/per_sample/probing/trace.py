@@ -22,11 +22,11 @@ from vkdnw.backward.layers.eligibility import is_native_pooling
 from vkdnw.backward.parameter_uses import uses
 from vkdnw.ops.library import native
 from vkdnw.per_sample.capture import CallSite, Recorder, Records
+from vkdnw.per_sample.probing.compare_train_mode import check_train_mode
 from vkdnw.per_sample.probing.custom_functions import check_functions
 from vkdnw.per_sample.probing.operations import Operation, operations, records_of
 from vkdnw.per_sample.probing.probe import fewest_samples, run_probe, sample_rows
 from vkdnw.per_sample.probing.symbolic import SymbolicGraph, symbolic_graph
-from vkdnw.per_sample.probing.train_mode import check_train_mode
 from vkdnw.per_sample.problem import Problem
 from vkdnw.rules import Rule, rule_for
 from vkdnw.runtime.garbage_collection import gc_disabled
