@@ -26,7 +26,7 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from vkdnw import search
-from vkdnw.search.export import found
+from vkdnw.search.export import network_to_export
 from vkdnw.search.spaces.search_space import SearchSpace
 
 SIDE = 32
@@ -44,7 +44,9 @@ def main(run: Path, epochs: int = 6) -> None:
     other = random_network(space, space.cost(best).flops)
     images, labels = digits()
     for title, architecture in (("found", best), ("random", other)):
-        accuracy = train(found.network(space, architecture, CLASSES), images, labels, epochs)
+        accuracy = train(
+            network_to_export.network(space, architecture, CLASSES), images, labels, epochs
+        )
         flops = space.cost(architecture).flops
         print(f"{title:6}  {flops / 1e6:8.2f} MFLOPs  test accuracy {accuracy:.3f}  {architecture}")
 

@@ -38,11 +38,11 @@ class Network:
         import torch
 
         import vkdnw
-        from vkdnw.search.export import found
+        from vkdnw.search.export import network_to_export
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = found.network(self.space, self.architecture, classes)
+            model = network_to_export.network(self.space, self.architecture, classes)
         if init is not None:
             vkdnw.initialise(model, init, seed=seed)
         return model

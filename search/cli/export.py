@@ -128,7 +128,7 @@ def _export_network(
 ) -> None:
     import vkdnw
     from vkdnw.search.api.run import open as open_run
-    from vkdnw.search.export import found
+    from vkdnw.search.export import network_to_export
     from vkdnw.search.export.formats import form_of
     from vkdnw.search.export.write import write
     from vkdnw.search.models.weights import load_weights
@@ -139,7 +139,7 @@ def _export_network(
         network = opened.best(by) if arch is None else opened.network(arch)
         architecture = network.architecture
         form = form or form_of(out)
-        model = found.network(space, architecture, classes, squeeze_excitation)
+        model = network_to_export.network(space, architecture, classes, squeeze_excitation)
     if weights is None:
         vkdnw.initialise(model, "kaiming_normal", seed=seed)
     else:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from vkdnw.search import limits
 from vkdnw.search.configuration import Configuration
-from vkdnw.search.export.found import network
+from vkdnw.search.export.network_to_export import network
 from vkdnw.search.inputs.batches import DataError, load_batch
 from vkdnw.search.inputs.seeded import input_digests
 from vkdnw.search.limits import LimitExceeded

@@ -16,7 +16,7 @@ from vkdnw import search
 from vkdnw.search.cli import app
 from vkdnw.search.cli.exit_codes import run
 from vkdnw.search.evolution import history
-from vkdnw.search.export import ExportError, found
+from vkdnw.search.export import ExportError, network_to_export
 from vkdnw.search.export.source import construction, source
 from vkdnw.search.export.write import write
 from vkdnw.search.spaces.darts import DARTS
@@ -148,7 +148,7 @@ def test_the_command_writes_the_best_network_of_a_search(
 def test_the_command_takes_trained_weights_and_another_head(searched: Path, tmp_path: Path) -> None:
     opened = search.open(searched)
     space, best = opened.space, opened.best().architecture
-    model = found.network(space, best, classes=7, squeeze_excitation=True)
+    model = network_to_export.network(space, best, classes=7, squeeze_excitation=True)
     torch.save(model.state_dict(), tmp_path / "trained.pt")
     path = tmp_path / "trained.torchscript"
     options = ["--classes", "7", "--squeeze-excitation", "--resolution", "32"]
