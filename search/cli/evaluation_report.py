@@ -8,7 +8,7 @@ from vkdnw.search.cli.report_data import Column, Row, Section, number, text
 from vkdnw.search.rankings.agreement import Result
 from vkdnw.search.rankings.paper import Published, table_1
 from vkdnw.search.rankings.run_agreement import agreement_rows
-from vkdnw.search.rankings.spread import SeedSpread
+from vkdnw.search.rankings.seed_spread import SeedSpread
 
 METRICS = {"Kendall tau-b": "kendall", "Spearman rho": "spearman", "nDCG": "ndcg"}
 MORE = {

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from vkdnw.search.rankings.metrics import agreement
-from vkdnw.search.rankings.spread import SeedSpread, summarise
+from vkdnw.search.rankings.seed_spread import SeedSpread, summarise
 
 TREES = 100
 TRAIN = 1024
