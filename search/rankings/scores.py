@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vkdnw.search.rankings.spectral import with_spectral_values
+from vkdnw.search.rankings.spectrum_statistics import with_spectral_values
 from vkdnw.search.state.results import open_results
 from vkdnw.search.tasks import Evaluation
 

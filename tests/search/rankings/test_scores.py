@@ -17,7 +17,7 @@ from vkdnw.search.rankings.scores import (
     mean_columns,
 )
 from vkdnw.search.rankings.seed_spread import over_seeds
-from vkdnw.search.rankings.spectral import fisher_rank, with_spectral_values
+from vkdnw.search.rankings.spectrum_statistics import fisher_rank, with_spectral_values
 from vkdnw.search.spaces import nb201
 from vkdnw.search.tasks import Evaluation
 
