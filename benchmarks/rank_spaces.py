@@ -30,7 +30,7 @@ from vkdnw.search.rankings.aggregation import (
     places_and_weights,
 )
 from vkdnw.search.rankings.metrics import fill_undefined, kendall
-from vkdnw.search.rankings.scores import Columns, complete_table, mean_columns
+from vkdnw.search.rankings.score_columns import Columns, complete_table, mean_columns
 from vkdnw.search.spaces import registry
 
 RESULTS = Path(__file__).parents[1] / "results"

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from vkdnw.search.rankings import truth
 from vkdnw.search.rankings.aggregation import NAMED, Aggregate, aggregate_scores, describe, parse
 from vkdnw.search.rankings.metrics import kendall, ndcg, spearman
-from vkdnw.search.rankings.scores import complete_table, load_evaluations, mean_columns
+from vkdnw.search.rankings.score_columns import complete_table, load_evaluations, mean_columns
 
 Vector = NDArray[np.float64]
 

@@ -106,7 +106,7 @@ class Run:
 
     def evaluations(self) -> list[Evaluation]:
         """Every architecture under every seed, with statistics of its spectrum."""
-        from vkdnw.search.rankings.scores import load_evaluations
+        from vkdnw.search.rankings.score_columns import load_evaluations
 
         return load_evaluations(self.folder)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from vkdnw.search.rankings.aggregation import Aggregate
     from vkdnw.search.rankings.agreement import Ranking
-    from vkdnw.search.rankings.scores import Columns
+    from vkdnw.search.rankings.score_columns import Columns
     from vkdnw.search.spaces.search_space import SearchSpace
     from vkdnw.search.tasks import Evaluation
 
@@ -114,7 +114,7 @@ def evaluate(
     """
     from vkdnw.search.cli.evaluation_report import agreement_section, spread_section
     from vkdnw.search.rankings.run_agreement import agreements
-    from vkdnw.search.rankings.scores import mean_columns
+    from vkdnw.search.rankings.score_columns import mean_columns
 
     evaluations = sampled_evaluations(run, sample, sample_seed)
     accuracies = load_accuracies(truth, dataset, run, space, evaluations)
@@ -146,7 +146,7 @@ def sampled_evaluations(run: Path, count: int | None, seed: int) -> Sequence["Ev
     Values of some networks alone lean to strings that have many equals; a sample of strings does
     not.
     """
-    from vkdnw.search.rankings.scores import load_evaluations
+    from vkdnw.search.rankings.score_columns import load_evaluations
     from vkdnw.search.spaces.selection import sample
 
     evaluations: Sequence[Evaluation] = load_evaluations(run)

@@ -107,7 +107,7 @@ def export(
         )
         return
     from vkdnw.search.rankings import exported_scores
-    from vkdnw.search.rankings.scores import load_evaluations
+    from vkdnw.search.rankings.score_columns import load_evaluations
 
     rows = exported_scores.write(out, load_evaluations(run), deciles=deciles)
     size = out.stat().st_size

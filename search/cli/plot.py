@@ -68,7 +68,7 @@ def plot(
     from vkdnw.search.plots.cost import MILLISECONDS, RELATIVE
     from vkdnw.search.plots.figure import save
     from vkdnw.search.plots.ranks import draw_ranks
-    from vkdnw.search.rankings.scores import mean_columns
+    from vkdnw.search.rankings.score_columns import mean_columns
 
     if suffix not in ("png", "svg", "pdf"):
         raise typer.BadParameter(f"{suffix!r} is not png, svg or pdf", param_hint="--format")

@@ -68,7 +68,7 @@ def predict(
     and the graph features of the cell (GRAF). With --strategy or --next, a Gaussian process
     corrects the training-free ranking --by where few networks are trained.
     """
-    from vkdnw.search.rankings.scores import load_evaluations
+    from vkdnw.search.rankings.score_columns import load_evaluations
 
     evaluations = load_evaluations(run)
     accuracies = load_accuracies(truth, dataset, run, space, evaluations)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from vkdnw.search.prediction.graf import graf_features
 from vkdnw.search.rankings.metrics import fill_undefined
-from vkdnw.search.rankings.scores import complete_table, mean_columns
+from vkdnw.search.rankings.score_columns import complete_table, mean_columns
 from vkdnw.search.tasks import Evaluation
 
 SPECTRAL = ("vkdnw", "layers", "single", "fisher_rank")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vkdnw.search.rankings.aggregation import Aggregate, aggregate_scores
 from vkdnw.search.rankings.metrics import UNKNOWN, Estimate, agreement, fill_undefined
-from vkdnw.search.rankings.scores import Columns, complete_table
+from vkdnw.search.rankings.score_columns import Columns, complete_table
 from vkdnw.search.spaces import nb201
 
 DETERMINISTIC: Mapping[str, Callable[[str], int]] = {

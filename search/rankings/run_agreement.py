@@ -10,7 +10,7 @@ import pandas as pd
 from vkdnw.search.rankings.aggregation import NAMED, Aggregate, known, parse
 from vkdnw.search.rankings.agreement import Ranking, Result, evaluate, rankings_of
 from vkdnw.search.rankings.paper import table_1
-from vkdnw.search.rankings.scores import Columns, columns_by_seed, mean_columns
+from vkdnw.search.rankings.score_columns import Columns, columns_by_seed, mean_columns
 from vkdnw.search.rankings.seed_spread import SeedSpread, over_seeds
 from vkdnw.search.rankings.truth import TruthError, for_architectures
 from vkdnw.search.spaces.search_space import SearchSpace

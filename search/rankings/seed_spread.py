@@ -9,7 +9,7 @@ import pandas as pd
 
 from vkdnw.search.rankings.agreement import Ranking, evaluate
 from vkdnw.search.rankings.metrics import Agreement
-from vkdnw.search.rankings.scores import Columns
+from vkdnw.search.rankings.score_columns import Columns
 
 
 @dataclass(frozen=True)

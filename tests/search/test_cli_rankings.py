@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import kendalltau
 
 from vkdnw.search.rankings.exported_scores import read, write
-from vkdnw.search.rankings.scores import mean_columns
+from vkdnw.search.rankings.score_columns import mean_columns
 from vkdnw.search.spaces import nb201
 from vkdnw.search.spaces.selection import sample
 from vkdnw.search.tasks import Evaluation

@@ -10,7 +10,7 @@ import pytest
 
 from vkdnw.search.rankings.agreement import evaluate, rankings_of
 from vkdnw.search.rankings.exported_scores import ScoreTableError, read, write
-from vkdnw.search.rankings.scores import (
+from vkdnw.search.rankings.score_columns import (
     columns_by_seed,
     complete_table,
     load_evaluations,
