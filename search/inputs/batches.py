@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vkdnw.search.inputs.image_sources import CHANNELS, DataError, ImageSource, open_source
+from vkdnw.search.inputs.preprocessing import middle_square, normalised
 
 __all__ = ["DataError", "ImageBatch", "load_batch", "random_batch"]
 
@@ -74,9 +73,11 @@ def load_batch(path: Path | str, batch_size: int, resolution: int, seed: int) ->
         )
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randperm(source.count, generator=generator)[:batch_size]
-    images = torch.stack([_square(source.read(index), resolution) for index in drawn.tolist()])
+    images = torch.stack(
+        [middle_square(source.read(index), resolution) for index in drawn.tolist()]
+    )
     return ImageBatch(
-        images=_normalised(path, images),
+        images=normalised(path, images),
         labels=None if source.labels is None else source.labels[drawn],
         source=_provenance(source, resolution, seed),
         sha256=source.sha256,
@@ -88,35 +89,6 @@ def _provenance(source: ImageSource, resolution: int, seed: int) -> str:
         f"{source.description}, drawn with seed {seed}, middle square at {resolution} pixels, "
         "each channel of the batch at mean 0 and standard deviation 1"
     )
-
-
-def _square(image: Tensor, resolution: int) -> Tensor:
-    """The middle square of ``image`` [C, H, W], resized to [C, resolution, resolution]."""
-    height, width = image.shape[-2:]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = image[:, top : top + side, left : left + side]
-    if side == resolution:
-        return square
-    size = (resolution, resolution)
-    return F.interpolate(square[None], size, mode="bilinear", antialias=True)[0]
-
-
-def _normalised(path: Path, images: Tensor) -> Tensor:
-    # NumPy sums in one order whatever the number of threads, so the batch is the same to the bit.
-    values, over = images.numpy(), (0, 2, 3)
-    if not np.isfinite(values).all():
-        raise DataError(f"{path}: the images drawn hold values that are not finite")
-    constant = values.min(over) == values.max(over)  # [C]
-    if constant.any():
-        raise DataError(
-            f"{path}: channel {int(constant.argmax())} has one value in all {len(values)} images "
-            "drawn, so its standard deviation cannot be made 1; draw more images, or others"
-        )
-    mean = values.mean(over, dtype=np.float64)  # [C]
-    deviation = values.std(over, dtype=np.float64)  # [C]
-    scaled = (values - mean[:, None, None]) / deviation[:, None, None]
-    return torch.from_numpy(scaled.astype(np.float32))
 
 
 def _check_sizes(**sizes: int) -> None:
