@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.native.tape_graph import Graph, assert_agrees, nhwc
+from tests.native.threads import on_one_and_two_threads
 from vkdnw.ops.backpropagate import NONE, Layer, Norm, backpropagate_
 
 PRODUCT_ACCURACY = 2e-5
@@ -122,15 +123,9 @@ def test_a_gradient_that_is_its_seed_is_told() -> None:
 
 def test_bits_depend_neither_on_threads_nor_on_what_else_is_on_the_tape() -> None:
     graph = network(1, samples=40)
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        one, products = graph.run(), graph.run_products()[0]
-        torch.set_num_threads(2)
-        assert all(map(torch.equal, graph.run()[2:], one[2:]))
-        assert all(map(torch.equal, graph.run_products()[0], products))
-    finally:
-        torch.set_num_threads(threads)
+    one, two = on_one_and_two_threads(graph.run)
+    assert all(map(torch.equal, two[2:], one[2:]))
+    assert all(map(torch.equal, *on_one_and_two_threads(lambda: graph.run_products()[0])))
     alone = only_numbers(graph)
     kept = [0, *range(2, len(graph.values), 2)]
     assert all(map(torch.equal, alone.run(), (one[value] for value in kept)))

@@ -35,7 +35,7 @@ def test_an_interrupt_leaves_a_run_that_goes_on(
     tmp_path: Path, undisturbed: object, workers: int, number: signal.Signals, code: int
 ) -> None:
     """The signal goes to every process of the session, as Ctrl-C at a terminal does."""
-    run = FakeRun(str(tmp_path), COUNT, workers=workers, seconds=0.05)
+    run = FakeRun(str(tmp_path), COUNT, workers=workers, seconds=0.5)
     with started(run) as process:
         wait_until(lambda: scored(tmp_path))
         os.killpg(process.pid, number)
