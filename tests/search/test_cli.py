@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.search.fakes import rows, wait_until
+from tests.search.faults.running import at_a_terminal
 from vkdnw.search.cli import app
 from vkdnw.search.cli.exit_codes import run
 from vkdnw.search.errors import StoreError
@@ -276,9 +277,7 @@ def test_ctrl_c_leaves_a_run_and_says_how_to_go_on(tmp_path: Path) -> None:
         "--workers",
         "2",
     ]
-    process = subprocess.Popen(
-        [*COMMAND, *arguments], stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    process = at_a_terminal([*COMMAND, *arguments])
     try:
         wait_until(lambda: started(tmp_path), seconds=60)
         os.killpg(process.pid, signal.SIGINT)

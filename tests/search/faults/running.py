@@ -4,6 +4,7 @@ Each test then gives the same command again and compares with a run that nothing
 scorer is a fake, so that the faults come thick; its values fill every bit of a float64.
 """
 
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,15 +40,29 @@ def finish(run: Command, code: int = 0, preexec: Callable[[], None] | None = Non
 
 @contextmanager
 def started(run: Command) -> Iterator["subprocess.Popen[str]"]:
-    """The command in a session of its own, as a terminal would start it; killed in the end."""
-    process = subprocess.Popen(
-        run.command, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    """The command as a terminal would start it; killed in the end."""
+    process = at_a_terminal(run.command)
     try:
         yield process
     finally:
         process.kill()
         process.communicate()
+
+
+def at_a_terminal(command: list[str]) -> "subprocess.Popen[str]":
+    """In a session of its own. No signal is ignored, as some are where the tests run with `&`."""
+    return subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=_heed_signals,
+    )
+
+
+def _heed_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def scored(folder: Path) -> Rows:
