@@ -1,4 +1,4 @@
-"""What a network costs on the host besides arithmetic: NAS-Bench-201 on two small images.
+"""The host's time for a network besides arithmetic: NAS-Bench-201 on two small images.
 
 Networks have their full depth and width, so that Python and torch do as much around the kernels as
 for images of 32 x 32 pixels. Times are those of one core (process time), so that other programs on
@@ -32,7 +32,7 @@ WARM_UP = 3
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--networks", type=int, default=20)
-    parser.add_argument("--profile", action="store_true", help="print what takes longest")
+    parser.add_argument("--profile", action="store_true", help="print the slowest functions")
     given = parser.parse_args()
     torch.set_num_threads(1)
     scorer = Scorer(NB201(resolution=PIXELS), Configuration(batch_size=IMAGES))

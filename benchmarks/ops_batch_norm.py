@@ -1,7 +1,7 @@
 """BatchNorm with the batch's statistics, forward and backward, against torch's.
 
 Nodes of NAS-Bench-201 in batches of 64, one thread, process CPU time, best of several runs taken in
-turn. "sum" is what BatchNorm returns added to another map, by torch in two passes; the native op
+turn. "sum" is the output of BatchNorm added to another map, by torch in two passes; the native op
 also returns the mask of the ReLU behind it.
 
     python benchmarks/ops_batch_norm.py

@@ -1,5 +1,5 @@
 """vkdnw::conv3x3 and vkdnw::conv1x1 against torch: the ReLU in front, the convolution, and the
-moments of what comes out.
+moments of the output.
 
 Layers of NAS-Bench-201 in batches of 64, one thread, process CPU time, best of several runs taken
 in turn. "torch" sums up the moments by the native op, since torch's own are of BatchNorm only.

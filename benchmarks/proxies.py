@@ -2,7 +2,7 @@
 
 Live networks at random, the paper's size, batch 64, one thread, process CPU time. All versions take
 turns on a network; a figure is the mean over networks of the fastest of the rounds. Peak memory is
-that of a process of its own, over what it holds before, on the widest network. An
+that of a process of its own, less its memory before, on the widest network. An
 aggregate's name stands for its parts in one call: those of vkdnw_agg should cost at most 1.4 times
 VKDNW. Memory is allocated as the workers of a search have it, or with --plain as any process does.
 `vkdnw plot --costs` takes the JSON file.
@@ -90,7 +90,7 @@ def fastest(names: list[str], architecture: str, rounds: int) -> dict[str, float
 
 
 def print_peak(name: str) -> None:
-    """Over what is held once the libraries are loaded: a small network has been scored before."""
+    """Less the memory once the libraries are loaded: a small network has been scored before."""
     small = vkdnw.initialise(nb201.build(WIDEST, channels=16, cells=1, classes=CLASSES), seed=0)
     read = read_by(name)
     few = {

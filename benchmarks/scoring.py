@@ -3,7 +3,7 @@
 The straightforward one is the tests' reference: vmap(jacrev(functional_call)) over the chosen
 scalars, softmax factor, product, SVD, in float32, with all of torch's threads. Both run in turn,
 in one process, and every ratio is taken within a round; peak memory is that of a process of its
-own, over what it holds before the first score. Accuracy is against the reference in float64.
+own, less its memory before the first score. Accuracy is against the reference in float64.
 
 Times on the clock mean something on a quiet machine only: where others compute, threads that wait
 for one another lose most. CPU times on one thread (OMP_NUM_THREADS=1) move less.
@@ -78,7 +78,7 @@ METHODS: dict[str, Callable[[nn.Module, Tensor], object]] = {
 
 
 def costs_of(name: str, rounds: int) -> dict[str, list[Cost]]:
-    """What every method costs."""
+    """The costs of every method."""
     model, batch = network(name), images()
     calls = {method: partial(run, model, batch) for method, run in METHODS.items()}
     return costs(calls, rounds)

@@ -3,7 +3,7 @@
     python benchmarks/soak.py --rounds 1000            # hashed values: seconds a round
     python benchmarks/soak.py --rounds 50 --networks   # small networks, scored by the real scorer
 
-A round does something to a run, looks at what was on record before and after, and gives the same
+A round does something to a run, compares the record before and after, and gives the same
 command again. When a run is complete, its record is compared with that of a run to which nothing
 happened, to the last bit. Exit code 1 where anything is lost, changed or unnoticed. Full disks and
 full inode tables are small file systems of their own where that is allowed (root), and a limit on
@@ -48,7 +48,7 @@ class Soak:
     expected: dict[str, Record] = field(default_factory=dict)
 
     def undisturbed(self, kind: str) -> Record:
-        """What a run of this kind comes to."""
+        """The record of a run of this kind that is not disturbed."""
         if kind not in self.expected:
             run = self.fresh(kind)
             run.here()
@@ -241,7 +241,7 @@ def workers_of(pid: int) -> list[int]:
 
 
 def compare(run: SoakRun, before: Record, counted: Counter[str], expected: Record) -> None:
-    """Count what was on record before and is not any more, and what is not as it should be."""
+    """Count rows that were lost, and rows that differ from those of an undisturbed run."""
     after = quietly(run)
     counted["rows before"] += len(before)
     counted["rows lost"] += sum(key not in after for key in before)
@@ -249,7 +249,7 @@ def compare(run: SoakRun, before: Record, counted: Counter[str], expected: Recor
 
 
 def quietly(run: SoakRun) -> Record:
-    """What readers are shown; nothing where they are refused."""
+    """The rows that readers get; nothing where they are refused."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", StateWarning)
         try:
@@ -276,7 +276,7 @@ def fill(place: Path, what: str, draws: random.Random) -> None:
 
 def show(soak: Soak, seconds: float) -> bool:
     """Print the table; whether all is well."""
-    print(f"| what was done | search | {' | '.join(COLUMNS)} |")
+    print(f"| fault | search | {' | '.join(COLUMNS)} |")
     print(f"|---|---|{'---:|' * len(COLUMNS)}")
     total: Counter[str] = Counter()
     for fault in FAULTS:
@@ -297,7 +297,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=22)
     parser.add_argument("--networks", action="store_true", help="score small networks")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--minutes", type=float, help="stop after so long, with what was done")
+    parser.add_argument("--minutes", type=float, help="stop after so long, and print the table")
     arguments = parser.parse_args()
     begun = time.monotonic()
     faults = [fault for fault in FAULTS for _ in range(WEIGHTS.get(fault, 1))]

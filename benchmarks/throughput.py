@@ -5,10 +5,10 @@
     python benchmarks/throughput.py --resume 150000    # how soon a run of so many tasks goes on
 
 The executor is a fake: so many workers that each give a result after about half a second. Its
-answers are unpickled, as those of a cluster's machines are. All else is what a command does. CPU
-time is that of the whole process, less what the fake needs to make its answers; `CPU us` is of one
+answers are unpickled, as those of a cluster's machines are. All else is as in a command. CPU
+time is that of the whole process, less that of the fake's answers; `CPU us` is of one
 result, and a core does one million divided by it in a second. It holds under other load, which the
-other columns do not: `recorded/s` is what came about, `gap ms` the longest time for which the
+other columns do not: `recorded/s` is the rate reached, `gap ms` the longest time for which the
 executor was left alone. `propose ms` is CPU time of the driver's calls, median and 99th percentile.
 """
 

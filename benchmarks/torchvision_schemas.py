@@ -37,7 +37,7 @@ SCHEMAS = (
 
 
 def declare() -> torch.library.Library | None:
-    """Declare the operators where torchvision cannot; keep what is returned alive."""
+    """Declare the operators where torchvision cannot; keep the result alive."""
     with contextlib.suppress(RuntimeError, ImportError, OSError, AttributeError):
         import torchvision  # noqa: F401
 

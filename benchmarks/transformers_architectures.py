@@ -92,7 +92,7 @@ def error(model: nn.Module, batch: Batch, architecture: Architecture, found: Ten
 
 
 def loop(model: nn.Module, batch: Batch, output: Any) -> None:
-    """What a score takes the place of: a backward pass for every sample and class but one."""
+    """The naive alternative to a score: a backward pass for every sample and class but one."""
     selection = select(model, SCORED)
     for n in range(SAMPLES):
         one = {key: value[n : n + 1] for key, value in batch.items()}

@@ -19,7 +19,7 @@ Batch = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Architecture:
-    """A type of configuration, what is changed of its defaults, and how the model is used."""
+    """A type of configuration, changes of its defaults, and how the model is used."""
 
     kind: str
     head: str  # AutoModelFor...

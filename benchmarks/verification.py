@@ -1,4 +1,4 @@
-"""What it costs to verify a score: with the comparison with plain autograd, and without.
+"""The cost of verifying a score: with the comparison with plain autograd, and without.
 
 Networks of NAS-Bench-201, of the MobileNetV2 space, and two transformers. Both versions run in
 turn, in one process, and every ratio is taken within a round; the median is printed, of CPU seconds

@@ -1,4 +1,5 @@
-"""Networks a second of one worker, in both spaces of the paper, and what full runs then take.
+"""Networks a second of one worker, in both spaces of the paper, and the time of full runs at that
+rate.
 
     python benchmarks/worker_rate.py [--networks 20]
 

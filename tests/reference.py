@@ -130,7 +130,7 @@ def reference_fisher(
 
 @dataclass(frozen=True)
 class ReferenceScore:
-    """The score and what it was made of."""
+    """The score and the numbers it was made of."""
 
     vkdnw: float
     eigenvalues: Tensor  # [P] ascending

@@ -147,7 +147,7 @@ def find_nvcc() -> str | None:
 
 
 def _tool(name: str) -> str:
-    """A build tool: the Python package's if there is one, else what PATH has."""
+    """A build tool: the Python package's if there is one, else that of PATH."""
     if importlib.util.find_spec(name) is not None:
         module = __import__(name)
         folder = getattr(module, "CMAKE_BIN_DIR", None) or getattr(module, "BIN_DIR", None)

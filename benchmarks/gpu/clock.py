@@ -1,7 +1,7 @@
 """Time and memory of a computation on a device, and how a measurement is told.
 
 Every script here prints one JSON object a line, `{"figure": ..., "value": ..., "unit": ...}` and
-what else belongs to it, and takes `--device cpu` for a rehearsal where there is no GPU.
+the other parts of the line, and takes `--device cpu` for a rehearsal where there is no GPU.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def milliseconds_in_a_row(call: Callable[[], object], device: torch.device, repe
 
 
 def peak_bytes(call: Callable[[], object], device: torch.device) -> int:
-    """The most that torch's allocator held during a call, less what it held before."""
+    """The most that torch's allocator held during a call, less its memory before."""
     if device.type != "cuda":
         call()
         return 0

@@ -2,7 +2,7 @@
 
 The layers of NAS-Bench-201's all-conv3x3 network that hold its first 128 parameter tensors, in
 channels-last, 64 samples, 9 cotangents, as vkdnw.score hands them over: inputs already cut to the
-channels that are read. The bytes are those of the 32-byte sectors that hold what is read, once
+channels that are read. The bytes are those of the 32-byte sectors that are read, once
 each; the bandwidth is that of copying a large tensor on the same device.
 
     python benchmarks/gpu/jacobian_columns.py [--device cpu] [--small] [--repeats N]

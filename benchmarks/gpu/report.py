@@ -13,7 +13,7 @@ from targets import TARGETS
 
 @dataclass
 class Step:
-    """One command of the check and what came of it."""
+    """One command of the check and its result."""
 
     title: str
     command: str

@@ -19,7 +19,7 @@ from refuse_spills import KERNEL, spills  # noqa: E402  (found through the line 
 
 
 def report(nvcc: str, source: Path, arch: str) -> str:
-    """What ptxas says of the kernels of one file."""
+    """The report of ptxas on the kernels of one file."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
             nvcc, "-cubin", f"-arch=sm_{arch}", "-std=c++20", "-O3", "-Xptxas=-v",

@@ -34,7 +34,7 @@ def operations(values: Tensor, terms: Tensor, weights: list[Tensor], samples: in
 
 
 def arguments_of_tape(model: nn.Module, x: Tensor) -> tuple[Any, ...]:
-    """What one call gives the op."""
+    """The arguments of one call of the op."""
     taken: list[tuple[Any, ...]] = []
     op = tape.backpropagate_
 

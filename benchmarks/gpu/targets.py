@@ -1,4 +1,4 @@
-"""What the CUDA path is meant to reach on one H100 or H200, read off the figures of a run."""
+"""The targets of the CUDA path on one H100 or H200, and whether a run's figures reach them."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Target:
         return min(known), min(known) <= self.at_most
 
 
-def _beaten_by(versions: tuple[str, ...], what: str) -> tuple[str, ...]:
-    return tuple(f"all conv3x3: vmap(jacrev), {version}: {what}" for version in versions)
+def _beaten_by(versions: tuple[str, ...], figure: str) -> tuple[str, ...]:
+    return tuple(f"all conv3x3: vmap(jacrev), {version}: {figure}" for version in versions)
 
 
 TARGETS = (

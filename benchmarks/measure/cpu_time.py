@@ -1,4 +1,4 @@
-"""Process CPU time of short native ops: what another program on the machine hardly changes."""
+"""Process CPU time of short native ops, which other programs on the machine hardly change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What versions of one computation cost: time in turn, memory in processes of their own."""
+"""The costs of versions of one computation: time in turn, memory in processes of their own."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def cost(call: Callable[[], object]) -> Cost:
 
 
 def costs(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[Cost]]:
-    """What every call costs, in turn; the first round warms up and is dropped."""
+    """The costs of every call, in turn; the first round warms up and is dropped."""
     measured: dict[str, list[Cost]] = {name: [] for name in calls}
     for _ in range(rounds + 1):
         for name, call in calls.items():
@@ -67,7 +67,7 @@ def peak_memory(script: str, *arguments: str) -> int:
 
 
 def print_added_peak(before: Callable[[], object], call: Callable[[], object]) -> None:
-    """What a child prints: bytes that a call needs over what the process held before."""
+    """The output of a child: bytes that a call needs beyond the process's memory before."""
     before()
     held = resident("VmHWM")
     call()
@@ -102,8 +102,8 @@ def compare_networks(
 ) -> None:
     """The command of a script that measures some networks, one after the other.
 
-    ``measure`` takes a network's name and the rounds; ``print_peak`` is what the script's children
-    do, for a network and a version.
+    ``measure`` takes a network's name and the rounds; ``print_peak`` is called by the script's
+    children do, for a network and a version.
     """
     parser = ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=rounds)

@@ -1,7 +1,7 @@
 """Peak resident memory of scoring a structure of 450M multiply-adds at 224 pixels, batch 64.
 
-Each number is that of a process of its own, over what it held before: the network, the images, and
-what the first score of a small batch loads.
+Each number is that of a process of its own, less its memory before: the network, the images, and
+the libraries that the first score of a small batch loads.
 
     python benchmarks/mobilenetv2/peak_memory.py
 """

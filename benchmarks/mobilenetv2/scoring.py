@@ -3,7 +3,7 @@
 As benchmarks/scoring.py does it: the straightforward one is the tests' reference,
 vmap(jacrev(functional_call)) over the chosen scalars, in float32 and with all of torch's threads.
 Both run in turn, in one process, and every ratio is taken within a round; peak memory is that of a
-process of its own, over what it holds before the first score. Accuracy is against the reference in
+process of its own, less its memory before the first score. Accuracy is against the reference in
 float64. On a machine that others use, only CPU times on one thread (OMP_NUM_THREADS=1) mean much.
 
     python benchmarks/mobilenetv2/scoring.py [--rounds 7] [--json FILE]

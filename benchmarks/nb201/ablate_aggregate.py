@@ -5,7 +5,7 @@
 RUN is a run or a table of `vkdnw export`; NAME is a named aggregate, or one written as
 `mine=expressivity+2*jacov`. Each line is a ranking and, for KT, SPR and nDCG, its value, the
 difference from the other aggregate, and the 95 % percentile bootstrap interval of that difference:
-both aggregates are judged on the same resampled architectures, so what they share cancels. Ranks
+both aggregates are judged on the same resampled architectures, so their common error cancels. Ranks
 are taken once, over all architectures.
 """
 
@@ -70,7 +70,7 @@ def line(name: str, found: Vector, base: Vector, drawn: NDArray[np.float64]) -> 
 
 
 def halves(ours: Vector, theirs: Vector, accuracies: Vector, top: int, splits: int) -> Vector:
-    """[3]: in what share of random halves of the architectures ours is better."""
+    """[3]: the share of random halves of the architectures in which ours is better."""
     generator = np.random.default_rng(1)
     better = np.zeros(3)
     for _ in range(splits):

@@ -1,4 +1,4 @@
-"""Runs of NAS-Bench-201 under different settings: how well each ranks, and what it costs.
+"""Runs of NAS-Bench-201 under different settings: how well each ranks, and its cost.
 
     python benchmarks/nb201/compare_settings.py --truth accuracies.csv.gz BASE RUN [RUN ...]
 

@@ -34,7 +34,7 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
     "random": {"strategy": "random"},
     "pareto": {"pareto": "flops"},
 }
-"""Kind of search -> what its plan says."""
+"""Kind of search -> the fields of its plan."""
 STARTED = "2024-01-01T00:00:00.000+00:00"
 Record = dict[tuple[str, int], tuple[str, ...]]
 
@@ -82,7 +82,7 @@ class SoakRun:
         return [sys.executable, "-m", "soaking.runs", json.dumps(asdict(self))]
 
     def here(self) -> list[str]:
-        """Do it in this process, without workers; what was noted. Raises RunError."""
+        """Do it in this process, without workers; returns the notes. Raises RunError."""
         notes = Notes()
         self._do(notes, Interruption(), in_this_process=True)
         return notes.said

@@ -16,7 +16,7 @@ REHEARSAL = os.environ.get("VKDNW_GPU_TESTS") == "cpu"
 
 
 def why_not() -> str | None:
-    """What is missing for a test on a GPU."""
+    """Why a test on a GPU cannot run."""
     if REHEARSAL:
         return None
     if not library.read_facts().cuda_archs:

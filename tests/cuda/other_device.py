@@ -20,7 +20,8 @@ DEVICE = "elsewhere"
 
 
 REPLACED: dict[str, Callable[..., Any]] = {}
-"""By name, what computes an operator of the device, where that is not the CPU's operator."""
+"""By name, the function that computes an operator of the device, where it is not the CPU's
+operator."""
 
 
 class MixedDevicesError(AssertionError):
@@ -95,7 +96,7 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         *(_replaced(each, _held) for each in args),
         **{key: _replaced(each, _held) for key, each in kwargs.items()},
     )
-    own = {id(each.held): each for each in there}  # in place, an operator returns what it was given
+    own = {id(each.held): each for each in there}  # in place, an operator returns its argument
     if not returns_there or (name == "aten::copy_" and returned is args[0]):
         return returned
     return _replaced(returned, lambda each: _there(each, own))
@@ -133,7 +134,7 @@ def _there(returned: Tensor, own: dict[int, _Elsewhere]) -> _Elsewhere:
 
 
 class _Module:
-    """What torch asks of a device's module."""
+    """The functions that torch requires of a device's module."""
 
     def is_available(self) -> bool:
         return True

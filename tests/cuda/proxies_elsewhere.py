@@ -1,7 +1,7 @@
 """Every proxy on a device that is not the CPU, without a GPU.
 
 `python -m tests.cuda.proxies_elsewhere` prints as JSON, for each network and proxy, the value on
-the CPU and the one there, or the error; and what became of one Jacobian.
+the CPU and the one there, or the error; and the result for one Jacobian.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def backpropagate_on_cpu(*arguments: Any) -> None:
 
 
 def refusals() -> list[str]:
-    """What the device says to a mixture of devices, and to a draw."""
+    """The device's errors for a mixture of devices, and for a draw."""
     there, said = torch.ones(2, device=DEVICE), []
     for wrong in (
         lambda: there + torch.ones(2),

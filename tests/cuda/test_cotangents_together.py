@@ -1,4 +1,4 @@
-"""Several cotangents in one backward pass, as on a GPU, give what one at a time gives."""
+"""Several cotangents in one backward pass, as on a GPU, give the gradients of one at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What surrounds the kernels on a GPU, as far as it shows without one."""
+"""The code around the kernels on a GPU, as far as it can be tested without one."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_constants_of_a_device_come_in_one_transfer_a_dtype(
         assert not on_host(norm.weight).requires_grad
         with torch.no_grad():
             norm.weight.fill_(7.0)
-        assert on_host(norm.weight).tolist() == [7.0] * 3  # a copy of what was is not given out
+        assert on_host(norm.weight).tolist() == [7.0] * 3  # an old copy is not returned
         other = torch.ones(2)
         assert torch.equal(on_host(other), other)
     assert transfers == [1]

@@ -17,7 +17,7 @@ from vkdnw.search.cli import app
 UsageError = typer.BadParameter.__bases__[0]  # click's, wherever typer has it from
 
 LEFT_OUT = {"...", "SUBCOMMAND"}
-"""What stands for more words, in a command that is not written out."""
+"""The sign for more words, in a command that is not written out."""
 STAND_INS = {
     "SPACE": "nb201",
     "search ...": "search nb201 ...",
@@ -34,7 +34,7 @@ ACTING = {"--install-completion"}
 
 @pytest.fixture(autouse=True)
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder with what the commands read while they are parsed."""
+    """A folder with the files that the commands read while they are parsed."""
     (tmp_path / "run.toml").write_text('space = "nb201"\nsample = 3\n', encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(ROOT / "examples"))

@@ -1,4 +1,4 @@
-"""The notebooks of the site run from the top, and show what the site shows.
+"""The notebooks of the site run from the top, and show the same as the site.
 
 The site is built from the outputs in the files; `python -m tests.docs.notebooks` writes them anew.
 """
@@ -22,7 +22,8 @@ NUMBER = re.compile(r"-?\d[\d.,]*(e[+-]?\d+)?|\bnan\b")
 
 
 def shown(notebook: NotebookNode) -> dict[int, list[tuple[str, list[str]]]]:
-    """What each code cell shows: kinds of output, and the words of texts and tables in any order.
+    """The output of each code cell: kinds of output, and the words of texts and tables in any
+    order.
 
     Digits, which differ between machines, are left out, and so is the order of a sorted table.
     """

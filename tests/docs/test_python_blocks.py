@@ -2,7 +2,7 @@
 
 A block that is not run begins with `# not run: ` and the reason; where it needs a library that is
 here, it is run by itself. Searches are made smaller. A block of the language `text` right after a
-block holds what that prints; digits are not compared.
+block holds its output; digits are not compared.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ SMALLER = {
     "evaluations=2000": "evaluations=3, batch_size=4, workers=0",
     "epochs=3": "epochs=0",
 }
-"""What is computed on the pages, and what here."""
+"""Calls on the pages, and smaller ones in their place here."""
 
 PAGES_WITH_PYTHON = [page for page in PAGES if python_blocks(page)]
 REASONS = ("needs ", "takes ")
 
 
 def names_of_a_reader() -> dict[str, Any]:
-    """What a page takes as given: a model of the reader's own, and batches of images."""
+    """The names that a page takes as given: a model of the reader's own, and batches of images."""
     torch.manual_seed(0)
     model = nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1),
@@ -84,7 +84,7 @@ def source(block: Block) -> str:
 
 
 def shape(output: str) -> str:
-    """What is printed but for the digits of its numbers, which differ between machines."""
+    """The output without the digits of its numbers, which differ between machines."""
     return " ".join(re.sub(r"-?\d[\d.,]*(e[+-]?\d+)?|\bnan\b", "#", output).split())
 
 

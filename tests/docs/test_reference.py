@@ -21,7 +21,7 @@ DIRECTIVE = re.compile(r"^\.\. (currentmodule|auto\w+):: ([\w.]+)", re.MULTILINE
 
 
 def documented(page: Path) -> set[str]:
-    """The full names of what the page has autodoc write."""
+    """The full names of the objects that autodoc describes on the page."""
     names, module = set(), ""
     for directive, name in DIRECTIVE.findall(page.read_text(encoding="utf-8")):
         if directive == "currentmodule":
@@ -77,7 +77,7 @@ def functions(value: Any) -> Iterator[Any]:
 
 
 def returned(function: Any) -> set[str]:
-    """The classes of this package in the annotation of what a function returns, where it can be
+    """The classes of this package in the annotation of a function's result, where it can be
     resolved from its module."""
     words = re.findall(r"\w+", str(inspect.signature(function).return_annotation))
     words += [getattr(inspect.signature(function).return_annotation, "__name__", "")]

@@ -1,4 +1,4 @@
-"""Comparing Jacobians, and reading what the library announces."""
+"""Comparing Jacobians, and reading the library's warnings."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def assert_close(
 ) -> None:
     """Every parameter's columns agree relative to their largest; says where they do not.
 
-    ``floor`` is added to what may differ, relative to the largest of all (or to 1): for models in
+    ``floor`` is added to the tolerance, relative to the largest of all (or to 1): for models in
     which terms cancel to derivatives of zero.
     """
     assert found.shape == expected.shape

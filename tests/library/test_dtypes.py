@@ -46,7 +46,7 @@ def scaled(model: nn.Module, scales: list[float], shift: float) -> nn.Module:
 
 
 class Gated(nn.Module):
-    """Looks at what fused layers pass between them, outside the graph."""
+    """Looks at the values between fused layers, outside the graph."""
 
     def __init__(self, behind: str) -> None:
         super().__init__()
@@ -230,6 +230,6 @@ def test_mixed_dtypes(
     selection = select(model, weights)
     expected = reference_jacobian_by_loop(model, batch, selection).double()
     found = vkdnw.jacobian(model, batch, weights=weights).double()
-    # Half precision rounds what autograd passes between layers just as it does here.
+    # Half precision rounds the values between autograd's layers just as it does here.
     halves = dtype == torch.bfloat16 or "autocast" in case.name
     assert_close(found, expected, selection, 0.03 if halves else 100 * SINGLE)

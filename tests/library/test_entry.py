@@ -1,4 +1,4 @@
-"""What is passed in and cannot be used is refused in the package's words, with what to do."""
+"""Arguments that cannot be used are refused in the package's words, with a remedy."""
 
 from __future__ import annotations
 
@@ -259,7 +259,7 @@ def test_errors_of_other_kinds_are_the_callers_own() -> None:
         vkdnw.score(Changed(fail).eval(), batch())
 
 
-# ---- what is not refused --------------------------------------------------------------------
+# ---- not refused ----------------------------------------------------------------------------
 
 
 def test_an_export_with_a_dynamic_batch_is_scored() -> None:

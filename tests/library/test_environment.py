@@ -91,7 +91,7 @@ def test_threads_with_models_of_their_own_leave_torch_as_it_was() -> None:
 
 
 def settings() -> dict[str, Any]:
-    """What torch keeps once for a process, or a thread."""
+    """The settings that torch keeps once for a process, or a thread."""
     return {
         "threads": torch.get_num_threads(),
         "gradients": torch.is_grad_enabled(),

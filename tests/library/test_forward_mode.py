@@ -30,7 +30,7 @@ from vkdnw.weights import select
 
 ANOTHER_PATH = "forward and reverse mode disagree: .* for "
 
-# What has no forward derivative in torch, and what depends on the samples, is refused by name.
+# Operations without a forward derivative in torch, or that mix samples, are refused by name.
 REFUSED = {
     "embedding with max_norm": "embedding_renorm_",
     "embedding with scale_grad_by_freq": "disagree: .* for layer.weight",

@@ -20,7 +20,7 @@ from vkdnw.search.spaces import nb201
 EPSILON = torch.finfo(torch.float64).eps
 STATISTICS = ("fresh_bn", "bn_override")
 
-# How the library is asked for what the golden files call by these names.
+# The arguments of the library for the names in the golden files.
 OPTIONS = {
     "theory_alpha05": {},
     "theory_alpha0": {"smoothing": 0.0},
@@ -178,7 +178,7 @@ def test_a_network_that_ignores_its_input_scores_zero() -> None:
 
 
 def test_the_reference_is_the_published_computation() -> None:
-    # What every other test compares with, held to the same values.
+    # The reference of all other tests, held to the same values.
     case = golden("s4_one_conv", "bn_override")
     selection = vkdnw.weights.select(case.model, vkdnw.weights.first())
     jacobian = reference.reference_jacobian(case.model, case.images, selection)

@@ -36,7 +36,7 @@ def test_no_activation_waits_for_the_collector_after_a_shared_pass() -> None:
     """It is paused for the pass, which may therefore leave nothing that it would have to find."""
     model, noise = nb201.build(CELL, channels=16, cells=1), Inputs(torch.randn(4, 3, 16, 16))
     names = ("flops", "expressivity", "trainability", "jacov", "naswot", "grad_norm")
-    proxies.compute(names, model, noise, seed=0)  # torch imports what it has not needed so far
+    proxies.compute(names, model, noise, seed=0)  # torch imports more modules
     seen: list[weakref.ref[Tensor]] = []
     for layer in model.modules():
         layer.register_forward_hook(lambda _, __, output: seen.append(weakref.ref(output)))

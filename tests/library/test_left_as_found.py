@@ -21,7 +21,7 @@ from vkdnw.runtime.model_state import State, preserved
 
 
 class Net(nn.Module):
-    """``act`` is what its forward pass does besides."""
+    """``act`` is the side effect of its forward pass."""
 
     def __init__(self, act: Callable[[Any, Tensor], object], **attributes: Any) -> None:
         super().__init__()
@@ -279,7 +279,7 @@ def test_weights_that_there_is_no_room_to_copy_are_watched_all_the_same() -> Non
         overwriting(torch.randn(2, 6))
 
 
-# ---- what is shared with others -------------------------------------------------------------
+# ---- shared with others ---------------------------------------------------------------------
 
 
 def test_what_a_hook_counts_is_its_owners() -> None:

@@ -86,7 +86,7 @@ options = {"weights": vkdnw.weights.spaced(int(sys.argv[4])), "mode": sys.argv[5
 torch.set_num_threads(1)
 torch.manual_seed(0)
 batch = torch.randn(4, 8)
-call(network(400), batch, **options)  # what is loaded once is no part of it
+call(network(400), batch, **options)  # loads the libraries
 model = network(classes)
 with open("/proc/self/clear_refs", "w") as references:
     references.write("5")  # the peak starts anew

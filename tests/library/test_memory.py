@@ -1,4 +1,4 @@
-"""``max_memory`` and threads decide how a batch is cut up, and never what comes out."""
+"""``max_memory`` and threads decide how a batch is cut up, and never the result."""
 
 from __future__ import annotations
 

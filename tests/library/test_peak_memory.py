@@ -1,4 +1,5 @@
-"""What a process that scores has resident stays within ``max_memory``, as the system counts it."""
+"""The resident memory of a process that scores stays within ``max_memory``, as the system counts
+it."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, classes)]
 model = nn.Sequential(nn.Conv2d(3, 8, 1), *sum(layers, []), *head).eval()
 images = torch.randn(samples, 3, 128, 128)
 weights = vkdnw.weights.sampled(12)
-vkdnw.score(model, images[:2, :, :16, :16], mode=mode)  # what is loaded once is no part of a score
+vkdnw.score(model, images[:2, :, :16, :16], mode=mode)  # loads the libraries
 with open("/proc/self/clear_refs", "w") as references:
     references.write("5")  # the peak starts anew
 before = resident("VmRSS")

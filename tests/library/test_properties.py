@@ -196,7 +196,8 @@ def networks(draw: st.DrawFn) -> nn.Module:
 
 
 def overwrites_what_it_needs(model: nn.Module, x: Tensor) -> bool:
-    """Whether the model writes in place into what a derivative needs: autograd refuses it too."""
+    """Whether the model writes in place into a value that a derivative needs: autograd refuses it
+    too."""
     try:
         model(x).sum().backward()
     except RuntimeError as error:

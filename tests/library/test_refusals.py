@@ -1,4 +1,5 @@
-"""What has no per-sample Jacobian is refused by name, with the remedy; a failure is no score."""
+"""Models without a per-sample Jacobian are refused by name, with the remedy; a failure is no
+score."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from tests.library.cases.networks import residual_network
 
 @dataclass(frozen=True)
 class Refusal:
-    """A call that must fail, and what its message must hold."""
+    """A call that must fail, and a part of its message."""
 
     model: Callable[[], nn.Module]
     batch: Any
@@ -332,7 +333,7 @@ def test_choosing_nothing_is_refused(choose: Callable[[], Any]) -> None:
         choose()
 
 
-# ---- what is not refused ------------------------------------------
+# ---- not refused ------------------------------------------
 
 
 def test_train_mode_is_fine_without_layers_that_mind() -> None:

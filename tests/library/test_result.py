@@ -1,4 +1,4 @@
-"""A score is a number to rank by, and what it was made of."""
+"""A score is a number to rank by, and the numbers it was made of."""
 
 from __future__ import annotations
 

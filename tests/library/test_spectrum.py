@@ -167,7 +167,7 @@ def expected_smallest(jacobian: Tensor, model: nn.Module, x: Tensor) -> float:
     return 1 / float(torch.linalg.eigvalsh((inverse + inverse.T) / 2)[-1])
 
 
-# ---- what must not matter ------------------------------------------
+# ---- invariance ------------------------------------------
 
 
 def test_any_number_of_threads_gives_the_same_bits() -> None:
@@ -210,7 +210,7 @@ def test_a_constant_added_to_all_logits_does_not_matter() -> None:
     )
 
 
-# ---- what a score says ------------------------------------------
+# ---- the text of a score ------------------------------------------
 
 
 def test_a_score_names_what_fell_back_and_what_was_not_reached_without_a_warning() -> None:

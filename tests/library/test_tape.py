@@ -1,7 +1,7 @@
 """Networks whose backward passes go, in part, through one native tape in float32.
 
-What the tape gives is held to the slow reference in float64; which nodes go onto it, to what the
-graph allows.
+The gradients of the tape are held to the slow reference in float64; which nodes go onto it, to what
+the graph allows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a call returns is what plain autograd tells of the model, or the call refuses by name."""
+"""A call returns the derivatives of plain autograd, or it refuses the model by name."""
 
 from __future__ import annotations
 
@@ -139,7 +139,8 @@ def test_is_what_autograd_tells(name: str, dtype: torch.dtype) -> None:
 
 
 def test_a_hook_on_a_parameter_acts_as_in_autograd() -> None:
-    """A copy of the model has no such hook, so a copy may not decide what is true."""
+    """A copy of the model has no such hook, so a copy may not decide which derivatives are
+    right."""
     net, batch = model(lambda m, x: m.fc(torch.tanh(m.first(x)))), vectors()
     without = vkdnw.jacobian(net, batch, weights={"first.weight": [1]})
     net.get_parameter("first.weight").register_hook(lambda gradient: 0.5 * gradient)

@@ -33,7 +33,7 @@ def nhwc(image: Tensor) -> Tensor:
 
 @dataclass
 class Graph:
-    """A tape under construction, with what is needed to differentiate it the slow way."""
+    """A tape under construction, with the values that differentiate it the slow way."""
 
     samples: int
     masks_of: int  # samples with a mask of their own

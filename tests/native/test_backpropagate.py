@@ -88,7 +88,8 @@ DEPTHWISE = [
 def test_depthwise_convolutions(
     size: tuple[int, int], kernel: int, stride: int, padding: int
 ) -> None:
-    """Maps narrower and wider than what is summed up in registers, and taps that reach none."""
+    """Maps narrower and wider than the block that is summed up in registers, and taps that reach
+    none."""
     graph = Graph(samples=2, masks_of=2)
     outputs = [(length + 2 * padding - kernel) // stride + 1 for length in size]
     seed = graph.seed(48, *outputs)

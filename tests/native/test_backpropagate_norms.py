@@ -85,7 +85,7 @@ def test_each_layer_behind_a_norm(layer: Layer) -> None:
 
 
 def test_a_gradient_with_and_without_a_norm() -> None:
-    """Convolutions that read a gradient as it is share what they make of it; others must not."""
+    """Convolutions that read a gradient as it is share its transform; others must not."""
     graph = Graph(samples=4, masks_of=4)
     seed = graph.seed(16, 8, 8)
     first, second = graph.value(16, 8, 8), graph.value(16, 8, 8)
@@ -132,7 +132,7 @@ def test_bits_depend_neither_on_threads_nor_on_what_else_is_on_the_tape() -> Non
 
 
 def only_numbers(graph: Graph) -> Graph:
-    """The tape without what comes from the signs, which has the odd numbers."""
+    """The tape without the values of the signs, which have the odd numbers."""
     number = {0: 0} | {value: value // 2 for value in range(2, len(graph.values), 2)}
     alone = Graph(graph.samples, graph.masks_of)
     alone.values = [graph.values[value] for value in number]

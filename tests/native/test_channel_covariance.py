@@ -22,7 +22,7 @@ def test_agrees_with_the_definition(count: int, channels: int) -> None:
     rows = torch.randn(count, channels, generator=rng) * torch.rand(channels, generator=rng) + 5
     found, expected = channel_covariance(rows), by_definition(rows)
     deviations = (rows.double() - rows[0].double()).square().mean(0).sqrt()
-    # Each of n roundings of an element is at most eps of the product of what is added up.
+    # Each of n roundings of an element is at most eps of the product of the summands.
     bound = (count + 4) * torch.finfo(torch.float64).eps * torch.outer(deviations, deviations)
     assert ((found - expected).abs() <= 2 * bound).all()
     assert torch.equal(found, found.T)

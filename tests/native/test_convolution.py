@@ -25,7 +25,7 @@ Native = Callable[[Tensor, Tensor, bool], tuple[Tensor, Tensor]]
 """From an image, a weight as torch has it and whether to rectify to the output and its moments."""
 
 ACCURACY = 4e-6
-"""Of the largest element: twice what conv_input_gradient promises for up to 64 channels."""
+"""Of the largest element: twice the bound of conv_input_gradient for up to 64 channels."""
 SHAPES = [(2, 16, 32, 1, 1), (3, 32, 16, 5, 7), (2, 48, 64, 9, 4), (7, 16, 16, 32, 32)]
 
 

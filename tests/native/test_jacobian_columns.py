@@ -66,7 +66,7 @@ def strided(
         return torch.randn([2 * s + 1 for s in shape], generator=rng).to(dtype)[
             tuple(slice(1, None, 2) for _ in shape)
         ]
-    if layout == "expanded":  # what the gradient of a sum over positions looks like
+    if layout == "expanded":  # as the gradient of a sum over positions is laid out
         return torch.randn([*shape[:-2], 1, 1], generator=rng).to(dtype).expand(shape)
     raise ValueError(layout)
 

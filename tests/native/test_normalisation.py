@@ -26,7 +26,7 @@ from vkdnw.ops.relu import relu_mask
 
 EPS = 1e-5
 ROUNDINGS = 32 * torch.finfo(torch.float32).eps
-"""Of a number: sixteen in a run of float32 sums, and a few of what is applied to it; doubled."""
+"""Of a number: sixteen in a run of float32 sums, and a few of the operations on it; doubled."""
 SHAPES = [(2, 16, 1, 1), (1, 16, 1, 2), (3, 48, 5, 7), (2, 144, 3, 3), (7, 16, 16, 16)]
 
 each_shape = pytest.mark.parametrize("shape", SHAPES)
@@ -37,7 +37,7 @@ def nhwc(image: Tensor) -> Tensor:
 
 
 class Case(NamedTuple):
-    """A feature map, the parameters of its BatchNorm, and a gradient of what that returns."""
+    """A feature map, the parameters of its BatchNorm, and a gradient of its output."""
 
     x: Tensor
     weight: Tensor

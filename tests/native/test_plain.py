@@ -22,7 +22,7 @@ def test_the_constant_is_that_of_the_op() -> None:
 
 
 def test_no_native_op_can_be_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So whatever runs in a process that was started so shows what is computed without."""
+    """A process that was started so computes without the library."""
     monkeypatch.setattr(library, "_loaded", False)
     with pytest.raises(library.NativeLibraryError, match="VKDNW_PLAIN=1 asks for plain torch"):
         library.load()

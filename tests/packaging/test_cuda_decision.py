@@ -21,7 +21,7 @@ TORCH_13 = {"VKDNW_TORCH_VERSION": "2.13.0+cu132", "VKDNW_TORCH_CUDA": "13.2"}
 
 
 def decide(mode: str, *facts: dict[str, str]) -> tuple[bool, str]:
-    """Whether CMake goes on, and what it says, on one line."""
+    """Whether CMake goes on, and its message, on one line."""
     variables = {"VKDNW_CUDA": mode} | {k: v for fact in facts for k, v in fact.items()}
     definitions = [f"-D{name}={value}" for name, value in variables.items()]
     ran = subprocess.run(

@@ -1,4 +1,4 @@
-"""What the package imports is what it declares: neither more nor less."""
+"""The package declares the packages that it imports: neither more nor less."""
 
 import ast
 import re

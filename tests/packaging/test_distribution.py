@@ -18,7 +18,7 @@ def source_files(*untracked: str) -> set[str]:
     """Files of the source tree that git tracks, or with `untracked` flags, those it could."""
     git = shutil.which("git")
     if git is None or not (ROOT / ".git").exists():
-        pytest.skip("what belongs to the source tree is known from git alone")
+        pytest.skip("only git knows which files belong to the source tree")
     command = [git, "ls-files", "--cached", *untracked]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return {name for name in listed.stdout.splitlines() if (ROOT / name).is_file()}

@@ -24,7 +24,7 @@ FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 # A path of this repository: it begins with one of its folders, and names a file or a folder.
 FOLDERS = "vkdnw|search|csrc|tests|docs|benchmarks|examples|cmake|build_backend|results|third_party"
 PATH = re.compile(rf"(?<![\w./<-])(?:{FOLDERS})/[\w./*-]*[\w*/](?![\w/<])")
-SPAN = re.compile(r"`([\w./-]*/[\w.-]+\.(?:py|h|cpp|cu|cmake))`")  # what looks like a source file
+SPAN = re.compile(r"`([\w./-]*/[\w.-]+\.(?:py|h|cpp|cu|cmake))`")  # the path of a source file
 INCLUDE = re.compile(r"^#include .*$", re.MULTILINE)  # the compiler checks these
 SUFFIXES = (".py", ".h", ".cpp", ".cu", ".md", ".cmake", ".csv", ".gz", ".png", "/")
 

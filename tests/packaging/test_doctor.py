@@ -1,4 +1,4 @@
-"""`vkdnw doctor`: what was built, what is running, and the remedy of every mismatch."""
+"""`vkdnw doctor`: the build, the running versions, and the remedy of every mismatch."""
 
 import json
 import os

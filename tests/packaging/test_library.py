@@ -1,4 +1,5 @@
-"""The package imports without its library, and the first use says what is wrong and what to run."""
+"""The package imports without its library, and the first use names the fault and the command to
+run."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A compilation fails where a kernel spills, and passes on what the compiler said otherwise."""
+"""A compilation fails where a kernel spills, and passes on the compiler's other messages."""
 
 import subprocess
 import sys

@@ -27,7 +27,7 @@ def target_torch(monkeypatch, tmp_path):
 
 
 def install(folder: Path, version: str = "2.13.0+cpu", cuda: str | None = None) -> Path:
-    """A torch of which there is only what the build looks at."""
+    """A torch with only the files that the build reads."""
     root = folder / "torch"
     (root / "include" / "torch").mkdir(parents=True)
     (root / "version.py").write_text(

@@ -45,7 +45,7 @@ def test_what_is_built(cmake_build, monkeypatch, asked, libraries):
 def macros(arch: str) -> set[str]:
     compiler = shutil.which("g++")
     if compiler is None:
-        pytest.skip("what -march means is asked of g++")
+        pytest.skip("needs g++, which expands -march")
     command = [compiler, f"-march={arch}", "-dM", "-E", "-x", "c++", "/dev/null"]
     listed = subprocess.run(command, capture_output=True, text=True, check=False)
     if listed.returncode:

@@ -19,13 +19,13 @@ CASES = golden_cases("s1_all_conv3x3", "s2_skips", "s3_pools", "s4_one_conv", "s
 
 @dataclass(frozen=True)
 class Golden:
-    """One network, its inputs, and what the published code gave."""
+    """One network, its inputs, and the values of the published code."""
 
     model: nn.Module
     features: tuple[str, ...]
     inputs: Inputs
     scores: dict[str, float]
-    arrays: dict[str, Tensor]  # what the scores were made of
+    arrays: dict[str, Tensor]  # the numbers that the scores were made of
 
 
 @functools.cache

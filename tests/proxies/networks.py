@@ -60,7 +60,7 @@ def without_normalisation() -> Classifier:
 
 
 def in_place() -> Classifier:
-    """Blocks that overwrite what they read: the feature before them is gone afterwards."""
+    """Blocks that overwrite their input: the feature before them is gone afterwards."""
 
     def block(inputs: int, outputs: int, stride: int) -> nn.Module:
         return nn.Sequential(

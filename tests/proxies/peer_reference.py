@@ -16,7 +16,7 @@ from tests.proxies import reference
 
 
 def relu_outputs(model: nn.Module, images: Tensor) -> list[Tensor]:
-    """What every ReLU returns, module or function, by replacing torch's functions."""
+    """The output of every ReLU, module or function, by replacing torch's functions."""
     found: list[Tensor] = []
     functions = {name: getattr(F, name) for name in ("relu", "hardtanh")}
 
@@ -74,7 +74,7 @@ def epe_nas(model: nn.Module, images: Tensor, labels: Tensor) -> float:
 
 
 def outputs_of(model: nn.Module, images: Tensor, kinds: tuple[type, ...]) -> list[Tensor]:
-    """What modules of some kinds return, in the graph."""
+    """The outputs of modules of some kinds, in the graph."""
     found: list[Tensor] = []
     hooks = [
         module.register_forward_hook(lambda _, args, out: found.append(out))

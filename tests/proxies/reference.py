@@ -100,7 +100,7 @@ def jacov(model: nn.Module, images: Tensor) -> float:
 
 
 def features(model: Classifier, images: Tensor) -> list[Tensor]:
-    """F_0 .. F_K, each from a copy of the one before: blocks may overwrite what they read."""
+    """F_0 .. F_K, each from a copy of the one before: blocks may overwrite their input."""
     found = [model.stem(images).detach()]
     for block in model.blocks:
         found.append(block(found[-1].clone()).detach())

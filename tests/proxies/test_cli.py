@@ -1,4 +1,4 @@
-"""`vkdnw proxies` lists every score with what it reads."""
+"""`vkdnw proxies` lists every score with its inputs."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def test_convolutional_networks_count_as_in_torch(name: str, dtype: torch.dtype)
 
 
 class Mean(nn.Module):
-    """A classifier of the mean of what a layer makes of the tokens."""
+    """A classifier of the mean of a layer's output for the tokens."""
 
     def __init__(self, body: nn.Module, width: int = D, time_first: bool = False) -> None:
         super().__init__()

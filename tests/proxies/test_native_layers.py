@@ -97,7 +97,7 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
 
 
 class Model(nn.Module):
-    """Layers and a function of what they return."""
+    """Layers and a function of their output."""
 
     def __init__(self, layers: nn.Module, reader: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ def _gradients(model: nn.Module, leaf: Tensor) -> list[Tensor]:
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("reader", READERS)
 def test_every_reader_sees_what_torch_computes(reader: str, layer: str) -> None:
-    """And what torch refuses to differentiate, because it was overwritten, is refused."""
+    """A value that torch refuses to differentiate, because it was overwritten, is refused."""
     if "convolution" in reader and layer == "behind a stride":
         pytest.skip("it reads 16 channels")
     model = random_model(layer, READERS[reader])
@@ -193,7 +193,7 @@ def test_what_is_overwritten_before_it_is_needed_is_computed_at_once() -> None:
 
 
 def test_gradients_that_are_lost_are_refused() -> None:
-    """As torch does: BatchNorm needs what it has read."""
+    """As torch does: BatchNorm needs its input."""
 
     class Overwriting(nn.Module):
         def __init__(self) -> None:

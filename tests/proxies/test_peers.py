@@ -45,7 +45,7 @@ def test_sums_over_weights_and_gradients(name: str) -> None:
     }
     found = proxies.compute(expected, network(name), read, seed=0)
     for proxy, value in expected.items():
-        # Layers in front of a BatchNorm add 0 to plain: what is left is a sum that cancels.
+        # Layers in front of a BatchNorm add 0 to plain: the rest is a sum that cancels.
         scale = 1e-12 if proxy == "plain" else 0.0
         assert found[proxy].value == pytest.approx(value, rel=ROUNDING, abs=scale), proxy
 

@@ -156,7 +156,7 @@ class FakeRun:
         return [sys.executable, __file__, json.dumps(asdict(self))]
 
     def work(self) -> None:
-        """Do what a subcommand does with its request, and exit."""
+        """Score as a subcommand does, and exit."""
         runner.GRACE_SECONDS = self.grace
         if self.file_limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (self.file_limit, self.file_limit))

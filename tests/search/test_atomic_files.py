@@ -1,4 +1,4 @@
-"""A file is what it was, or all of what is new; links and devices are not written to."""
+"""A file has its old contents or all of the new ones; links and devices are not written to."""
 
 import os
 import subprocess

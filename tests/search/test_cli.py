@@ -1,4 +1,4 @@
-"""The command: what it prints, where, and with which exit code."""
+"""The command: its output, its streams, and its exit codes."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The commands that rank: what they print of scores in a published table."""
+"""The commands that rank: their output for scores in an exported table."""
 
 import json
 import math
@@ -216,7 +216,7 @@ def test_plot_draws_what_a_table_tells(
 
 
 def test_scores_of_another_space_are_compared_with_a_loss(vkdnw: Vkdnw, tmp_path: Path) -> None:
-    """Equal networks share what is known of one of their strings; less is better."""
+    """Equal networks share the figure of one of their strings; less is better."""
     table = tmp_path / "truth.csv"
     table.write_text("arch,loss\n22212202,0.1\n11111111,0.2\n00000000,3\n")
     values = {"22212220": 3.0, "11111111": 2.0, "00000000": 1.0}

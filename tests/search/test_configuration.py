@@ -71,7 +71,7 @@ def test_free_settings_do_not_bind(key: str) -> None:
 
 
 def test_a_setting_that_one_side_does_not_know_counts_as_null() -> None:
-    """A later version may add a setting whose null means what was done before."""
+    """A later version may add a setting whose null means the behaviour before."""
     assert differences({"a": 1}, {"a": 1, "device": None}) == []
     assert differences({"a": 1, "b": 2}, {"a": 1}) == [Difference("b", 2, None)]
 

@@ -1,4 +1,4 @@
-"""Which devices score, how many workers each has, and what binds a run."""
+"""Which devices score, how many workers each has, and the device as a setting of a run."""
 
 from __future__ import annotations
 

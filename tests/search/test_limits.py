@@ -1,4 +1,4 @@
-"""What strangers' files claim is refused by a limit's name, before memory is spent."""
+"""Files that claim too much are refused by a limit's name, before memory is spent."""
 
 import os
 import time

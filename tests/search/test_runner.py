@@ -1,4 +1,4 @@
-"""The runner writes what comes in, retries what was lost, stops when asked, and feeds a driver."""
+"""The runner writes results, retries lost tasks, stops when asked, and feeds a driver."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -112,7 +112,7 @@ def test_a_task_that_costs_too_many_workers_is_recorded_as_failed(tmp_path: Path
 
 
 class ComingAndGoing(Scripted):
-    """An executor whose workers all leave for a while, and take what they hold with them."""
+    """An executor whose workers all leave for a while, and take their tasks with them."""
 
     def __init__(self, slots: Sequence[int]) -> None:
         super().__init__()

@@ -32,7 +32,7 @@ TASKS = [Task(network, seed) for network in nb201.live()[:4] for seed in (0, 1)]
 
 
 def exact(scored: Scored) -> object:
-    """What must be equal to the last bit; not the time it took."""
+    """The parts that must be equal to the last bit; not the time."""
     return (
         {name: value.hex() for name, value in scored.values.items()},
         {name: [value.hex() for value in array] for name, array in scored.arrays.items()},

@@ -42,7 +42,7 @@ def test_each_kind_of_task_is_measured_apart(clock: Clock) -> None:
     for _ in range(10):
         clock.now += 0.1
         remaining.took(CHEAP, 0.1)
-    assert remaining.seconds == pytest.approx(100 * 0.1 * 1.0 / 0.05)  # by what proxies cost
+    assert remaining.seconds == pytest.approx(100 * 0.1 * 1.0 / 0.05)  # by the costs of proxies
     clock.now += 3
     remaining.took(DEAR, 3.0)
     assert remaining.seconds == pytest.approx(99 * 3.0)

@@ -1,4 +1,4 @@
-"""What a case is: a model, a batch, and which parameters are expected to have no layer rule."""
+"""A case: a model, a batch, and which parameters are expected to have no layer rule."""
 
 from __future__ import annotations
 

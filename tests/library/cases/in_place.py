@@ -1,4 +1,4 @@
-"""What is written in place."""
+"""Models that write in place."""
 
 from __future__ import annotations
 

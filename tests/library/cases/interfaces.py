@@ -1,4 +1,4 @@
-"""What goes into models and comes out of them."""
+"""The arguments and results of models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.library.cases.networks import residual_network
 
 @dataclass
 class Answer:
-    """What some models return."""
+    """The result of some models."""
 
     logits: Tensor
     features: Tensor

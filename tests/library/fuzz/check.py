@@ -1,4 +1,4 @@
-"""Checks the model of one seed: right, refused with a reason, or a failure with what differs."""
+"""Checks the model of one seed: right, refused with a reason, or a failure with the difference."""
 
 from __future__ import annotations
 

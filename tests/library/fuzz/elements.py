@@ -292,7 +292,7 @@ OWN_FUNCTIONS = [
     function("in float64", in_dtype(torch.float64), FLAT, inner=linear),
 ]
 
-# What a per-sample derivative cannot have
+# Elements without a per-sample derivative
 
 RANDOM = [
     function("functional dropout", lambda m, x: F.dropout(x, 0.3, training=True), label="random"),
@@ -336,7 +336,7 @@ MIXING = [
 ]
 
 
-# What changes from call to call
+# Elements that change from call to call
 
 
 def decaying(m: Any, x: Tensor) -> Tensor:

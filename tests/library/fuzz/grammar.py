@@ -36,7 +36,7 @@ CLASSES = 3
 
 @dataclass
 class Part:
-    """A module, the words it is made of, and what may be expected of it."""
+    """A module, the words it is made of, and the outcomes that are right for it."""
 
     module: nn.Module
     words: str
@@ -151,7 +151,7 @@ def _element(draws: random.Random, kind: Kind, element: Element) -> Part:
 
 def _wrapped(wrapper: Wrapper, part: Part) -> Part:
     if wrapper.name == "reused under parametrize.cached" and "checkpoint(" in part.words:
-        return part  # what is run again outside the block holds other tensors, and torch refuses
+        return part  # run again outside the block it holds other tensors, and torch refuses
     if wrapper.name == "checkpoint" and "torch.func.grad" in part.words:
         return part  # torch refuses: torch.func.grad cannot run under saved tensor hooks
     return Part(wrapper.build(part.module), f"{wrapper.name}({part.words})", [wrapper, *part.used])

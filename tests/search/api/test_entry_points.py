@@ -16,7 +16,7 @@ EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `pip install ./examples` leaves: the modules, and the entry points of the project."""
+    """The files of `pip install ./examples`: the modules, and the entry points of the project."""
     project = tomllib.loads((EXAMPLES / "pyproject.toml").read_text())["project"]
     lines = []
     for group, names in project["entry-points"].items():

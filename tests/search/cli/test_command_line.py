@@ -84,7 +84,7 @@ def test_a_limit_is_raised_by_its_option(scores: Path, capsys, monkeypatch) -> N
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
 def test_closed_streams_do_no_harm(scores: Path, closed: str) -> None:
-    """What is opened first does not get the number of a stream, and is not printed into."""
+    """The first file opened does not get the number of a stream, and no output."""
     line = f'"$@" {closed}'
     command = ["sh", "-c", line, "sh", *VKDNW, "top", str(scores), "--by", "vkdnw"]
     before = scores.read_bytes()

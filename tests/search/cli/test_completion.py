@@ -1,4 +1,4 @@
-"""What Tab offers, as a shell asks for it."""
+"""Completion with Tab, as a shell asks for it."""
 
 from pathlib import Path
 

@@ -51,7 +51,7 @@ def run_tasks(address: str, folder: Path, progress: Progress) -> Summary:
 
 
 class Printing:
-    """A progress that prints what it is told, a line each."""
+    """A progress that prints its reports, a line each."""
 
     def __enter__(self) -> "Printing":
         return self
@@ -68,6 +68,6 @@ class Printing:
 
 
 if __name__ == "__main__":
-    from tests.search.cluster.running import run_tasks as imported  # what machines import, too
+    from tests.search.cluster.running import run_tasks as imported  # machines import it, too
 
     print(imported(sys.argv[1], Path(sys.argv[2]), Printing()), flush=True)

@@ -55,7 +55,7 @@ def holding(archive: bytes, folder: Path) -> subprocess.Popen[str]:
 def test_what_was_sent_is_there_until_the_end(archive: bytes, temporary: Path) -> None:
     unpacked = shipped_files.unpack(archive)
     assert (unpacked / "one.png").read_bytes() == b"an image"
-    shipped_files.unpack(archive)  # looks for what others left, and keeps its own
+    shipped_files.unpack(archive)  # removes the files of others, and keeps its own
     assert unpacked.exists()
     shipped_files.remove_all()
     assert list(temporary.iterdir()) == []

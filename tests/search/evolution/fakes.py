@@ -101,7 +101,7 @@ class FakeSearch:
         search(self.request, Lines(Console(quiet=True)), Interruption())
 
     def work(self) -> None:
-        """Do what the subcommand does with its request, and exit."""
+        """Search as the subcommand does, and exit."""
         if self.file_limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (self.file_limit, self.file_limit))
         from tests.search.fakes import exit_as_command  # found once the file is run by its name
@@ -110,7 +110,7 @@ class FakeSearch:
 
 
 def record(folder: Path) -> tuple[list[tuple[str, ...]], dict[str, str]]:
-    """What a search comes to: children with their values in order, exact, and what failed."""
+    """The record of a search: children with their values in order, exact, and failures."""
     with open_results(folder) as results:
         children = [
             (e.architecture, *(f"{name} {value.hex()}" for name, value in sorted(e.values.items())))

@@ -17,7 +17,8 @@ BUDGET = Budget(flops=450_000_000, depth=14)
 
 
 def bred(plan, order="first", room=100, known=None, space=SPACE):
-    """Run a search whose results come in some order; what was asked for, and the driver."""
+    """Run a search whose results come in some order; returns the architectures asked for, and the
+    driver."""
     asked, waiting, random = [], [], Random(1)
     founder = getattr(space, "founder", space.sample)
     driver = Search(space, plan, founder, asked.extend, known or {})
@@ -183,7 +184,8 @@ def test_a_bad_plan_is_refused(changes, message):
 
 @pytest.mark.parametrize("changes", [{}, {"strategy": "ageing", "tournament": 6}], ids=str)
 def test_evolution_climbs_where_random_search_does_not(changes):
-    # As many parameters as the budget of FLOPs allows: what to rank by is told by the string.
+    # As many parameters as the budget of FLOPs allows: the values to rank by follow from the
+    # string.
     climbing = {"keys": ("parameters",), "evaluations": 300, "population": 20}
     found = [child.cost.parameters for child in bred(plan_of(**climbing, **changes))[0].children]
     random = bred(plan_of(**{**climbing, "strategy": "random"}))[0].children

@@ -33,7 +33,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Record:
-    """What a search comes to that nothing happens to: one process, one go."""
+    """The record of a search that is not disturbed: one process, one go."""
     folder = tmp_path_factory.mktemp("undisturbed")
     FakeSearch(str(folder)).run_here()
     return record(folder)

@@ -1,4 +1,4 @@
-"""What a search says of itself: its best network, its front, its picture, its command."""
+"""The history of a search: its best network, its front, its picture, its command."""
 
 import json
 import math

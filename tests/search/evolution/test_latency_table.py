@@ -41,7 +41,7 @@ def table(tmp_path):
 
 @pytest.fixture
 def short_table(table):
-    """Every fortieth row: what a regression is fitted to in no time."""
+    """Every fortieth row, so that a regression is fitted in no time."""
     pd.read_csv(table, dtype={"arch": str}).iloc[::40].to_csv(table, index=False)
     return table
 

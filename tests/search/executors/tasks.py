@@ -1,4 +1,4 @@
-"""Tasks that do what they are told, and what every test of an executor needs."""
+"""Tasks by name for the tests of executors, and their helpers."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from vkdnw.search.executors import Executor, Outcome
 
 
 def act(task: tuple[str, int]) -> int:
-    """A task that does what it is told."""
+    """A task that does as its name says."""
     what, number = task
     if what == "raise":
         raise ValueError(f"number {number}\nand more")

@@ -1,4 +1,4 @@
-"""A process pool survives the death of its workers, and says of each what took it."""
+"""A process pool survives the death of its workers, and names the cause of each."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Networks as files: what comes back computes what was written, with no part of this package."""
+"""Networks as files: read back, they compute the same, with no part of this package."""
 
 import importlib.util
 import subprocess

@@ -19,7 +19,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(finished: Path) -> Rows:
-    """What such a run comes to."""
+    """The record of such a run."""
     return rows(finished)
 
 

@@ -29,7 +29,7 @@ class Command(Protocol):
 
 
 def finish(run: Command, code: int = 0, preexec: Callable[[], None] | None = None) -> str:
-    """Run the command to its end, and return what it said on stderr."""
+    """Run the command to its end, and return its stderr."""
     done = subprocess.run(
         run.command, capture_output=True, text=True, timeout=120, check=False, preexec_fn=preexec
     )
@@ -66,7 +66,7 @@ def _heed_signals() -> None:
 
 
 def scored(folder: Path) -> Rows:
-    """What is on record, possibly nothing yet."""
+    """The record, possibly empty yet."""
     try:
         return rows(folder)
     except StoreError:

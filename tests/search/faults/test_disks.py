@@ -88,7 +88,7 @@ def test_a_truncated_database_with_its_journal_is_refused(tmp_path: Path) -> Non
 
 
 def refuses(folder: Path) -> None:
-    """The command says which file is damaged and what to do, and changes nothing."""
+    """The command names the damaged file and a remedy, and changes nothing."""
     path = folder / STATE
     before = hashlib.sha256(path.read_bytes()).digest()
     said = finish(FakeRun(str(folder), COUNT, workers=0), code=1)
@@ -98,7 +98,7 @@ def refuses(folder: Path) -> None:
 
 
 def obey_permissions() -> None:
-    """Take away what lets root pass them, from the program about to be executed."""
+    """Take root's privilege to pass them from the program about to be executed."""
     for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
         ctypes.CDLL(None, use_errno=True).prctl(24, capability)  # PR_CAPBSET_DROP
 

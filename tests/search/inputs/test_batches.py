@@ -1,4 +1,4 @@
-"""Batches of images: what is read, how it is drawn and normalised, and what is refused."""
+"""Batches of images: the formats, the draws, the normalisation, and refusals."""
 
 import hashlib
 import pickle

@@ -1,4 +1,4 @@
-"""Models by the names of their libraries: what a library is asked for, and what is said without it.
+"""Models by the names of their libraries: the request to a library, and the error without it.
 
 Small modules stand in for the libraries; the tests at the end use those that are installed.
 """
@@ -27,7 +27,7 @@ def module(monkeypatch: pytest.MonkeyPatch, name: str, **members: Any) -> None:
 
 @pytest.fixture
 def torchvision(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
-    """Stands in for torchvision; what it is asked for is kept."""
+    """Stands in for torchvision; requests are kept."""
     asked = []
 
     def get_model(name: str, **options: Any) -> nn.Module:

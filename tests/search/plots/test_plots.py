@@ -1,4 +1,4 @@
-"""Pictures: what is drawn, read back from the figures, and the files."""
+"""Pictures: their data, read back from the figures, and the files."""
 
 import json
 import sys

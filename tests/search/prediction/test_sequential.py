@@ -28,7 +28,7 @@ QUALITY = RNG.normal(size=N)
 PRIOR = QUALITY + 0.7 * RNG.normal(size=N)
 """A training-free ranking that is right in part."""
 MISSED = QUALITY - 0.7 * PRIOR + 0.2 * RNG.normal(size=N)
-"""A score that tells what the ranking misses."""
+"""A score that tells the residual of the ranking."""
 INDEX = pd.Index([f"network {k}" for k in range(N)])
 FEATURES = pd.DataFrame({"missed": MISSED, "noise": RNG.normal(size=N)}, INDEX)
 KNOWN = candidates(FEATURES, pd.Series(PRIOR, INDEX))
@@ -178,7 +178,7 @@ def test_a_strategy_does_not_see_the_accuracies_of_what_it_has_not_chosen(strate
     assert STRATEGIES[strategy](KNOWN, hidden, 12, 3).tolist() == order.tolist()
 
 
-# ---- what trainings are worth ------------------------------------------------------------------
+# ---- the gain of trainings ---------------------------------------------------------------------
 
 
 def test_regret_is_what_the_best_trained_network_lacks() -> None:

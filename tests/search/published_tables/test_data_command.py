@@ -1,4 +1,4 @@
-"""`vkdnw data`: what it lists, and what it says of files."""
+"""`vkdnw data`: its list, and its check of files."""
 
 import gzip
 import json

@@ -38,7 +38,7 @@ def one(results, ranking, dataset):
     return found
 
 
-# What is compared
+# The data
 
 
 def test_every_ranking_is_compared_with_every_data_set(scores):

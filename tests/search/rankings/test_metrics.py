@@ -130,7 +130,7 @@ def test_partial_correlations_hold_the_third_variable_fixed():
     found = agreement(scores, accuracies, given=size, resamples=0)
     assert found.spearman.value > 0.4
     assert abs(found.partial_spearman.value) < 0.06
-    # Spearman's is the correlation of what linear regressions on the third's ranks leave.
+    # Spearman's is the correlation of the residuals of linear regressions on the third's ranks.
     ranks = [stats.rankdata(one) for one in (scores, accuracies, size)]
     residues = [one - np.polyval(np.polyfit(ranks[2], one, 1), ranks[2]) for one in ranks[:2]]
     assert found.partial_spearman.value == pytest.approx(np.corrcoef(*residues)[0, 1])

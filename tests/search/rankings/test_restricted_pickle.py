@@ -38,7 +38,7 @@ def test_ordered_dicts_and_numpy_scalars_become_plain() -> None:
 
 
 class Runs:
-    """What pickle would call while it reads."""
+    """A function that pickle would call while it reads."""
 
     def __init__(self, function: Any, *arguments: Any) -> None:
         self.call = (function, arguments)

@@ -160,7 +160,7 @@ def test_nine_digits_keep_float32_numbers(tmp_path):
 def test_the_same_scores_give_the_same_bytes(tmp_path):
     for name, evaluations in (("a.csv.gz", EVALUATIONS), ("b.csv.gz", EVALUATIONS[::-1])):
         write(tmp_path / name, evaluations, deciles=False)
-    # The header of gzip names the file; what is in it must not differ.
+    # The header of gzip names the file; its contents must not differ.
     a, b = (gzip.decompress((tmp_path / name).read_bytes()) for name in ("a.csv.gz", "b.csv.gz"))
     assert a == b
     assert b"decile" not in a

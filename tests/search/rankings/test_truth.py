@@ -1,4 +1,4 @@
-"""Tables of accuracies and the official files: what is read, and what is refused."""
+"""Tables of accuracies and the official files: how they are read, and refusals."""
 
 import numpy as np
 import pandas as pd

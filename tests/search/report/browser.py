@@ -1,4 +1,4 @@
-"""Opens a page in headless Chromium, lets a script act on it, and returns what the script found."""
+"""Opens a page in headless Chromium, lets a script act on it, and returns the script's result."""
 
 import json
 import re
@@ -41,7 +41,7 @@ RUN = """
 
 
 def act(page: Path, script: str, *, width: int = 1400, dark: bool = False) -> Any:
-    """What a script returns on the page. Fails where the page had an error or made a request."""
+    """The result of a script on the page. Fails where the page had an error or made a request."""
     html = page.read_text(encoding="utf-8")
     html = html.replace("<head>", "<head>" + ACT, 1)
     html = html.replace("</body>", RUN % script + "</body>", 1)

@@ -1,4 +1,4 @@
-"""A run's page: it opens without errors or requests, filters, selects, and shows what is there."""
+"""A run's page: it opens without errors or requests, filters, selects, and shows the run's data."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""Which architectures a command asks for, and what is scored for each."""
+"""Which architectures a command asks for, and the network scored for each."""
 
 from typing import Any
 

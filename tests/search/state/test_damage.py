@@ -36,7 +36,7 @@ class Notes(Silent):
 
 
 def score(folder: Path, count: int = COUNT) -> list[str]:
-    """Give the command, in this process; what it said."""
+    """Give the command, in this process; returns its notes."""
     progress = Notes()
     score_all(FakeRun(str(folder), count, workers=0).request(), progress, Interruption())
     return progress.notes
@@ -69,7 +69,7 @@ def change(folder: Path, statement: str, *values: object) -> None:
 
 
 def read_all(folder: Path) -> Rows:
-    """What readers show, after everything was read."""
+    """The rows that readers show, after everything was read."""
     with open_results(folder) as results:
         results.tally()
         results.configuration()

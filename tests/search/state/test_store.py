@@ -58,7 +58,7 @@ def test_every_bit_of_a_value_is_kept(tmp_path: Path, value: float) -> None:
 
 
 def test_the_seconds_of_values_are_those_of_the_evaluations_they_came_from(tmp_path: Path) -> None:
-    """The mean over networks that have them all; what gave two of the values counts once."""
+    """The mean over networks that have them all; a task that gave two of the values counts once."""
 
     def evaluated(seconds: float, *names: str) -> Scored:
         return Scored(dict.fromkeys(names, 1.0), "now", seconds)
@@ -216,7 +216,7 @@ def test_a_task_is_scored_when_every_value_asked_of_it_is_on_record(tmp_path: Pa
         assert store.recorded() == {("a", 0): {"vkdnw"}, ("c", 0): {"vkdnw", "jacov"}}
     with read(tmp_path) as results:
         assert (results.tally().tasks, results.tally().scored) == (4, 1)
-        assert len(results.evaluations()) == 3  # what is known of a and its equal b is shown
+        assert len(results.evaluations()) == 3  # the values of a and its equal b are shown
 
 
 def test_a_failure_is_open_until_a_later_session_scores_the_task(tmp_path: Path) -> None:
@@ -276,7 +276,8 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
 
 
 def test_commits_are_synced_and_journalled(tmp_path: Path) -> None:
-    """What the guarantee against power loss rests on; a power loss itself cannot be tested here."""
+    """The settings behind the guarantee against power loss; a power loss itself cannot be tested
+    here."""
     with begun(tmp_path) as store:
         connection = store._connection
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL

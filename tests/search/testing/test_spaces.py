@@ -1,4 +1,4 @@
-"""The spaces of this package, and that of the example, pass what is asked of any space.
+"""The spaces of this package, and that of the example, pass the tests of any space.
 
 And the tests can fail: each is shown a space with one thing wrong.
 """

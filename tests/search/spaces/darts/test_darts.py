@@ -213,7 +213,7 @@ def test_what_is_no_architecture_is_refused_with_the_reason(text, message):
     "case", [case for case in CASES if "none" not in case["arch"]], ids=lambda case: case["name"]
 )
 def test_canonical_cells_are_the_published_ones(case):
-    """The published form keeps what `none` reads, so cells with it are left out."""
+    """The published form keeps the inputs of `none`, so cells with it are left out."""
     cells = darts.canonical(read(case["arch"]))
     found = [str(tuple(tuple(map(tuple, node)) for node in cell)) for cell in cells]
     assert found == case["canonical_cells"]

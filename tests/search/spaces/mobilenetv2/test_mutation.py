@@ -48,7 +48,7 @@ def test_a_very_long_block_is_split_until_all_are_short():
 
 
 def changed(structure, child):
-    """The places at which a child's blocks differ in more than what they read."""
+    """The places at which a child's blocks differ in more than their input channels."""
     before, after = parse(structure), parse(child)
     assert len(before) == len(after)
     sizes = [(str(a).partition("(")[0], *str(a).split(",")[1:]) for a in before]

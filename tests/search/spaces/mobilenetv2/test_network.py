@@ -26,7 +26,7 @@ def test_logits_in_eval_mode_are_the_published_ones(case):
 @golden_structures
 def test_train_mode_gives_the_published_features_and_logits(case):
     # In train mode a deep network amplifies the last bit of its input by up to 10^13, so numbers
-    # are compared to within what two more roundings of the input change, many times over.
+    # are compared to within many times the change by two more roundings of the input.
     outputs, logits = feature_outputs(case["struct"], golden.images())
     assert [list(output.shape) for output in outputs] == case["feature_shapes_64_batch2"]
     entropies = torch.stack([expressivity(output) for output in outputs])

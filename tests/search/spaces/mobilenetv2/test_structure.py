@@ -1,4 +1,4 @@
-"""Structure strings: what is accepted, how it is printed, and what the errors say."""
+"""Structure strings: the grammar, the canonical text, and the errors."""
 
 import pytest
 from hypothesis import given

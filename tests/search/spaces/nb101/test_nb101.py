@@ -229,7 +229,7 @@ def _renames(graph, other, place):
 
 
 def _renamed(state, place, graph, heads):
-    """Weights moved to the new numbers; what reads a cell sees its channels in the new order."""
+    """Weights moved to the new numbers; readers of a cell see its channels in the new order."""
     moved = {}
     order = sorted(heads, key=place.__getitem__)
     for name, tensor in state.items():

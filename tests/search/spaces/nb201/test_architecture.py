@@ -1,4 +1,4 @@
-"""Architecture strings: what is accepted, and what the errors say."""
+"""Architecture strings: the grammar, and the errors."""
 
 import itertools
 

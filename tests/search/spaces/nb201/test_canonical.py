@@ -1,4 +1,4 @@
-"""Equal networks: what is merged, what is not, and that merging keeps the logits."""
+"""Equal networks: which are merged, which are not, and that merging keeps the logits."""
 
 import itertools
 import random

@@ -1,4 +1,4 @@
-"""TransNAS-Bench-101: the strings, their order, the encoder, and what it costs."""
+"""TransNAS-Bench-101: the strings, their order, the encoder, and its cost."""
 
 import json
 from collections import Counter
