@@ -1,8 +1,8 @@
 """One ranking for every search space: candidates side by side, leave-one-space-out, and ceilings.
 
-    python benchmarks/rank_spaces.py --truth FOLDER [--picture FILE] [--json FILE]
+    python benchmarks/rank_spaces.py --truth FOLDER [--scores fresh] [--picture FILE] [--json FILE]
 
-Reads the tables of scores in `results/` and the published accuracies in FOLDER (`vkdnw
+Reads the tables of scores in `results/` (`scores.csv.gz` of each space, or another) and the published accuracies in FOLDER (`vkdnw
 data` names the tables). Prints Kendall's tau-b of every candidate in every space; how the sums
 differ from `consensus_agg` on the mean; for each space the candidate that is best on the mean of
 the other spaces; and what a random forest reaches that knows four fifths of the accuracies. Equal
@@ -53,11 +53,11 @@ Left out are data sets that no ranking orders: TransNAS's autoencoder, two of DA
 COUNTS = ("parameters", "flops", "layers", "capacity")
 PROXIES = (
     *("vkdnw", "single", "expressivity", "progressivity", "trainability", "jacov", "synflow"),
-    *("naswot", "grad_norm", "snip", "swap", "meco", "l2_norm", "token_mixing"),
+    *("naswot", "grad_norm", "snip", "swap", "meco", "l2_norm", "token_mixing", "naswot_layers"),
 )
 FLOW = "flops+expressivity+trainability+jacov+synflow"
 CONSENSUS = {"capacity": 2, "expressivity": 1, "trainability": 1, "jacov": 1, "naswot": 1}
-
+LAYERS = {"naswot_layers" if name == "naswot" else name: one for name, one in CONSENSUS.items()}
 
 Spaces = Mapping[str, tuple[Columns, pd.DataFrame]]
 
@@ -80,6 +80,9 @@ AGGREGATES: Mapping[str, Aggregate] = {
             parse(f"consensus_equal=agreement({_sum(dict.fromkeys(CONSENSUS, 1))})"),
             parse(f"consensus_synflow=agreement({_sum(CONSENSUS)}+synflow)"),
             parse(f"consensus_vkdnw=agreement({_sum(CONSENSUS)}+dense(layers,vkdnw))"),
+            parse(f"consensus_layers=agreement({_sum(LAYERS)})"),
+            parse(f"consensus_layers_equal=agreement({_sum(dict.fromkeys(LAYERS, 1))})"),
+            parse(f"consensus_both=agreement({_sum(CONSENSUS)}+naswot_layers)"),
             *(parse(f"without_{part}=agreement({_sum(_without(part))})") for part in CONSENSUS),
         )
     },
@@ -87,10 +90,12 @@ AGGREGATES: Mapping[str, Aggregate] = {
 """Every sum that is reported: those of others, this package's, and the ablations of the last."""
 
 
-def scores_and_accuracies(space: str, folder: Path) -> tuple[Columns, pd.DataFrame]:
+def scores_and_accuracies(
+    space: str, folder: Path, scores: str = "scores"
+) -> tuple[Columns, pd.DataFrame]:
     """Different networks of a space with an accuracy: values on record, and accuracies."""
     table, datasets = TRUTHS[space]
-    evaluations = exported_scores.read(RESULTS / space / "scores.csv.gz")
+    evaluations = exported_scores.read(RESULTS / space / f"{scores}.csv.gz")
     made = registry.space(space)
     networks = networks_of(evaluations, made, by="flops")
     archs = [arch for row, equal in networks.equal.items() for arch in (row, *equal)]
@@ -152,7 +157,8 @@ def differences(spaces: Spaces, resamples: int, seed: int = 0) -> pd.DataFrame:
             true = accuracies.loc[again].reset_index(drop=True)
             for name, one in scores.items():
                 drawn[name][-1].append(_mean_tau(one.loc[again].reset_index(drop=True), true))
-    means = {name: np.mean(found, axis=0) for name, found in drawn.items()}
+    known = {name: found for name, found in drawn.items() if all(found)}  # in every space
+    means = {name: np.mean(found, axis=0) for name, found in known.items()}
     less = {name: means[name] - means["consensus_agg"] for name in means if name != "consensus_agg"}
     return pd.DataFrame(
         {name: np.quantile(one, [0.025, 0.5, 0.975]) for name, one in less.items()}
@@ -209,11 +215,16 @@ def draw(table: pd.DataFrame, path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--truth", type=Path, required=True, help="folder of published tables")
+    parser.add_argument("--scores", default="scores", help="which table of each space that has it")
     parser.add_argument("--resamples", type=int, default=200, help="of the bootstrap")
     parser.add_argument("--picture", type=Path, help="draw the table here")
     parser.add_argument("--json", type=Path, help="write the numbers here too")
     options = parser.parse_args()
-    spaces = {space: scores_and_accuracies(space, options.truth) for space in TRUTHS}
+    spaces = {
+        space: scores_and_accuracies(space, options.truth, options.scores)
+        for space in TRUTHS
+        if (RESULTS / space / f"{options.scores}.csv.gz").exists()
+    }
     table = pd.DataFrame({space: taus(*found) for space, found in spaces.items()})
     table.insert(0, "mean", table.mean(axis=1, skipna=False))
     bounds = {space: ceiling(*found) for space, found in spaces.items() if space != "nb201"}
