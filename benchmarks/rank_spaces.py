@@ -2,11 +2,11 @@
 
     python benchmarks/rank_spaces.py --truth FOLDER [--scores fresh] [--picture FILE] [--json FILE]
 
-Reads the tables of scores in `results/` (`scores.csv.gz` of each space, or another) and the published accuracies in FOLDER (`vkdnw
-data` names the tables). Prints Kendall's tau-b of every candidate in every space; how the sums
-differ from `consensus_agg` on the mean; for each space the candidate that is best on the mean of
-the other spaces; and what a random forest reaches that knows four fifths of the accuracies. Equal
-networks are one.
+Reads the tables of scores in `results/` (`scores.csv.gz` of each space, or another) and the
+published accuracies in FOLDER (`vkdnw data` names the tables). Prints Kendall's tau-b of every
+candidate in every space; how the sums differ from `consensus_agg` on the mean; for each space the
+candidate that is best on the mean of the other spaces; and what a random forest reaches that knows
+four fifths of the accuracies. Equal networks are one.
 """
 
 import argparse
