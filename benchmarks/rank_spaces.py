@@ -57,7 +57,6 @@ PROXIES = (
 )
 FLOW = "flops+expressivity+trainability+jacov+synflow"
 CONSENSUS = {"capacity": 2, "expressivity": 1, "trainability": 1, "jacov": 1, "naswot": 1}
-LAYERS = {"naswot_layers" if name == "naswot" else name: one for name, one in CONSENSUS.items()}
 
 Spaces = Mapping[str, tuple[Columns, pd.DataFrame]]
 
@@ -80,9 +79,6 @@ AGGREGATES: Mapping[str, Aggregate] = {
             parse(f"consensus_equal=agreement({_sum(dict.fromkeys(CONSENSUS, 1))})"),
             parse(f"consensus_synflow=agreement({_sum(CONSENSUS)}+synflow)"),
             parse(f"consensus_vkdnw=agreement({_sum(CONSENSUS)}+dense(layers,vkdnw))"),
-            parse(f"consensus_layers=agreement({_sum(LAYERS)})"),
-            parse(f"consensus_layers_equal=agreement({_sum(dict.fromkeys(LAYERS, 1))})"),
-            parse(f"consensus_both=agreement({_sum(CONSENSUS)}+naswot_layers)"),
             *(parse(f"without_{part}=agreement({_sum(_without(part))})") for part in CONSENSUS),
         )
     },
@@ -109,7 +105,9 @@ def scores_and_accuracies(
 
 
 def rankings(columns: Columns) -> dict[str, pd.Series]:
-    """The scores of every candidate that is on record."""
+    """The scores of every candidate that is on record for half of the networks or more."""
+    most = max(map(len, columns.values()))
+    columns = {name: one for name, one in columns.items() if len(one) >= most / 2}
     found = {name: columns[name] for name in (*COUNTS, *PROXIES) if name in columns}
     for name, aggregate in AGGREGATES.items():
         if columns.keys() >= set(aggregate.parts):
