@@ -99,7 +99,7 @@ class Runner:
                     if not self._submit_more(driver):
                         return self.summary
                     if self.executor.slots == 0:
-                        self._say_that_nobody_works()
+                        self._note_missing_workers()
                     self._take(driver)
                 self._drain(driver)
                 return self.summary
@@ -121,7 +121,7 @@ class Runner:
             self._try_alone(self._set_aside.popleft())
         return True
 
-    def _say_that_nobody_works(self) -> None:
+    def _note_missing_workers(self) -> None:
         """Now and then: machines may join at any time, so the run waits for them."""
         now = time.monotonic()
         if now >= self._next_notice:

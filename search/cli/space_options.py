@@ -81,7 +81,7 @@ def tells_depth(space: SearchSpace) -> bool:
 
 
 def field_docstrings(kind: type[Any]) -> dict[str, str]:
-    """The strings below the fields of a class; none where its source is not to be had."""
+    """The strings below the fields of a class; none where its source is not available."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(kind)))
     except (OSError, TypeError, SyntaxError):

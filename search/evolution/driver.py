@@ -20,7 +20,7 @@ DRAWS = 10_000
 """Draws in a row that are over the budget or known already, after which there is nothing left."""
 
 AT_ONCE = 250
-"""Children proposed at once at most: nobody feeds the workers while they are bred."""
+"""Children proposed at once at most: workers get no tasks while children are bred."""
 
 Values = Mapping[str, float]
 Founder = Callable[[Random], str]
