@@ -19,16 +19,16 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from vkdnw.batch import Batch
 from vkdnw.ops import library
+from vkdnw.runtime.members import Members
 
 Output = Callable[[Any], Tensor] | str | int | None
 
 
-def check_model(model: nn.Module) -> None:
+def check_model(model: nn.Module, members: Members) -> None:
     """Refuses layers that mix samples or draw at random, and weights that are not finite."""
-    _check_kind(model)
-    for name, module in model.named_modules():
+    for name, module in members.modules.items():
         _check_module(name or type(model).__name__, module)
-    parameters = dict(model.named_parameters())
+    parameters, buffers = members.parameters, members.buffers
     if not parameters:
         _refuse_without_parameters(model)
     for name, parameter in parameters.items():
@@ -37,7 +37,6 @@ def check_model(model: nn.Module) -> None:
     if not math.isfinite(_magnitude(parameters.values())):
         for name, parameter in parameters.items():
             _check_finite(f"parameter {name}", parameter, "initialise the model anew")
-    buffers = dict(model.named_buffers())
     for name, buffer in buffers.items():
         if buffer.is_inference() and buffer.is_floating_point():
             raise ValueError(f"buffer {name} {_MADE_IN_INFERENCE_MODE}")
@@ -54,7 +53,8 @@ _MADE_IN_INFERENCE_MODE = (
 )
 
 
-def _check_kind(model: object) -> None:
+def check_kind(model: object) -> None:
+    """Refuses what is no module."""
     if isinstance(model, nn.Module):
         return
     kind = type(model).__name__
@@ -103,14 +103,14 @@ def _check_parameter(name: str, parameter: nn.Parameter) -> None:
         raise ValueError(f"parameter {name} {_MADE_IN_INFERENCE_MODE}")
 
 
-def check_device(model: nn.Module) -> None:
+def check_device(members: Members) -> None:
     """Refuses a device that the native ops do not run on.
 
     Raises:
         ValueError: it is neither a CPU nor a CUDA device.
         vkdnw.ops.library.NativeLibraryError: the library holds no CUDA kernels.
     """
-    devices = {p.device: None for p in _parameters(model)}
+    devices = {p.device: None for p in members.parameters.values()}
     if len(devices) > 1:
         raise ValueError(
             f"the model's parameters are on {' and '.join(map(str, devices))}: expected one "
@@ -127,10 +127,6 @@ def check_device(model: nn.Module) -> None:
     if device.type != "cuda":
         raise ValueError(f"the model is on {device}: expected a CPU or a CUDA device; move it")
     library.require_cuda_kernels()
-
-
-def _parameters(model: object) -> Iterable[Tensor]:
-    return model.parameters() if isinstance(model, nn.Module) else ()
 
 
 def _magnitude(tensors: Iterable[Tensor]) -> float:
@@ -190,10 +186,10 @@ def _drop_rate(module: nn.Module) -> float:
     return 0.0
 
 
-def check_batch(model: nn.Module, batch: Batch) -> None:
+def check_batch(members: Members, batch: Batch) -> None:
     """Refuses inputs that are not finite, or not on the model's device or of its dtype."""
-    device = next(model.parameters()).device
-    dtypes = _computing_dtypes(model)
+    device = members.device
+    dtypes = _computing_dtypes(members)
     for name, tensor in batch.tensors():
         if tensor.device != device:
             raise ValueError(f"{name} is on {tensor.device} and the model on {device}; move one")
@@ -208,10 +204,10 @@ def check_batch(model: nn.Module, batch: Batch) -> None:
             )
 
 
-def _computing_dtypes(model: nn.Module) -> dict[torch.dtype, None]:
+def _computing_dtypes(members: Members) -> dict[torch.dtype, None]:
     """The dtypes of the weights; a model may hold a few of them in another one, or as integers,
     and eight bits are for storage."""
-    dtypes = (p.dtype for p in model.parameters() if p.is_floating_point())
+    dtypes = (p.dtype for p in members.parameters.values() if p.is_floating_point())
     return {dtype: None for dtype in dtypes if dtype.itemsize > 1}
 
 

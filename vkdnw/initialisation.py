@@ -30,7 +30,8 @@ def initialise(model: nn.Module, scheme: str = "kaiming_normal", *, seed: int) -
     """
     if scheme not in SCHEMES:
         raise ValueError(f"scheme={scheme!r} is not known; choose from {', '.join(SCHEMES)}")
-    for name, module in model.named_modules():
+    modules = dict(model.named_modules())
+    for name, module in modules.items():
         if isinstance(module, _ConvNd | nn.Linear) and "weight" not in module._parameters:
             raise ValueError(
                 f"{name or 'model'} ({type(module).__name__}) has a weight that is computed from "
@@ -39,7 +40,7 @@ def initialise(model: nn.Module, scheme: str = "kaiming_normal", *, seed: int) -
             )
     generator = torch.Generator(device="cpu").manual_seed(seed)
     with torch.no_grad():
-        for module in model.modules():
+        for module in modules.values():
             if isinstance(module, _ConvNd | nn.Linear):
                 _draw(module, scheme, generator)
             elif isinstance(module, _NormBase | nn.LayerNorm | nn.GroupNorm):
@@ -50,9 +51,11 @@ def initialise(model: nn.Module, scheme: str = "kaiming_normal", *, seed: int) -
 def _draw(module: _ConvNd | nn.Linear, scheme: str, generator: torch.Generator) -> None:
     fan_in, _ = nn.init._calculate_fan_in_and_fan_out(module.weight)
     deviation = 1.0 if scheme == "normal" else math.sqrt(2.0 / fan_in)
-    module.weight.copy_(
-        torch.randn(module.weight.shape, generator=generator, device="cpu") * deviation
-    )
+    weight = module.weight
+    if weight.is_cpu and weight.dtype == torch.float32 and weight.is_contiguous():
+        weight.normal_(generator=generator).mul_(deviation)  # the same bits, without a copy
+    else:
+        weight.copy_(torch.randn(weight.shape, generator=generator, device="cpu") * deviation)
     if module.bias is not None:
         module.bias.zero_()
 

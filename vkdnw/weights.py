@@ -12,6 +12,7 @@ from __future__ import annotations
 import random as python_random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -100,9 +101,13 @@ class Selection:
 
     def __len__(self) -> int:
         """The number P of scalars, i.e. of the Jacobian's columns."""
-        return sum(len(index) for index in self.indices)
+        return self._length
 
-    @property
+    @cached_property
+    def _length(self) -> int:
+        return sum(map(len, self.indices))
+
+    @cached_property
     def offsets(self) -> tuple[int, ...]:
         """The first column of each parameter."""
         offsets, total = [], 0
@@ -138,13 +143,18 @@ def has_derivative(parameter: Tensor) -> bool:
     return parameter.is_floating_point() and parameter.itemsize > 1
 
 
-def select(model: nn.Module, weights: Weights) -> Selection:
+def select(
+    model: nn.Module, weights: Weights, parameters: Mapping[str, nn.Parameter] | None = None
+) -> Selection:
     """Applies a choice, or an explicit ``{parameter name: flat indices}``, to a model.
+
+    Args:
+        parameters: the model's, by name, where they are known: listing them takes a while.
 
     Raises:
         ValueError: the model has no parameters, or the choice does not fit it.
     """
-    parameters = dict(model.named_parameters())
+    parameters = dict(model.named_parameters()) if parameters is None else parameters
     sizes = {name: p.numel() for name, p in parameters.items() if has_derivative(p)}
     if not any(sizes.values()):
         raise ValueError(f"model={type(model).__name__} has no parameters to differentiate")

@@ -102,7 +102,7 @@ def test_constants_of_a_device_come_in_one_transfer_a_dtype(
         return copied(host_copies._constants(model))
 
     monkeypatch.setattr(host_copies, "_copied", as_if_on_a_device)
-    with constants_copied(model):
+    with constants_copied(model.modules()):
         norm = model[0]
         for tensor in (norm.running_mean, norm.running_var, norm.weight, norm.bias):
             copy = on_host(tensor)

@@ -6,18 +6,18 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from vkdnw.batch import Batch, BatchLike, as_batch
-from vkdnw.checks import check_batch, check_device, check_model, pick_logits
+from vkdnw.checks import check_batch, check_device, check_kind, check_model, pick_logits
 from vkdnw.options import Options, check_options
 from vkdnw.runtime import memory
 from vkdnw.runtime.bfloat16 import warn_of_slow_bfloat16
 from vkdnw.runtime.call_lock import one_call
 from vkdnw.runtime.host_copies import constants_copied
+from vkdnw.runtime.members import Members
 from vkdnw.runtime.model_state import State, preserved
 from vkdnw.runtime.precision import float32_on
 from vkdnw.runtime.threads import one_thread
@@ -38,6 +38,7 @@ class Problem:
     """The logits of ``batch``, to be differentiated with respect to ``selection``."""
 
     model: nn.Module
+    members: Members  # of the model
     batch: Batch
     options: Options
     selection: Selection
@@ -45,15 +46,15 @@ class Problem:
     threads: int  # that the caller gave torch
     state: State  # of the model as it was given; see State.rewind
 
-    @cached_property
+    @property
     def modules(self) -> dict[str, nn.Module]:
-        """The model's modules by name, each once: walking a large model takes a while."""
-        return dict(self.model.named_modules())
+        """The model's modules by name, each once."""
+        return self.members.modules
 
-    @cached_property
+    @property
     def parameters(self) -> dict[str, nn.Parameter]:
         """The model's parameters by name, each once."""
-        return dict(self.model.named_parameters())
+        return self.members.parameters
 
     def logits(self, piece: Batch, *, rewind: bool = True) -> Tensor:
         """The model's logits for some samples, ``[b, C]`` unless the model is at fault.
@@ -79,7 +80,7 @@ class Problem:
     @property
     def device(self) -> torch.device:
         """Where the model and the batch are."""
-        return next(iter(self.parameters.values())).device
+        return self.members.device
 
 
 @contextmanager
@@ -100,28 +101,31 @@ def prepared(model: nn.Module, batch: BatchLike, options: Options) -> Iterator[P
         torch.inference_mode(False),
         torch.enable_grad(),
     ):
-        check_device(model)
-        check_model(model)
-        selection = select(model, options.weights)
+        check_kind(model)
+        members = Members.of(model)
+        check_device(members)
+        check_model(model, members)
+        selection = select(model, options.weights, members.parameters)
         asked = memory.in_bytes(options.max_memory)
         samples = as_batch(batch).to(dtype)
         if dtype is not None and any(
-            p.dtype != dtype for p in model.parameters() if p.is_floating_point()
+            p.dtype != dtype for p in members.parameters.values() if p.is_floating_point()
         ):
             model = _converted(model, dtype)
-        check_batch(model, samples)
-        warn_of_slow_bfloat16(model.parameters())
-        device = next(model.parameters()).device
+            members = Members.of(model)
+        check_batch(members, samples)
+        warn_of_slow_bfloat16(members.parameters.values())
+        device = members.device
         budget = memory.available(device) if asked is None else asked
         # Autocast would change dtypes behind the caller's back; dtype= asks for one openly.
         with (
             preserved(model, room=max(budget // 4, _ROOM)) as state,
-            constants_copied(model),
+            constants_copied(members.modules.values()),
             float32_on(device, tf32=options.tf32),
             torch.autocast(device.type, enabled=False),
         ):
             try:
-                yield Problem(model, samples, options, selection, budget, threads, state)
+                yield Problem(model, members, samples, options, selection, budget, threads, state)
             except RuntimeError as error:
                 if "a second time" not in str(error):
                     raise

@@ -239,7 +239,7 @@ def train_pass(
     differentiates = "weight gradients" in recording.observed
     for parameter in parts.parameters:
         parameter.requires_grad_(parameter.is_floating_point() and differentiates)
-    leaf = as_leaf(batch, channels_last=native and channels_last_is_safe(model))
+    leaf = as_leaf(batch, channels_last=native and channels_last_is_safe(model.modules()))
     forward = _Forward(model, parts, leaf, recording, native)
     state = torch.get_rng_state()
     with ExitStack() as layers:
@@ -304,5 +304,5 @@ def as_leaf(batch: Tensor, channels_last: bool) -> Tensor:
 
 def as_images(batch: Tensor, model: nn.Module) -> Tensor:
     """A copy of the batch; images are in channels_last where torch computes the model rightly."""
-    channels_last = batch.dim() == 4 and channels_last_is_safe(model)
+    channels_last = batch.dim() == 4 and channels_last_is_safe(model.modules())
     return as_leaf(batch, channels_last).requires_grad_(False)

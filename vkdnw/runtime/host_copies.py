@@ -20,9 +20,9 @@ _copies: ContextVar[_Copies | None] = ContextVar("copies", default=None)
 
 
 @contextmanager
-def constants_copied(model: nn.Module) -> Iterator[None]:
+def constants_copied(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Inside the block, ``on_host`` finds the constants of convolutions and normalisations."""
-    wanted = [tensor for tensor in _constants(model) if tensor.device.type != "cpu"]
+    wanted = [tensor for tensor in _constants(modules) if tensor.device.type != "cpu"]
     token = _copies.set(_copied(wanted))
     try:
         yield
@@ -36,11 +36,11 @@ def on_host(tensor: Tensor) -> Tensor:
     known = copies.get(id(tensor)) if copies else None
     if known is not None and known[0] is tensor and known[1] == tensor._version:
         return known[2]
-    return tensor.detach().to("cpu")
+    return tensor.detach() if tensor.is_cpu else tensor.detach().to("cpu")
 
 
-def _constants(model: nn.Module) -> Iterator[Tensor]:
-    for module in model.modules():
+def _constants(modules: Iterable[nn.Module]) -> Iterator[Tensor]:
+    for module in modules:
         if isinstance(module, _BatchNorm):
             for tensor in (module.running_mean, module.running_var, module.weight, module.bias):
                 if tensor is not None:

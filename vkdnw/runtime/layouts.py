@@ -1,11 +1,13 @@
 """Which models torch's CPU convolutions compute rightly on images in channels_last."""
 
+from collections.abc import Iterable
+
 from torch import nn
 
 AVX2_BLOCK = 8  # channels that oneDNN's kernels for AVX2 take at a time
 
 
-def channels_last_is_safe(model: nn.Module) -> bool:
+def channels_last_is_safe(modules: Iterable[nn.Module]) -> bool:
     """False for a model with a 1x1 convolution of a stride and fewer than 8 input channels.
 
     With torch 2.13 on a processor without AVX-512, the weight gradient of such a convolution on
@@ -13,7 +15,7 @@ def channels_last_is_safe(model: nn.Module) -> bool:
     corruption". Images that are contiguous, other kernel sizes and more channels are computed
     rightly.
     """
-    return not any(map(_overruns, model.modules()))
+    return not any(map(_overruns, modules))
 
 
 def _overruns(module: nn.Module) -> bool:

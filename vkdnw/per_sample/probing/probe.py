@@ -70,7 +70,7 @@ def run_probe(problem: Problem, recorder: Recorder) -> Probe:
         ValueError: the logits are unfit, or the model draws at random.
     """
     has_images = any(tensor.dim() == 4 for _, tensor in problem.batch.tensors())
-    in_channels_last = has_images and channels_last_is_safe(problem.model)
+    in_channels_last = has_images and channels_last_is_safe(problem.modules.values())
     for attempt in ATTEMPTS if in_channels_last else ATTEMPTS[1:]:
         before = generators()
         try:

@@ -185,7 +185,7 @@ def symbolic_graph(problem: Problem, samples: int) -> SymbolicGraph | None:
         )
     ):
         return None
-    safe = channels_last_is_safe(problem.model)
+    safe = channels_last_is_safe(problem.modules.values())
     layout = torch.channels_last if safe else torch.contiguous_format
     within = _Pass(images.dtype, images.device)
     given = Symbol(within, "AccumulateGrad", (samples, *images.shape[1:]))
@@ -210,7 +210,12 @@ def _is_known(module: nn.Module) -> bool:
     held = vars(module)
     if module.training or "forward" in held:
         return False
-    if any(held[hooks] for hooks in _HOOKS):
+    if (
+        held["_forward_hooks"]
+        or held["_forward_pre_hooks"]
+        or held["_backward_hooks"]
+        or held["_backward_pre_hooks"]
+    ):
         return False
     kind = type(module)
     if kind in _LAYERS:
@@ -220,8 +225,6 @@ def _is_known(module: nn.Module) -> bool:
 
 
 _CONTAINERS = (nn.Sequential, nn.Module)  # of the second: ModuleDict and ModuleList, never called
-
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 # ---- layers ------------------------------------------------------------------------------------

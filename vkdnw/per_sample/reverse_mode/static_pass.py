@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -52,7 +52,7 @@ class Step:
         self._input_metadata: tuple[Metadata] = symbol._input_metadata
         self.saved: dict[str, Any] = {}
 
-    @property
+    @cached_property
     def next_functions(self) -> tuple[tuple[Step, int], ...]:
         """The nodes that its gradient flows to, as autograd's nodes tell them."""
         return tuple((node, 0) for node in self.nodes)

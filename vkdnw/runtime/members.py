@@ -1,0 +1,39 @@
+"""A model's modules, parameters and buffers: walking hundreds of small modules takes a while."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Members:
+    """By name, each once, in the order in which torch lists them."""
+
+    modules: dict[str, nn.Module]
+    parameters: dict[str, nn.Parameter]
+    buffers: dict[str, Tensor]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(iter(self.parameters.values())).device
+
+    @classmethod
+    def of(cls, model: nn.Module) -> Members:
+        """One walk through the model."""
+        modules = dict(model.named_modules())
+        return cls(modules, _held(modules, "_parameters"), _held(modules, "_buffers"))
+
+
+def _held(modules: dict[str, nn.Module], kind: str) -> dict[str, Any]:
+    """Tensors of all modules; one that several hold by its first name."""
+    first: dict[int, tuple[str, Tensor]] = {}
+    for prefix, module in modules.items():
+        for name, tensor in getattr(module, kind).items():
+            if tensor is not None and id(tensor) not in first:
+                first[id(tensor)] = (f"{prefix}.{name}" if prefix else name, tensor)
+    return dict(first.values())
