@@ -5,6 +5,10 @@ for images of 32 x 32 pixels. Times are those of one core (process time), so tha
 the machine matter little. Scores are those of a search: building, drawing weights, scoring.
 
     python benchmarks/host_time.py [--networks N] [--profile]
+    python benchmarks/host_time.py --without
+
+The second form scores each network in turn as it is and without one of what saves time, and prints
+the median of each and of its ratio to the first.
 """
 
 from __future__ import annotations
@@ -15,6 +19,10 @@ import pstats
 import random
 import statistics
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -28,30 +36,77 @@ IMAGES = 2
 PIXELS = 8
 WARM_UP = 3
 
+WITHOUT: dict[str, dict[str, Any]] = {
+    "as it is": {},
+    "built anew": {"vkdnw.search.spaces.nb201.space.NB201.rebuild": None},
+    "recorded by autograd": {
+        "vkdnw.per_sample.reverse_mode.chunking.static_pass": lambda *_: None,
+    },
+    "probed, and recorded": {
+        "vkdnw.per_sample.probing.trace.symbolic_graph": lambda *_: None,
+    },
+    "all three": {
+        "vkdnw.search.spaces.nb201.space.NB201.rebuild": None,
+        "vkdnw.per_sample.probing.trace.symbolic_graph": lambda *_: None,
+    },
+}
+"""What is put in the place of what saves time."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--networks", type=int, default=20)
     parser.add_argument("--profile", action="store_true", help="print the slowest functions")
+    parser.add_argument("--without", action="store_true", help="leave out one saving at a time")
     given = parser.parse_args()
     torch.set_num_threads(1)
     scorer = Scorer(NB201(resolution=PIXELS), Configuration(batch_size=IMAGES))
     chosen = random.Random(0).sample(nb201.live(), WARM_UP + given.networks)
     for network in chosen[:WARM_UP]:
         scorer(Task(network, 0, ("vkdnw",)))
+    if given.without:
+        compare(scorer, chosen[WARM_UP:])
+        return
     profiler = cProfile.Profile()
-    spent = []
-    for network in chosen[WARM_UP:]:
-        begun = time.process_time()
-        if given.profile:
-            profiler.runcall(scorer, Task(network, 0, ("vkdnw",)))
-        else:
-            scorer(Task(network, 0, ("vkdnw",)))
-        spent.append(1e3 * (time.process_time() - begun))
+    run: Callable[..., Any] = profiler.runcall if given.profile else _called
+    spent = [timed(scorer, network, run) for network in chosen[WARM_UP:]]
     print(f"{given.networks} networks: median {statistics.median(spent):.1f} ms, ", end="")
     print(f"{min(spent):.1f} to {max(spent):.1f} ms a network")
     if given.profile:
         pstats.Stats(profiler).sort_stats("cumulative").print_stats("vkdnw|search", 70)
+
+
+def _called(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
+
+
+def timed(scorer: Scorer, network: str, run: Callable[..., Any] = _called) -> float:
+    """Milliseconds of one core."""
+    begun = time.process_time()
+    run(scorer, Task(network, 0, ("vkdnw",)))
+    return 1e3 * (time.process_time() - begun)
+
+
+def compare(scorer: Scorer, networks: list[str]) -> None:
+    """All networks in every way, in turn."""
+    spent: dict[str, list[float]] = {name: [] for name in WITHOUT}
+    for network in networks:
+        for name, times in spent.items():
+            with replaced(WITHOUT[name]):
+                times.append(timed(scorer, network))
+    fastest = spent["as it is"]
+    for name, times in spent.items():
+        ratios = [a / b for a, b in zip(times, fastest, strict=True)]
+        print(f"{name:22} {statistics.median(times):6.1f} ms, {statistics.median(ratios):.2f}")
+
+
+@contextmanager
+def replaced(by: dict[str, Any]) -> Iterator[None]:
+    """Inside the block, other values stand at some places."""
+    with ExitStack() as stack:
+        for place, value in by.items():
+            stack.enter_context(patch(place, value))
+        yield
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from torch import nn
 
 from vkdnw import proxies
 from vkdnw.proxies import Inputs, Value
+from vkdnw.search.device_transfer import moved
 
 
 def compute_on(
@@ -37,5 +38,5 @@ def compute_on(
     others = [name for name in names if name not in counted]
     found = proxies.compute(counted, model, inputs("cpu"), **options)
     if others:
-        found |= proxies.compute(others, model.to(device), inputs(device), **options)
+        found |= proxies.compute(others, moved(model, device), inputs(device), **options)
     return {name: found[name] for name in names}

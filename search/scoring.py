@@ -20,6 +20,7 @@ from vkdnw.runtime.garbage_collection import gc_disabled
 from vkdnw.runtime.threads import one_thread
 from vkdnw.search import limits
 from vkdnw.search.configuration import Configuration, parse_scalars
+from vkdnw.search.device_transfer import moved
 from vkdnw.search.inputs.seeded import batch_on, proxy_inputs
 from vkdnw.search.proxies_on_device import compute_on
 from vkdnw.search.spaces.search_space import SearchSpace
@@ -110,7 +111,7 @@ class Scorer:
         vkdnw.initialise(model, c.init, seed=seed)
         try:
             score = vkdnw.score(
-                model.eval() if self.device == "cpu" else model.eval().to(self.device),
+                model.eval() if self.device == "cpu" else moved(model.eval(), self.device),
                 batch_on(self.device, c, self.space.resolution, task.seed),
                 weights=scalars(c.scalars),
                 smoothing=c.smoothing,

@@ -52,6 +52,18 @@ def disconnected() -> nn.Module:
     return nb201.build(CELL_OF_NOTHING, channels=8, cells=1, classes=CLASSES)
 
 
+class Undeclared(nn.Module):
+    """A network whose class does not say that its graph is static."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.network(x)
+        return logits
+
+
 def inputs() -> Inputs:
     source = torch.Generator().manual_seed(1)
 
@@ -94,7 +106,7 @@ def searched() -> Values:
     return {name: [each.values[name] for each in scored] + [""] for name in task.names}
 
 
-def taped() -> dict[str, Any]:
+def taped(build: Callable[[], nn.Module]) -> dict[str, Any]:
     """A Jacobian there: its largest error, the scalars that fell back, runs of tapes."""
     runs: list[int] = []
 
@@ -103,7 +115,7 @@ def taped() -> dict[str, Any]:
         backpropagate_on_cpu(*arguments)
 
     other_device.REPLACED["vkdnw::backpropagate_"] = run
-    here = vkdnw.initialise(cells(), seed=0).eval()
+    here = vkdnw.initialise(build(), seed=0).eval()
     there, x = copy.deepcopy(here).to(DEVICE), inputs().noise
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
@@ -152,7 +164,8 @@ if __name__ == "__main__":
     json.dump(
         {
             "refusals": refusals(),
-            "taped": taped(),
+            "static": taped(cells),
+            "recorded": taped(lambda: Undeclared(cells())),
             "cells": both(cells, NAMES),
             "disconnected": both(disconnected, FEW),
             # Attention is one operator on the CPU and several there. Searches count on the CPU.

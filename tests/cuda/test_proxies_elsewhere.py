@@ -40,11 +40,12 @@ def test_the_device_refuses_what_cuda_would(found: dict[str, Any]) -> None:
     assert found["refusals"] == ["MixedDevicesError", "DrawnThereError", "TypeError"]
 
 
-def test_a_jacobian_runs_on_a_tape_there(found: dict[str, Any]) -> None:
+@pytest.mark.parametrize("graph", ["static", "recorded"])
+def test_a_jacobian_runs_on_a_tape_there(graph: str, found: dict[str, Any]) -> None:
     """The tables and layouts that a GPU gets, read as its kernel reads them."""
-    assert found["taped"]["runs"] == 1
-    assert found["taped"]["fallbacks"] == []
-    assert found["taped"]["error"] <= 1e-5
+    assert found[graph]["runs"] == 1
+    assert found[graph]["fallbacks"] == []
+    assert found[graph]["error"] <= 1e-5
 
 
 @pytest.mark.parametrize("where", ["cells", "disconnected", "transformer", "search"])

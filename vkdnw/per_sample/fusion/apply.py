@@ -72,12 +72,15 @@ def folded_weights(trace: Trace, fusion: Fusion, conv: nn.Conv2d) -> tuple[Tenso
     bias = None if conv.bias is None else conv.bias.detach()
     if fusion.norm is not None:
         scale, shift = fusion.norm.scale, fusion.norm.shift
-        if bias is not None:
-            shift = shift + on_host(bias).double() * scale
         finer = torch.promote_types(weight.dtype, torch.float32)  # half precision: rounded once
-        factor = scale.to(weight.device, finer, non_blocking=True).view(-1, 1, 1, 1)
-        bias = shift.to(weight, non_blocking=True)
-        weight = (weight * factor).to(weight.dtype)
+        factor, offset = fusion.norm.factor, fusion.norm.offset
+        if factor.dtype != finer:
+            factor = scale.to(weight.device, finer, non_blocking=True)
+        if bias is not None or offset.dtype != weight.dtype:
+            shift = shift if bias is None else shift + on_host(bias).double() * scale
+            offset = shift.to(weight, non_blocking=True)
+        bias = offset
+        weight = (weight * factor.view(-1, 1, 1, 1)).to(weight.dtype)
     assert trace.layout is not None  # nothing is fused where images stay as they were passed
     return weight.contiguous(memory_format=trace.layout), bias
 

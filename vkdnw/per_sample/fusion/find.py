@@ -39,6 +39,8 @@ class FoldedNorm:
     shift: Tensor  # bias - running_mean * scale
     weight: Tensor
     bias: Tensor
+    factor: Tensor  # scale on the model's device, in float32 or finer; all norms' come in one copy
+    offset: Tensor  # shift there, in the dtype of BatchNorm's weight
 
 
 @dataclass(frozen=True)
@@ -170,9 +172,13 @@ def _folded_norms(trace: Trace, single: set[CallSite]) -> dict[str, FoldedNorm]:
     repeated = eps.repeat_interleave(torch.tensor(sizes, device="cpu"))
     scale = weight * torch.rsqrt(variance + repeated)
     vectors = torch.stack([scale, bias - mean * scale, weight, bias])
+    own = next(iter(found.values())).weight
+    factor = scale.to(own.device, torch.promote_types(own.dtype, torch.float32), non_blocking=True)
+    offset = vectors[1].to(own, non_blocking=True)
     keeps_digits = (weight != 0) & (bias.abs() <= MAX_OFFSET * weight.abs())
-    pieces = zip(found, vectors.split(sizes, 1), keeps_digits.split(sizes), strict=True)
-    return {name: FoldedNorm(name, *of_norm) for name, of_norm, keeps in pieces if keeps.all()}
+    parts = (*(vector.split(sizes) for vector in (*vectors, factor, offset)),)
+    pieces = zip(found, keeps_digits.split(sizes), zip(*parts, strict=True), strict=True)
+    return {name: FoldedNorm(name, *of_norm) for name, keeps, of_norm in pieces if keeps.all()}
 
 
 def _with_intact_outputs(trace: Trace, fusions: tuple[Fusion, ...]) -> tuple[Fusion, ...]:
