@@ -85,6 +85,48 @@ MUTANTS = (
         "range(1, count), min(choice",
         ("tests/library/test_weights.py",),
     ),
+    Mutant(
+        "vkdnw/search/runner.py",
+        "                call(task, result)",
+        "                pass",
+        ("tests/search/api/test_searching.py", "-k", "told"),
+    ),
+    Mutant(
+        "vkdnw/search/time_remaining.py",
+        "            self.failed(task.names)",
+        "            pass",
+        ("tests/search/test_time_remaining.py",),
+    ),
+    Mutant(
+        "vkdnw/search/inputs/preprocessing.py",
+        "(width - side) // 2",
+        "0",
+        ("tests/search/inputs/test_batches.py",),
+    ),
+    Mutant(
+        "vkdnw/search/api/entry_points.py",
+        "        tournament=tournament,\n",
+        "",
+        ("tests/search/api/test_options.py",),
+    ),
+    Mutant(
+        "vkdnw/search/api/up_to_date.py",
+        'settings.get("proxies") == ALL',
+        "False",
+        ("tests/search/api/test_up_to_date.py",),
+    ),
+    Mutant(
+        "vkdnw/search/evolution/history.py",
+        "scores.cummax()",
+        "scores",
+        ("tests/search/api/test_searching.py", "-k", "budget"),
+    ),
+    Mutant(
+        "vkdnw/search/state/rows.py",
+        "crc32(text.encode(), start)",
+        "0",
+        ("tests/search/state/test_damage.py",),
+    ),
 )
 
 

@@ -37,11 +37,22 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return taken
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+# Models whose parameters all go to the fallback, one sample and one cotangent at a time.
+ALL_FALLBACK = {
+    *("1 images one by one", "2 images one by one", "5 images one by one"),
+    *("a mixture of experts", "a mixture that calls every expert", "a mixture of many samples"),
+    *("a path that few samples take", "a second use that few samples make"),
+    *("a call that few samples drop", "micro-batches", "a batch turned round", "a scripted model"),
+}
+SEVERAL = [case for case in CASES if case.name not in ALL_FALLBACK]
+
+
+@pytest.mark.parametrize("case", SEVERAL, ids=lambda case: case.name)
 def test_the_jacobian_stays(case: Case, passes: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     model, batch = case.model(), case.batch()
     options = {"weights": vkdnw.weights.spaced(3), "output": case.output}
     found = vkdnw.jacobian(model, batch, **options)
+    assert max(passes) > 1
     monkeypatch.setitem(together.AT_ONCE, "cpu", 1)
     expected = vkdnw.jacobian(model, batch, **options)
     assert_close(found, expected, select(model, options["weights"]))

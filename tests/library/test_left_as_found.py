@@ -216,7 +216,11 @@ def test_a_traced_model_forgets_the_methods_that_a_call_looked_up(
     assert [set(vars(part)) for part in parts] == before
 
 
-@pytest.mark.parametrize("name", ACTS)
+STAY = {"a hook added", "a weight frozen", "gradients"}
+"""Which a later pass does not read; they are put back at the end."""
+
+
+@pytest.mark.parametrize("name", [name for name in ACTS if name not in STAY])
 def test_between_passes_it_can_be_had_as_it_was(name: str) -> None:
     act, attributes = ACTS[name]
     model = Net(act, **copy.deepcopy(attributes)).eval()
@@ -225,13 +229,9 @@ def test_between_passes_it_can_be_had_as_it_was(name: str) -> None:
         seen = []
         for _ in range(4):
             state.rewind()
-            seen.append(bits(model) if name not in STAY else None)
+            seen.append(bits(model))
             model(batch)
     assert len({repr(each) for each in seen}) == 1
-
-
-STAY = {"a hook added", "a weight frozen", "gradients"}
-"""Which a later pass does not read; they are put back at the end."""
 
 
 def test_rewinding_says_whether_there_was_anything_to_put_back() -> None:

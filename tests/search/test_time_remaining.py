@@ -4,6 +4,7 @@ import pytest
 
 from tests.search.clock import Clock
 from vkdnw.search import time_remaining as module
+from vkdnw.search.tasks import Failure, Scored, Task
 from vkdnw.search.time_remaining import Remaining
 
 CHEAP, DEAR = ("synflow",), ("vkdnw",)
@@ -55,3 +56,11 @@ def test_failures_are_not_left_and_tell_no_time(clock: Clock) -> None:
     clock.now += 2
     remaining.took(DEAR, 2.0)
     assert remaining.seconds == pytest.approx(2.0)
+
+
+def test_results_of_tasks_are_taken_as_times_and_failures(clock: Clock) -> None:
+    remaining = Remaining({DEAR: 4})
+    clock.now += 5
+    remaining.observe(Task("a", 0, DEAR), Scored({}, "2026-01-01", seconds=5.0))
+    remaining.observe(Task("b", 0, DEAR), Failure("no room"))
+    assert remaining.seconds == pytest.approx(2 * 5.0)
