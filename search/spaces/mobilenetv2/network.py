@@ -44,6 +44,8 @@ def build(
 class MobileNetV2Network(nn.Module):
     """Blocks and head; see `build`."""
 
+    static_graph = True
+
     def __init__(
         self, blocks: tuple[Block, ...], classes: int, squeeze_excitation: bool, residual: bool
     ) -> None:
@@ -68,6 +70,8 @@ class InvertedResidual(nn.Module):
 
     There is a ReLU after the addition: the bottleneck is not linear.
     """
+
+    static_graph = True
 
     def __init__(self, half: Half, squeeze_excitation: bool, residual: bool) -> None:
         super().__init__()

@@ -31,6 +31,8 @@ def build(arch: str, classes: int = 10) -> nn.Module:
 class SizeNetwork(nn.Module):
     """Stem, cells and head; see `build`."""
 
+    static_graph = True
+
     def __init__(self, channels: tuple[int, ...], classes: int) -> None:
         super().__init__()
         self.stem = convolution_bn(IMAGE_CHANNELS, channels[0], 3)

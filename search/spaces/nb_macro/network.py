@@ -20,6 +20,8 @@ class MacroNetwork(nn.Module):
     weights under one seed.
     """
 
+    static_graph = True
+
     def __init__(self, architecture: str, channels: int, classes: int) -> None:
         super().__init__()
         stages = layers_of(canonical(architecture), channels)

@@ -31,6 +31,8 @@ class MBConvModule(nn.Module):
     No activation follows the projection or the sum.
     """
 
+    static_graph = True
+
     def __init__(self, block: MBConv, activations: Activations = RELU) -> None:
         super().__init__()
         wide, hidden = block.expanded, activations.hidden

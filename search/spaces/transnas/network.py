@@ -57,6 +57,8 @@ def build(
 class TransNASNetwork(nn.Module):
     """Encoder and head; see `build`."""
 
+    static_graph = True
+
     def __init__(
         self,
         architecture: Architecture,
@@ -90,6 +92,8 @@ class TransNASNetwork(nn.Module):
 
 class BasicBlock(nn.Module):
     """``[B, inputs, H, W]`` to ``[B, outputs, H/stride, W/stride]``; nothing follows the sum."""
+
+    static_graph = True
 
     def __init__(self, inputs: int, outputs: int, stride: int, shortcut_norm: ShortcutNorm) -> None:
         super().__init__()
