@@ -145,6 +145,8 @@ def test_an_estimate_counts_measures_and_keeps_nothing(tmp_path: Path, capsys) -
     assert (found.architectures, found.tasks, found.done) == (6, found.networks * 2, 0)
     assert found.seconds_each > 0
     assert not (tmp_path / "a").exists()
+    cluster = {"executor": "ray:127.0.0.1:6379", "workers": 3}
+    assert search.estimate("nb201", tmp_path / "a", sample=6, **cluster, **sizes).workers == 3
     plan = {"evaluations": 9, "rank_by": "flops,synflow", "flops": "0.2M"}
     bred = search.estimate("nb201", tmp_path / "a", **plan, **sizes)
     assert (bred.tasks, bred.values) == (9, ("synflow",))
