@@ -37,6 +37,7 @@ def shown(notebook: NotebookNode) -> dict[int, list[tuple[str, list[str]]]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_shows_what_is_in_the_file(path: Path, tmp_path: Path) -> None:
     committed = shown(read(path))

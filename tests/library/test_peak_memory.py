@@ -42,6 +42,7 @@ print(resident("VmHWM") - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(("classes", "mode"), [(4, "reverse"), (1000, "forward")])
 def test_a_score_stays_within_its_budget(classes: int, mode: str) -> None:

@@ -115,6 +115,7 @@ def run(
         return score_all(request, progress, interruption)
 
 
+@pytest.mark.slow
 def test_workers_and_goes_do_not_change_a_bit_of_a_run(tmp_path: Path) -> None:
     """The guarantee of the fault tests, with real networks in real workers."""
     run(tmp_path / "one", 8, workers=0)
