@@ -1,10 +1,11 @@
-"""The cost of verifying a score: with the comparison with plain autograd, and without.
+"""Costs of verifying a score: with the comparison with plain autograd, and without.
 
 Networks of NAS-Bench-201, of the MobileNetV2 space, and two transformers. Both versions run in
 turn, in one process, and every ratio is taken within a round; the median is printed, of CPU seconds
-on one thread.
+on one thread. The last column is the least that such a check can take: two samples, alone, through
+torch's own forward and backward pass, and nothing else.
 
-    OMP_NUM_THREADS=1 python benchmarks/verification.py [--rounds 9]
+    OMP_NUM_THREADS=1 python benchmarks/verification.py [--rounds 9] [--batch-size B] [--only WORD]
 """
 
 from __future__ import annotations
@@ -14,17 +15,18 @@ import importlib
 import statistics
 import sys
 import warnings
-from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from unittest.mock import patch
 
 import scoring
 import torch
-from measure.in_turn import costs
+from measure.in_turn import Cost, costs
 from torch import Tensor, nn
 
 import vkdnw
 from vkdnw.per_sample.verification import Verification
+from vkdnw.weights import DEFAULT, Weights, select
 
 mobilenetv2 = importlib.import_module("mobilenetv2.scoring")
 
@@ -65,48 +67,86 @@ def encoder() -> nn.Module:
     return nn.TransformerEncoder(layer, LAYERS, enable_nested_tensor=False)
 
 
-def cases() -> dict[str, Callable[[], object]]:
+@dataclass(frozen=True)
+class Case:
+    """A model, its batch, and which scalars are scored."""
+
+    name: str
+    model: nn.Module
+    batch: Tensor
+    weights: Weights = DEFAULT
+
+    def of_size(self, size: int | None) -> Tensor:
+        """So many samples; the batch again and again where it has fewer."""
+        return self.batch if size is None else self.batch[torch.arange(size) % len(self.batch)]
+
+
+def cases() -> list[Case]:
     torch.manual_seed(0)
-    found: dict[str, Callable[[], object]] = {}
-    for name in scoring.NETWORKS:
-        found[f"NAS-Bench-201, {name}"] = partial(
-            vkdnw.score, scoring.network(name), scoring.images()
-        )
-    for name in mobilenetv2.NETWORKS:
-        found[f"MobileNetV2, {name}"] = partial(
-            vkdnw.score,
+    cells = [
+        Case(f"NAS-Bench-201, {name}", scoring.network(name), scoring.images())
+        for name in scoring.NETWORKS
+    ]
+    inverted = [
+        Case(
+            f"MobileNetV2, {name}",
             mobilenetv2.network(name),
             mobilenetv2.images(),
-            weights=mobilenetv2.WEIGHTS,
+            mobilenetv2.WEIGHTS,
         )
-    found["transformer of images"] = partial(
-        vkdnw.score, Images().eval(), torch.randn(32, 3, 32, 32)
-    )
-    found["transformer of words"] = partial(
-        vkdnw.score, Words().eval(), torch.randint(1000, (32, 64))
-    )
-    return found
+        for name in mobilenetv2.NETWORKS
+    ]
+    images, words = torch.randn(32, 3, 32, 32), torch.randint(1000, (32, 64))
+    return [
+        *cells,
+        *inverted,
+        Case("transformer of images", Images().eval(), images),
+        Case("transformer of words", Words().eval(), words),
+    ]
 
 
-def without(call: Callable[[], object]) -> object:
+def scored(case: Case, batch: Tensor) -> object:
+    return vkdnw.score(case.model, batch, weights=case.weights)
+
+
+def without(case: Case, batch: Tensor) -> object:
     """The same score, compared with nothing."""
     with patch.object(Verification, "expected", lambda self, cotangents: []):
-        return call()
+        return scored(case, batch)
+
+
+def two_alone(case: Case, batch: Tensor) -> object:
+    """The derivatives of two samples, by torch."""
+    named = dict(case.model.named_parameters())
+    chosen = [named[name] for name in select(case.model, case.weights).names]
+    logits = case.model(batch[-2:].clone())
+    return torch.autograd.grad(logits, chosen, torch.ones_like(logits), allow_unused=True)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--batch-size", type=int, help="by default that of each kind's figures")
+    parser.add_argument("--only", default="", help="cases whose name holds this word")
+    options = parser.parse_args()
     warnings.simplefilter("ignore")
-    print(f"| {torch.get_num_threads()} threads | CPU seconds | the check's share |")
-    print("|---|---|---|")
-    for name, call in cases().items():
-        measured = costs({"with": call, "without": partial(without, call)}, rounds)
-        pairs = list(zip(measured["with"], measured["without"], strict=True))
-        share = statistics.median(1 - b.cpu / a.cpu for a, b in pairs)
-        seconds = statistics.median(a.cpu for a, _ in pairs)
-        print(f"| {name} | {seconds:.3f} | {share:.1%} |", flush=True)
+    print(f"| {torch.get_num_threads()} threads | batch | CPU seconds | check | two alone |")
+    print("|---|---|---|---|---|")
+    for case in cases():
+        if options.only not in case.name:
+            continue
+        batch = case.of_size(options.batch_size)
+        calls = {"with": scored, "without": without, "two alone": two_alone}
+        versions = {name: partial(call, case, batch) for name, call in calls.items()}
+        measured = costs(versions, options.rounds)
+
+        def share(name: str, found: dict[str, list[Cost]] = measured) -> float:
+            pairs = zip(found["with"], found[name], strict=True)
+            return statistics.median(part.cpu / whole.cpu for whole, part in pairs)
+
+        seconds = statistics.median(cost.cpu for cost in measured["with"])
+        columns = f"{seconds:.3f} | {1 - share('without'):.1%} | {share('two alone'):.1%}"
+        print(f"| {case.name} | {len(batch)} | {columns} |", flush=True)
     return 0
 
 

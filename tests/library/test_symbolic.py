@@ -136,6 +136,25 @@ def test_what_is_not_known_is_probed(make: Callable[[], nn.Module]) -> None:
     assert traced(make()).graph is None
 
 
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [(nn.ReLU, "forward"), (nn.Conv2d, "_conv_forward"), (nn.Sequential, "forward")],
+)
+def test_a_layer_with_another_method_is_probed(
+    monkeypatch: pytest.MonkeyPatch, kind: type[nn.Module], method: str
+) -> None:
+    own = getattr(kind, method)
+    monkeypatch.setattr(kind, method, lambda module, *args: own(module, *args))
+    assert traced(Block()).graph is None
+
+
+def test_a_convolution_that_computes_otherwise_is_probed() -> None:
+    model = Block()
+    own = model.conv[0]._conv_forward
+    model.conv[0]._conv_forward = lambda *args: 2 * own(*args)
+    assert traced(model).graph is None
+
+
 def test_a_model_that_does_not_do_what_it_declares_has_the_derivatives_of_autograd() -> None:
     torch.manual_seed(0)
     model, images = Dishonest(torch.sin).double().eval(), IMAGES.double()

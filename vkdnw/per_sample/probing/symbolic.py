@@ -180,6 +180,7 @@ def symbolic_graph(problem: Problem, samples: int) -> SymbolicGraph | None:
         or problem.options.output is not None
         or _has_any_global_hook()
         or not all(_is_known(module) for module in problem.modules.values())
+        or not all(map(_is_torchs, _LAYERS.keys() | _CONTAINERS))
         or not all(
             type(p) is nn.Parameter and p.dtype == images.dtype for p in problem.parameters.values()
         )
@@ -208,7 +209,7 @@ def symbolic_graph(problem: Problem, samples: int) -> SymbolicGraph | None:
 def _is_known(module: nn.Module) -> bool:
     """Whether a module is a layer of the table, or declares that its graph is static."""
     held = vars(module)
-    if module.training or "forward" in held:
+    if module.training or not held.keys().isdisjoint(_METHODS):
         return False
     if (
         held["_forward_hooks"]
@@ -224,7 +225,15 @@ def _is_known(module: nn.Module) -> bool:
     return owner in _CONTAINERS or vars(owner).get(STATIC_GRAPH) is True
 
 
-_CONTAINERS = (nn.Sequential, nn.Module)  # of the second: ModuleDict and ModuleList, never called
+def _is_torchs(kind: type[nn.Module]) -> bool:
+    """Whether a class of torch has the methods that it came with: programs replace them."""
+    methods = (getattr(kind, name, None) for name in _METHODS)
+    return all(each is None or each.__module__.startswith("torch.") for each in methods)
+
+
+_METHODS = ("forward", "_conv_forward", "__call__")
+
+_CONTAINERS = {nn.Sequential, nn.Module}  # of the second: ModuleDict and ModuleList, never called
 
 
 # ---- layers ------------------------------------------------------------------------------------
