@@ -1,6 +1,6 @@
 # vkdnw_kernel_flags: how the CPU kernels are compiled, in the library and in its unit tests alike.
 #
-# No -ffast-math: a NaN must propagate. What is allowed changes no value of a finite computation
+# No -ffast-math: a NaN must propagate. The flags below change no value of a finite computation
 # except by contracting a*b+c.
 #
 # Sets VKDNW_CPU_FEATURES: the instruction sets the compiler may use, by the names that Linux gives

@@ -30,7 +30,7 @@ const int64_t* checked_table(const char* name, const Tensor& table, int64_t colu
   return static_cast<const int64_t*>(table.const_data_ptr());
 }
 
-// What the kernel reads is where it writes.
+// A kernel reads its inputs on the device of its output.
 void require_beside_planes(const char* name, const Tensor& tensor, const Tensor& planes) {
   require(tensor.device() == planes.device(), name, " is on another device than planes");
 }

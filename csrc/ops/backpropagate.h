@@ -29,7 +29,7 @@ struct BackpropagateArguments {
 // memory without further checks.
 tape::Tape checked_tape(const BackpropagateArguments& arguments);
 
-// The op of a device: what `run` makes of the checked tape. `planes` tells it the device.
+// The op of a device: calls `run` with the checked tape. `planes` tells it the device.
 template <void (*run)(const tape::Tape&, const torch::stable::Tensor& planes)>
 void backpropagate_(torch::stable::Tensor planes, const std::vector<torch::stable::Tensor>& seeds,
                     const std::vector<torch::stable::Tensor>& weights,

@@ -6,7 +6,7 @@
 namespace vkdnw {
 
 // Throws std::invalid_argument, naming the argument, unless the tensor has `dim` dimensions and is
-// float32, on any device. `shape` explains the dimensions, `otherwise` names what to use in other
+// float32, on any device. `shape` explains the dimensions, `otherwise` names the function for other
 // cases.
 void require_float(const char* name, const torch::stable::Tensor& tensor, int64_t dim,
                    const char* shape, const char* otherwise);

@@ -27,7 +27,7 @@ struct Table {
            .shift = numbers.data() + 3 * channels} {}
 };
 
-constexpr float kRoundings = 20 * 0x1p-24f;  // a run of sums in float32, and what is summed up
+constexpr float kRoundings = 20 * 0x1p-24f;  // a run of sums in float32, and of sums of these
 
 }  // namespace
 

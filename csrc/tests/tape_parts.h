@@ -1,4 +1,4 @@
-// What the tests of tapes share.
+// Helpers of the tests of tapes.
 #pragma once
 
 #include <cstdint>

@@ -1,8 +1,8 @@
 // Data gradients of 3x3 convolutions (stride 1, padding 1, no dilation, no groups) of one input on
 // NHWC float32 by Winograd's F(4x4, 3x3), with the backward of the ReLU in front of them folded in.
 //
-// The images are cut into 4x4 tiles. A block of tiles goes through three steps, and what lies in
-// between never leaves the core's cache:
+// The images are cut into 4x4 tiles. A block of tiles goes through three steps, and the
+// intermediate results stay in the core's cache:
 //
 //   patches   [36][grad channels / b][tiles][b]   transformed 6x6 patches of each gradient
 //   products  [36][channels / b][tiles][b]        sums of patches x weights, 36 matrix products

@@ -26,7 +26,7 @@ template <typename T, int kRows>
 inline constexpr int kSumsTogether = sizeof(T) == 8 && kRows == 4 ? 1 : kBlockColumns;
 
 // Two blocks of columns; row `lane + 32 r` of each is element r. Their norms stay in shared memory:
-// registers are what limits the number of warps.
+// registers limit the number of warps.
 template <typename T, int kRows>
 struct TwoBlocks {
   T column[2 * kBlockColumns][kRows];

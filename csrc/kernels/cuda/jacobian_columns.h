@@ -2,7 +2,7 @@
 // each pick, then the columns they make up. Both write each number once, so no order of threads
 // changes a bit.
 //
-// What bounds the first is reading the planes. In channels-last memory the positions of a channel
+// The first is bounded by reading the planes. In channels-last memory the positions of a channel
 // lie a pixel apart, and each costs the 32 bytes around it; picks of one plane therefore share its
 // loads, and cotangents follow one another, so that the input planes they share stay in cache.
 #pragma once
@@ -46,7 +46,7 @@ __device__ inline int32_t offset(const Position& o, const int32_t (&stride)[3]) 
          static_cast<int32_t>(o.at[2]) * stride[2];
 }
 
-// An input plane with the sample's address; what a thread keeps of it in registers.
+// An input plane with the sample's address; the part that a thread keeps in registers.
 template <typename Storage>
 struct Factor {
   using T = Accumulator<Storage>;

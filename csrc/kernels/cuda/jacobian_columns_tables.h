@@ -24,8 +24,7 @@ inline constexpr int64_t kVectorBytes = 16;
 template <typename Storage>
 inline constexpr int64_t kVectorLength = kVectorBytes / static_cast<int64_t>(sizeof(Storage));
 
-// Within a plane, positions and offsets take 32 bits: registers are what limits the loads in
-// flight.
+// Within a plane, positions and offsets take 32 bits: registers limit the loads in flight.
 //
 // Output gradients of one channel, and the picks that multiply them: [first_pick, last_pick).
 template <typename Storage>

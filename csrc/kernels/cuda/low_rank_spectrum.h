@@ -15,8 +15,8 @@
 
 namespace vkdnw::cuda {
 
-// A block a matrix: squared norms, unscaled, in ascending order; each thread counts what comes
-// before its own.
+// A block a matrix: squared norms, unscaled, in ascending order; each thread counts the
+// values before its own.
 template <typename T>
 __global__ __launch_bounds__(kSpectrumThreads) void write_eigenvalues(SpectrumBatch<T> batch) {
   extern __shared__ __align__(16) unsigned char shared_bytes[];

@@ -27,7 +27,7 @@ struct Largest {
   T squared_cosine = T(0);
   T sine = T(0);
 
-  // Convergence is quadratic: what the sweep has left is of the order of the product.
+  // Convergence is quadratic: the remainder after the sweep is of the order of the product.
   __device__ bool converged(int64_t columns, T squared_tolerance) const {
     const T left = static_cast<T>(columns) * std::sqrt(squared_cosine) * sine;
     return left < std::sqrt(squared_tolerance);

@@ -26,7 +26,7 @@ VKDNW_HD inline int64_t padded_rows(int64_t vectors) {
   return rows;
 }
 
-// Row-major factors [matrices, rows, columns]. What is orthogonalised are its columns or, of a wide
+// Row-major factors [matrices, rows, columns]. Its columns are orthogonalised or, of a wide
 // factor, its rows: `vectors` of them, each of `length` >= vectors numbers.
 template <typename T>
 struct SpectrumBatch {

@@ -28,7 +28,7 @@ struct DeviceTape {
   int64_t gradients_of_block;
 };
 
-// What a block computes with at a time.
+// One sample's tape in a block, with the block's memory.
 struct TapeBlock {
   const DeviceTape& tape;
   int64_t sample;
@@ -90,8 +90,8 @@ struct TapeBlock {
   }
 };
 
-// All threads meet behind each step that computes: then its result may be read, and what only it
-// has read may be overwritten.
+// All threads meet behind each step that computes: then its result may be read, and maps that
+// only it has read may be overwritten.
 __global__ __launch_bounds__(kTapeThreads) void run_tape(DeviceTape tape) {
   extern __shared__ __align__(16) unsigned char shared_bytes[];
   TapeBlock block{tape, 0, reinterpret_cast<float*>(shared_bytes),

@@ -44,7 +44,7 @@ struct TapeReading {
   int64_t channel;
 };
 
-// All terms of a value, and what is read of it. A seed has no terms.
+// All terms of a value, and the channels that are read of it. A seed has no terms.
 struct TapeStep {
   int32_t destination;
   int32_t first_term;
@@ -156,8 +156,8 @@ inline int64_t take(std::vector<Piece>& pieces, int64_t floats, int64_t last_ste
   return begin;
 }
 
-// Gives every gradient of a component its memory. A step writes while no other step reads, but what
-// is read out of its destination is copied while the next step writes.
+// Gives every gradient of a component its memory. A step writes while no other step reads, but
+// channels read out of its destination are copied while the next step writes.
 inline void place_maps(const TapeComponent& component, int64_t shared_floats, TapeTables& tables) {
   std::vector<int64_t> last(tables.maps.size());
   for (int64_t i = component.first_step; i < component.last_step; ++i) {

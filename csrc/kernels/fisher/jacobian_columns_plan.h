@@ -31,7 +31,7 @@ struct JacobianColumnsPlan {
 
 namespace jacobian_columns {
 
-// Scratch for gradient planes of the cotangents handled together: what a core's L2 cache holds
+// Scratch for gradient planes of the cotangents handled together: it fits into a core's L2 cache
 // beside the input planes that stream through it.
 inline constexpr int64_t kGradientScratchBytes = 256 * 1024;
 

@@ -9,7 +9,7 @@
 //
 // Sums are taken in float32 over a few pixels and in float64 from there on, sample by sample, and
 // then added up in order, so that they depend neither on the number of threads nor on how samples
-// are grouped. What is applied to every number is float32. An origin near the mean is taken off
+// are grouped. Operations on every number are float32. An origin near the mean is taken off
 // first wherever numbers are multiplied, so that a large mean costs no digits.
 #pragma once
 

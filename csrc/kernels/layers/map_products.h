@@ -37,8 +37,8 @@ inline constexpr int64_t kBlock = kNativeBytes == 64 ? 16 : 8;
 inline constexpr int64_t kVector = kNativeBytes / 4;
 
 // Sums over pixels [first, last), counted along rows, into sums[0 .. kBlock), of which rows are
-// narrow_channels apart; what is there stays in, but at the first pixel. `wide` and `narrow` are
-// the first pixel's channels at hand.
+// narrow_channels apart. They are overwritten where `first` is 0, else added to. `wide` and
+// `narrow` are the first pixel's channels at hand.
 inline void add_run(const Maps& maps, const float* wide, const float* narrow, int64_t first,
                     int64_t last, float* sums) {
   Simd<float, kNativeBytes> block[kBlock] = {};

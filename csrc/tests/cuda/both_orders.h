@@ -15,7 +15,7 @@ auto in_order(bool last_first, Compute&& compute) {
   return result;
 }
 
-// Whether no order of blocks or warps changes a bit of what `compute` returns, a vector.
+// Whether no order of blocks or warps changes a bit of the result of `compute`, a vector.
 template <typename Compute>
 bool same_in_both_orders(Compute&& compute) {
   return in_order(false, compute) == in_order(true, compute);

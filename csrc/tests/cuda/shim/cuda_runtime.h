@@ -2,8 +2,8 @@
 // tests are compiled with this one in its place.
 //
 // Threads of a block are fibres that run until they meet a barrier (fibres.cpp). Shared memory is
-// filled with NaN before each block and watched behind its end. What this finds: reads of shared
-// memory that nobody wrote, barriers that not all threads reach, shared memory beyond what was
+// filled with NaN before each block and watched behind its end. This finds reads of shared
+// memory that was not written, barriers that not all threads reach, shared memory beyond the size
 // asked for, and, by running warps and blocks in two orders, results that depend on the order.
 //
 // With VKDNW_SHIM_THREADS they are threads (threads.cpp), for the thread sanitizer: it finds reads

@@ -1,5 +1,5 @@
-// See cuda_runtime.h. Threads of a block are threads here, so that the thread sanitizer sees what
-// a kernel does between barriers: reads and writes that no barrier orders are races.
+// See cuda_runtime.h. Threads of a block are threads here, so that the thread sanitizer sees the
+// accesses of a kernel between barriers: reads and writes that no barrier orders are races.
 #include <atomic>
 #include <condition_variable>
 #include <memory>
