@@ -28,7 +28,6 @@ def test_a_rebuilt_network_is_the_network(cell: str) -> None:
     SPACE.rebuild(CELLS[0])
     fresh, rebuilt = SPACE.build(cell), SPACE.rebuild(cell)
     assert repr(fresh) == repr(rebuilt)
-    assert [m.training for m in fresh.modules()] == [m.training for m in rebuilt.modules()]
     expected, found = drawn(fresh), drawn(rebuilt)
     assert list(expected) == list(found)
     assert all(torch.equal(expected[name], found[name]) for name in expected)
