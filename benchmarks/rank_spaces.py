@@ -105,9 +105,9 @@ def scores_and_accuracies(
 
 
 def rankings(columns: Columns) -> dict[str, pd.Series]:
-    """The scores of every candidate that is on record for half of the networks or more."""
+    """The scores of every candidate that is on record for a third of the networks or more."""
     most = max(map(len, columns.values()))
-    columns = {name: one for name, one in columns.items() if len(one) >= most / 2}
+    columns = {name: one for name, one in columns.items() if len(one) >= most / 3}
     found = {name: columns[name] for name in (*COUNTS, *PROXIES) if name in columns}
     for name, aggregate in AGGREGATES.items():
         if columns.keys() >= set(aggregate.parts):
