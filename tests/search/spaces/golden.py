@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,20 @@ def logits(model: nn.Module, resolution: int) -> Tensor:
 def count(model: nn.Module, *kinds: type[nn.Module]) -> int:
     """The modules of these types."""
     return sum(isinstance(module, kinds) for module in model.modules())
+
+
+def assert_published_modules(
+    model: nn.Module, case: Mapping[str, Any], kinds: Mapping[str, type[nn.Module]]
+) -> None:
+    """The model has as many modules of each kind as the published one; kinds by their keys."""
+    assert {key: count(model, kind) for key, kind in kinds.items()} == {
+        key: case[key] for key in kinds
+    }
+
+
+def assert_published_logits(model: nn.Module, resolution: int, published: list[Any]) -> None:
+    expected = torch.tensor(published, dtype=torch.float64)
+    torch.testing.assert_close(logits(model, resolution), expected, rtol=1e-9, atol=1e-9)
 
 
 def flops(model: nn.Module, resolution: int) -> int:

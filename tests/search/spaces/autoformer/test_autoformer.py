@@ -80,15 +80,13 @@ def test_modules_are_as_many_as_published(case):
     with torch.device("meta"):
         model = SPACES[case["space"]].build(case["arch"])
     kinds = {"convs": nn.Conv2d, "linears": nn.Linear, "layernorms": nn.LayerNorm}
-    found = {name: golden.count(model, kind) for name, kind in kinds.items()}
-    assert found == {name: case[name] for name in kinds}
+    golden.assert_published_modules(model, case, kinds)
 
 
 @with_logits
 def test_logits_are_the_published_ones(case):
     model = SPACES[case["space"]].build(case["arch"]).eval()
-    published = torch.tensor(case["eval_logits_64px_10classes"], dtype=torch.float64)
-    torch.testing.assert_close(golden.logits(model, 64), published, rtol=1e-9, atol=1e-9)
+    golden.assert_published_logits(model, 64, case["eval_logits_64px_10classes"])
 
 
 @pytest.mark.parametrize(

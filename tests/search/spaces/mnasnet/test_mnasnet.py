@@ -7,7 +7,6 @@ from random import Random
 
 import pandas as pd
 import pytest
-import torch
 from torch import nn
 
 from tests.search.spaces import golden
@@ -31,11 +30,8 @@ class TestMnasNet(SearchSpaceTests):
 def test_networks_are_the_published_ones(case):
     model = SPACE.build(case["arch"]).eval()
     kinds = {"convs": nn.Conv2d, "linears": nn.Linear, "batchnorms": nn.BatchNorm2d}
-    assert {name: golden.count(model, kind) for name, kind in kinds.items()} == {
-        name: case[name] for name in kinds
-    }
-    published = torch.tensor(case["eval_logits"], dtype=torch.float64)
-    torch.testing.assert_close(golden.logits(model, 64), published, rtol=1e-9, atol=1e-9)
+    golden.assert_published_modules(model, case, kinds)
+    golden.assert_published_logits(model, 64, case["eval_logits"])
 
 
 @cases

@@ -6,7 +6,6 @@ from random import Random
 
 import pandas as pd
 import pytest
-import torch
 from scipy.stats import chisquare
 from torch import nn
 
@@ -30,13 +29,10 @@ class TestNBMacro(SearchSpaceTests):
 def test_networks_are_the_published_ones(case):
     model = SPACE.build(case["arch"])
     kinds = {"convs": nn.Conv2d, "linears": nn.Linear, "batchnorms": nn.BatchNorm2d}
-    assert {name: golden.count(model, kind) for name, kind in kinds.items()} == {
-        name: case[name] for name in kinds
-    }
+    golden.assert_published_modules(model, case, kinds)
     for mode in ("train", "eval"):
         model = SPACE.build(case["arch"]).train(mode == "train")
-        published = torch.tensor(case[f"{mode}_logits"], dtype=torch.float64)
-        torch.testing.assert_close(golden.logits(model, 32), published, rtol=1e-9, atol=1e-9)
+        golden.assert_published_logits(model, 32, case[f"{mode}_logits"])
 
 
 @cases

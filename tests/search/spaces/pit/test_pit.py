@@ -33,10 +33,8 @@ class TestPiT(SearchSpaceTests):
 def test_networks_are_the_published_ones(case):
     model = SPACE.build(case["arch"]).eval()
     kinds = {"convs": nn.Conv2d, "linears": nn.Linear, "layernorms": nn.LayerNorm}
-    found = {name: golden.count(model, kind) for name, kind in kinds.items()}
-    assert found == {name: case[name] for name in kinds}
-    published = torch.tensor(case["eval_logits_64px_10classes"], dtype=torch.float64)
-    torch.testing.assert_close(golden.logits(model, 64), published, rtol=1e-9, atol=1e-9)
+    golden.assert_published_modules(model, case, kinds)
+    golden.assert_published_logits(model, 64, case["eval_logits_64px_10classes"])
 
 
 @cases
