@@ -86,43 +86,43 @@ MUTANTS = (
         ("tests/library/test_weights.py",),
     ),
     Mutant(
-        "vkdnw/search/runner.py",
+        "search/runner.py",
         "                call(task, result)",
         "                pass",
         ("tests/search/api/test_searching.py", "-k", "told"),
     ),
     Mutant(
-        "vkdnw/search/time_remaining.py",
+        "search/time_remaining.py",
         "            self.failed(task.names)",
         "            pass",
         ("tests/search/test_time_remaining.py",),
     ),
     Mutant(
-        "vkdnw/search/inputs/preprocessing.py",
+        "search/inputs/preprocessing.py",
         "(width - side) // 2",
         "0",
         ("tests/search/inputs/test_batches.py",),
     ),
     Mutant(
-        "vkdnw/search/api/entry_points.py",
+        "search/api/entry_points.py",
         "        tournament=tournament,\n",
         "",
         ("tests/search/api/test_options.py",),
     ),
     Mutant(
-        "vkdnw/search/api/up_to_date.py",
+        "search/api/up_to_date.py",
         'settings.get("proxies") == ALL',
         "False",
         ("tests/search/api/test_up_to_date.py",),
     ),
     Mutant(
-        "vkdnw/search/evolution/history.py",
+        "search/evolution/history.py",
         "scores.cummax()",
         "scores",
         ("tests/search/api/test_searching.py", "-k", "budget"),
     ),
     Mutant(
-        "vkdnw/search/state/rows.py",
+        "search/state/rows.py",
         "crc32(text.encode(), start)",
         "0",
         ("tests/search/state/test_damage.py",),
@@ -136,7 +136,7 @@ def noticed(mutant: Mutant) -> str | None:
         package = Path(folder) / "vkdnw"
         for source, target in ((ROOT / "vkdnw", package), (ROOT / "search", package / "search")):
             shutil.copytree(source, target, copy_function=os.symlink)
-        file = Path(folder) / mutant.path
+        file = package / mutant.path.removeprefix("vkdnw/")
         text = file.read_text(encoding="utf-8")
         assert text.count(mutant.line) == 1, f"{mutant.path}: {mutant.line!r} is not there once"
         file.unlink()
