@@ -102,6 +102,7 @@ class StaticPass:
     taped: TapeReadings
     sites: frozenset[CallSite]  # that a plan reads
     masks: tuple[_Rectification, ...]  # in the order of the tape's masks
+    last_read: dict[Step, list[Step]]  # by step: of what it is the last reader
 
     def run(self, images: Tensor) -> ForwardPass:
         """Logits ``[b, C]``, records of the layers that are read, and where gradients are."""
@@ -111,6 +112,8 @@ class StaticPass:
         with torch.no_grad():
             for step in self.below:
                 self._take(step, images, values, records, masks)
+                for source in self.last_read.get(step, ()):
+                    del values[source]  # records keep what picks read
         entries = self.taped.tape.entries
         for entry in entries:
             values[entry] = values[entry].requires_grad_(True)
@@ -183,7 +186,17 @@ def static_pass(trace: Trace, plan: Plan, fusions: tuple[Fusion, ...]) -> Static
         make_tape_readings(tape, read),
         frozenset(entry.site for entry in plan.entries),
         tape.masks,  # type: ignore[arg-type]
+        _last_read(steps),
     )
+
+
+def _last_read(steps: list[Step]) -> dict[Step, list[Step]]:
+    """The values that no later step reads, by the step that reads them last."""
+    reader = {source: step for step in steps for source in step.reads}
+    last: dict[Step, list[Step]] = {}
+    for source, step in reader.items():
+        last.setdefault(step, []).append(source)
+    return last
 
 
 def _above(root: Step, entries: tuple[Step, ...]) -> set[Step]:
