@@ -66,7 +66,7 @@ class Batch:
     def with_leaves(self, leaves: list[Tensor]) -> Batch:
         """Floating-point tensors that require a gradient; their leaves are added to ``leaves``.
 
-        The model sees a copy of each leaf, into which it may write.
+        The model gets a copy of each leaf, into which it may write.
         """
 
         def track(value: Any) -> Any:

@@ -54,7 +54,7 @@ _MADE_IN_INFERENCE_MODE = (
 
 
 def check_kind(model: object) -> None:
-    """Refuses what is no module."""
+    """Refuses an object that is no module."""
     if isinstance(model, nn.Module):
         return
     kind = type(model).__name__

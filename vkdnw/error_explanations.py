@@ -85,7 +85,8 @@ def _remedy_of_backward(line: str) -> str:
 
 @contextmanager
 def proxies_explained(names: Sequence[str], model: nn.Module) -> Iterator[None]:
-    """Says of an error that ``model`` raises inside the block which proxies ran it, and what to do.
+    """Says of an error that ``model`` raises inside the block which proxies ran it, and names a
+    remedy.
 
     Exceptions of other kinds, and a device that runs out of memory, pass as they are.
 

@@ -90,7 +90,7 @@ def differentiated(
         raise ValueError(
             f"the model cannot be verified: {difference}, also where each sample is differentiated "
             "alone by autograd itself: the model is not the same from call to call, its backward "
-            "pass is no linear function of what flows into it, or rounding hides its derivatives; "
+            "pass is no linear function of its cotangents, or rounding hides its derivatives; "
             "replace its random draws or its memory, or pass dtype=torch.float64"
         ) from difference
 

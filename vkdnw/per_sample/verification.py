@@ -9,7 +9,7 @@ may carry numbers between samples, those two are run alone, and all samples of t
 and in reverse order besides; each one's logits there must be those that it has alone.
 
 A result that differs by more than rounding (:mod:`vkdnw.per_sample.tolerance`) is not returned. If
-plain autograd itself tells other numbers from call to call, or with other samples in the batch, the
+plain autograd itself gives other numbers from call to call, or with other samples in the batch, the
 model is refused; else the fast computation was wrong, and :mod:`vkdnw.per_sample.jacobian` takes
 another.
 """
@@ -243,7 +243,7 @@ class Verification:
         return alone.repeat_interleave(counts).to(self._problem.device)
 
     def _check_call_to_call(self, one: Expected) -> None:
-        """Refuses a model that tells other numbers for the same samples later.
+        """Refuses a model that returns other numbers for the same samples later.
 
         Twice, since a model may come back to the same numbers every other call.
         """

@@ -44,5 +44,5 @@ def _check_untransformed(module: nn.Module, value: Tensor) -> None:
     if value.is_nested:
         raise ValueError(
             f"a {type(module).__name__} returns a nested tensor, whose sizes cannot be read, and "
-            "this proxy reads what layers return; pad it (torch.nested.to_padded_tensor)"
+            "this proxy reads the outputs of layers; pad it (torch.nested.to_padded_tensor)"
         )

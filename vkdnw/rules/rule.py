@@ -88,7 +88,7 @@ REMEMBERED = 16
 
 
 def _positions(count: int) -> tuple[Tensor, ...]:
-    """Of so many picks what follows from their number alone."""
+    """The parts of so many picks that follow from their number alone."""
     return (
         torch.zeros(count, 3, dtype=torch.int64, device="cpu"),
         torch.ones(count, 3, dtype=torch.int64, device="cpu"),

@@ -1,6 +1,6 @@
 """The numbers in tensors: copied, compared to the last bit, and written back.
 
-No tensor tells whether it was written to: writes through ``.data``, through numpy or through
+A tensor does not record all writes to it: writes through ``.data``, through numpy or through
 another view leaves no trace. So numbers are compared.
 """
 

@@ -60,7 +60,7 @@ _kept = threading.local()
 
 
 class Parts:
-    """The modules of networks of one size, by their place: what they have in common, and edges."""
+    """The modules of networks of one size, by their place: the common ones, and edges."""
 
     def __init__(self) -> None:
         self._made: dict[Hashable, nn.Module] = {}

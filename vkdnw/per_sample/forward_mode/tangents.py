@@ -1,6 +1,6 @@
 """First tangents: derivatives of a layer's output with respect to single parameter scalars.
 
-A rule tells the derivative of a loss with respect to a scalar as a correlation of the layer's
+A rule gives the derivative of a loss with respect to a scalar as a correlation of the layer's
 input with the gradient ``g`` of its output (:mod:`vkdnw.rules.rule`). The derivative of the output
 itself is the factor of ``g`` there: in one channel, a shifted and strided channel of the input.
 """

@@ -29,12 +29,12 @@ def check_train_mode(problem: Problem, samples: int) -> None:
         if _same(as_it_is, _behaviour(problem, samples)):
             return
     for name, module in reversed(problem.modules.items()):  # the innermost first
-        if module.training and _minds(problem, samples, as_it_is, module):
+        if module.training and _behaves_otherwise(problem, samples, as_it_is, module):
             raise _refusal(name, module)
     raise _refusal("", problem.model)
 
 
-def _minds(
+def _behaves_otherwise(
     problem: Problem, samples: int, as_it_is: list[Tensor] | None, module: nn.Module
 ) -> bool:
     problem.state.rewind()

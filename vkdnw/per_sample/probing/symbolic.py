@@ -3,7 +3,7 @@
 A probe runs a model on two samples and looks at every operator, because a forward() may do
 anything. Where each module is a layer of torch's whose graph is known, or of a class that declares
 its graph static (:data:`STATIC_GRAPH`), a pass with symbols in the place of feature maps tells the
-same in a tenth of the time. What it tells decides about speed alone, like the findings of a probe:
+same in a tenth of the time. Its findings decide about speed alone, like the findings of a probe:
 every call is verified against plain autograd (:mod:`vkdnw.per_sample.verification`).
 """
 
@@ -39,7 +39,7 @@ class NotSymbolicError(Exception):
 
 
 class Metadata(NamedTuple):
-    """What autograd's nodes tell of their outputs."""
+    """The metadata that autograd's nodes have of their outputs."""
 
     shape: Shape
     dtype: torch.dtype
@@ -147,7 +147,8 @@ class SymbolicGraph:
         return records
 
     def uses(self, users: dict[Symbol, list[Symbol]]) -> Counter[int]:
-        """How many times each parameter is used, by its id; ``users`` are what logits depend on."""
+        """How many times each parameter is used, by its id; ``users`` are the nodes that logits
+        depend on."""
         return Counter(
             id(parameter)
             for symbol in self.symbols

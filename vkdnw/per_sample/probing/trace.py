@@ -187,7 +187,7 @@ def trace_model(problem: Problem) -> Trace:
 
 @dataclass(frozen=True)
 class _Evidence:
-    """What a probe, or a pass with symbols, tells of a model."""
+    """The findings of a probe, or of a pass with symbols, about a model."""
 
     layers: dict[str, TracedLayer]  # with a rule, those read off the graph among them
     constants: dict[str, tuple[Any, ...]]  # of those

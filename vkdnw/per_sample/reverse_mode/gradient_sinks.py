@@ -56,7 +56,7 @@ class Sources:
 
 @dataclass(frozen=True)
 class ForwardPass:
-    """What a chunk's forward pass leaves for its backward passes."""
+    """The values of a chunk's forward pass that its backward passes read."""
 
     logits: Tensor  # [b, C]
     records: Records  # of the layers that are read

@@ -98,7 +98,7 @@ class StaticPass:
     """
 
     below: tuple[Step, ...]  # in order, the input first; without autograd
-    above: tuple[Step, ...]  # what follows from the tape's entries, with autograd
+    above: tuple[Step, ...]  # from the tape's entries on, with autograd
     taped: TapeReadings
     sites: frozenset[CallSite]  # that a plan reads
     masks: tuple[_Rectification, ...]  # in the order of the tape's masks
@@ -297,7 +297,7 @@ def _unlayered(symbol: Symbol, reads: tuple[Step, ...]) -> Step:
 
 
 def _saved(module: nn.Module, symbol: Symbol) -> dict[str, Any]:
-    """What the node of a layer would have saved, as far as a tape asks for it."""
+    """The values that the node of a layer would have saved, as far as a tape asks for them."""
     if isinstance(module, nn.BatchNorm2d):
         names: tuple[str, ...] = ("running_var", "eps", "weight", "training")
     elif isinstance(module, nn.AvgPool2d):
