@@ -22,6 +22,10 @@ import vkdnw
 from tests.library.cases.case import Forward, images, linears, vectors
 from tests.library.comparison import assert_close
 from tests.reference import reference_jacobian_by_loop
+from vkdnw.options import Options
+from vkdnw.per_sample.probing.trace import trace_model
+from vkdnw.per_sample.problem import prepared
+from vkdnw.per_sample.verification import coarsest
 from vkdnw.weights import select
 
 pytestmark = [
@@ -89,6 +93,13 @@ def on_a_nested_tensor(m: Any, x: Tensor) -> Tensor:
     return m.fc(torch.cat(m.first(nested).unbind()).tanh())
 
 
+def rounded_out_of_sight(m: Any, x: Tensor) -> Tensor:
+    """Casts that no graph shows, and an order of axes that may mix samples."""
+    with torch.no_grad():
+        rounded = m.second(m.first(x)).float().tanh().to(x.dtype)
+    return m.fc(rounded.T.contiguous().T + m.first(x))
+
+
 @functools.cache
 def table(m: Any) -> Tensor:
     """A function of a parameter, kept with its graph outside of the model."""
@@ -136,6 +147,16 @@ def test_is_what_autograd_tells(name: str, dtype: torch.dtype) -> None:
     selection = select(net, vkdnw.weights.first())
     expected = reference_jacobian_by_loop(net, batch, selection, alone=True)
     assert_close(found, expected, selection, 1e-4 if dtype == torch.float32 else 1e-10)
+
+
+def test_a_cast_that_no_graph_shows_is_rounding() -> None:
+    net = model(rounded_out_of_sight).double()
+    batch = torch.randn(5, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    with prepared(net, batch, Options()) as problem:
+        assert coarsest(trace_model(problem)) == torch.float32
+    selection = select(net, vkdnw.weights.first())
+    expected = reference_jacobian_by_loop(net, batch, selection, alone=True)
+    assert_close(vkdnw.jacobian(net, batch), expected, selection, 1e-4)
 
 
 def test_a_hook_on_a_parameter_acts_as_in_autograd() -> None:

@@ -308,8 +308,9 @@ class Verification:
 
 
 def coarsest(trace: Trace) -> torch.dtype:
-    """The dtype that rounds most, of layers, logits, and the casts in the graph."""
+    """The dtype that rounds most, of layers, logits, and casts, detached ones among them."""
     seen = {record.output.dtype for record in trace.records.values()} | {trace.logits.dtype}
+    seen |= trace.roundings
     seen |= {each.dtype for node in trace.users for each in node._input_metadata}
     return max((d for d in seen if d.is_floating_point), key=lambda dtype: torch.finfo(dtype).eps)
 

@@ -25,6 +25,8 @@ class ForwardLog(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.mixing: str | None = None
         """The first operation that may carry numbers from one sample to another."""
+        self.roundings: set[torch.dtype] = set()
+        """Dtypes to which numbers of samples are rounded, also where the graph does not show it."""
         self.draws: list[str] = []
         """Operations that moved torch's own generator."""
         self.reading: str | None = None
@@ -57,9 +59,11 @@ class ForwardLog(TorchDispatchMode):
             self._read(read)
         random = torch.Tag.nondeterministic_seeded in func.tags
         output = self._draw(func, args, kwargs) if random else func(*args, **kwargs)
+        made = tensors_in((output, *_items(output)))
+        if made and given and made[0].dtype != given[0].dtype:
+            self._note_rounding(given[0], made[0])
         if self.mixing is not None:
             return output
-        made = tensors_in((output, *_items(output)))
         written = [address(tensor) for tensor in made]
         if self._constants.issuperset(read):
             self._held += made
@@ -74,6 +78,13 @@ class ForwardLog(TorchDispatchMode):
                 self.mixing = str(func)
         self._known.update(written)
         return output
+
+    def _note_rounding(self, source: Tensor, made: Tensor) -> None:
+        if not (source.is_floating_point() and made.is_floating_point()):
+            return
+        coarser = torch.finfo(made.dtype).eps > torch.finfo(source.dtype).eps
+        if coarser and not self.is_constant(source):
+            self.roundings.add(made.dtype)
 
     def _read(self, addresses: list[int]) -> None:
         if self.reading is None:

@@ -61,6 +61,7 @@ class Trace:
     terms: dict[str, tuple[tuple[CallSite, str], ...]]  # parameter name -> (call, leaf)
     concurrent: bool  # whether several threads may run the model at once
     mixing: str | None  # an operation that may carry numbers between samples
+    roundings: frozenset[torch.dtype]  # to which numbers of samples are cast
     plain: bool  # whether layers are computed by torch alone, one by one
     fallback: tuple[str, ...]  # parameters differentiated sample by sample
     unreached: tuple[str, ...]  # parameters the logits do not depend on
@@ -172,6 +173,7 @@ def trace_model(problem: Problem) -> Trace:
         terms=terms,
         concurrent=evidence.concurrent,
         mixing=evidence.mixing,
+        roundings=evidence.roundings,
         plain=not native(),
         fallback=fallback,
         unreached=unreached,
@@ -201,6 +203,7 @@ class _Evidence:
     activations: int  # bytes of one sample
     concurrent: bool
     mixing: str | None
+    roundings: frozenset[torch.dtype]
     find_fewest: Callable[[], int]
     graph: SymbolicGraph | None = None
 
@@ -231,6 +234,7 @@ def _symbolic(
         activations=graph.activations() // samples + 1,
         concurrent=True,
         mixing=None,
+        roundings=frozenset(),
         find_fewest=cache(lambda: fewest_samples(problem, logits.shape, graph.layout, nodes)),
         graph=graph,
     )
@@ -278,6 +282,7 @@ def _probed(
         # Hooks may keep values anywhere, and torch.func.functional_call writes into the module.
         concurrent=not (left_something or hooked or recorder.lent),
         mixing=probe.mixing,
+        roundings=frozenset(() if probe.log is None else probe.log.roundings),
         find_fewest=cache(lambda: fewest_samples(problem, logits.shape, probe.layout, users)),
     )
 
