@@ -120,8 +120,6 @@ def describe(tally: Tally) -> str:
     """A run in one sentence."""
     equal = tally.architectures - tally.networks
     failed = f", {len(tally.failures)} failed" if tally.failures else ""
-    if tally.machine_classes > 1:
-        failed += f"; {tally.machine_classes} kinds of machines, which differ in the last bits"
     return (
         f"{tally.architectures:,} architectures, {tally.networks:,} different networks "
         f"({equal:,} equal to another and not scored again), "

@@ -70,6 +70,7 @@ class Search:
         self._space, self._plan, self._founder, self._ask = space, plan, founder, ask
         self._known = known
         self._cost = cost or space.cost
+        self._names, self._ranked = plan.names, plan.ranked
         self._strategy = plan.begin()
         self._children: list[Child] = []
         self._numbers: dict[str, int] = {}
@@ -88,7 +89,7 @@ class Search:
             if child.network in self._known:
                 self._take(child.network, self._known[child.network])
                 continue
-            tasks.append(Task(child.network, self._plan.score_seed, self._plan.names))
+            tasks.append(Task(child.network, self._plan.score_seed, self._names))
             asked.append(Asked(child.architecture, child.network, figures(child.cost)))
         if asked:
             self._ask(asked)
@@ -150,7 +151,7 @@ class Search:
         """The values that the strategy ranks, and last the cost that it opposes, if any, as a
         benefit."""
         told = {**figures(child.cost), **values}
-        row = [told[key] for key in self._plan.ranked]
+        row = [told[key] for key in self._ranked]
         if self._plan.pareto:
             row.append(-told[self._plan.pareto])
         return row

@@ -80,7 +80,8 @@ def payload(
         "agreement": [] if accuracies is None else _agreement(evaluations, accuracies),
         "course": _course(folder) if "strategy" in settings else {},
         "settings": {name: _text(value) for name, value in sorted(settings.items())},
-        "versions": {name: _text(value) for name, value in sorted(versions.items())},
+        "versions": {name: _text(value) for name, value in sorted(versions.items())}
+        | _mixed(tally),
         "command": command(folder, settings),
         "tally": _progress(tally),
     }
@@ -171,6 +172,11 @@ def _course(folder: Path) -> dict[str, Any]:
         "best": _numbers(table["best_so_far"]),
         "architectures": [str(name) for name in table.index],
     }
+
+
+def _mixed(tally: Tally) -> dict[str, str]:
+    kinds = tally.machine_classes
+    return {"machines": f"{kinds} kinds, which differ in the last bits"} if kinds > 1 else {}
 
 
 def _progress(tally: Tally) -> dict[str, Any]:

@@ -183,7 +183,6 @@ class Results:
             for network, seed, name, *_ in self._rows(SCORES):
                 on_record[network, seed].add(name)
             failures = self._open_failures(networks)
-            classes = {kind for _, kind, *_ in self._rows(MACHINES)}
         wanted: defaultdict[_Key, set[str]] = defaultdict(set)
         places = set()
         for place, seed, names in asked:
@@ -198,8 +197,12 @@ class Results:
             tasks=len(wanted),
             scored=sum(names <= on_record[key] for key, names in wanted.items()),
             failures=failures,
-            machine_classes=len(classes),
+            machine_classes=self.machine_classes(),
         )
+
+    def machine_classes(self) -> int:
+        """How many kinds of machines of a cluster scored, whose values differ in the last bits."""
+        return len({kind for _, kind, *_ in self._rows(MACHINES)})
 
     def _open_failures(self, networks: Mapping[int, str]) -> tuple[OpenFailure, ...]:
         """Failures that no later session has mended; the last reason of each."""
@@ -311,7 +314,10 @@ class Results:
 
 @contextmanager
 def open_results(folder: Path) -> Iterator[Results]:
-    """Open the run in `folder` for reading. Raises StoreError where there is none."""
+    """Open the run in `folder` for reading. Raises StoreError where there is none.
+
+    Whoever shows values of a run reads them here, so here is told that kinds of machines are mixed.
+    """
     path = folder / STATE_NAME
     had_journal, last = journal_of(path).exists(), last_commit(folder)
     connection = open_reader(folder)
@@ -319,7 +325,11 @@ def open_results(folder: Path) -> Iterator[Results]:
         lost = lost_journal(path, connection, had_journal, last)
         if lost:
             warnings.warn(lost, StateWarning, stacklevel=3)
-        yield Results(connection, path)
+        results = Results(connection, path)
+        if (kinds := results.machine_classes()) > 1:
+            told = f"{folder}: {kinds} kinds of machines scored; they differ in the last bits"
+            warnings.warn(told, StateWarning, stacklevel=3)
+        yield results
     finally:
         connection.close()
 

@@ -80,8 +80,10 @@ def _replacement(block: Block, random: Random, draw: Draw) -> Block:
     if isinstance(block, Convolutions):
         outputs = block.outputs if is_fixed(block) else random.choice(widths(block.outputs))
         return Convolutions(block.kernel, block.inputs, outputs, block.stride, sublayers=1)
-    weights = RELEASED_WEIGHTS if draw == "released" else None
-    ((expansion, kernel),) = random.choices(TYPES, weights)
+    if draw == "released":
+        ((expansion, kernel),) = random.choices(TYPES, RELEASED_WEIGHTS)
+    else:  # as `choices` draws without weights, at a third of its time
+        expansion, kernel = TYPES[int(random.random() * len(TYPES))]
     return InvertedResiduals(
         expansion,
         kernel,

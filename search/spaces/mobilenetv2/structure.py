@@ -184,14 +184,9 @@ def format(blocks: Sequence[Block]) -> str:  # noqa: A001 - the counterpart of p
 
     Raises `ArchitectureError`, as `parse` does, for blocks that do not make a network.
     """
-    structure = "".join(map(_written, blocks))
+    structure = "".join(map(str, blocks))
     parse(structure)
     return structure
-
-
-@lru_cache(maxsize=65536)  # a child has most of its blocks from its parent
-def _written(block: Block) -> str:
-    return str(block)
 
 
 def validate(structure: str) -> None:

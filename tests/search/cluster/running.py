@@ -8,6 +8,7 @@ runs it in a process of its own, which prints a line for each thing that happens
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from tests.search.fakes import SETTINGS, FakeScorer
 from vkdnw.search.cluster.executor import ClusterExecutor
 from vkdnw.search.cluster.identity import hexadecimal
 from vkdnw.search.cluster.ray_cluster import RayCluster
-from vkdnw.search.enumeration import Enumeration
+from vkdnw.search.enumeration import Enumeration, pending
+from vkdnw.search.executors import Executor, InProcess
 from vkdnw.search.interruption import Interruption
-from vkdnw.search.progress import Progress
+from vkdnw.search.progress import Progress, Silent
 from vkdnw.search.runner import Runner, Summary
 from vkdnw.search.state.store import open_store
-from vkdnw.search.tasks import Asked, Task
+from vkdnw.search.tasks import Asked, Scored, Task
 
 TASKS = [Task(f"net {i}", 0) for i in range(400)]
 
@@ -40,14 +42,20 @@ def two_workers() -> Sequence[SlowScorer]:
 def run_tasks(address: str, folder: Path, progress: Progress) -> Summary:
     """Score the tasks with two workers on each machine of the cluster."""
     engine = RayCluster(address, [two_workers, TASKS[:2], hexadecimal])
-    executor: ClusterExecutor[Task, Any] = ClusterExecutor(engine, lambda _: None, progress.note)
-    with open_store(folder) as store:
+    return _run(ClusterExecutor(engine, lambda _: None, progress.note), folder, progress)
+
+
+def run_here(folder: Path) -> Summary:
+    """Score what is left of the tasks in this process."""
+    return _run(InProcess(FakeScorer()), folder, Silent())
+
+
+def _run(executor: Executor[Task, Scored], folder: Path, progress: Progress) -> Summary:
+    with open_store(folder) as store, closing(executor):
         store.begin(SETTINGS, {}, {0: {"batch": "digest"}})
         store.ask([Asked(task.network, task.network) for task in TASKS], [0], ["vkdnw"])
-        try:
-            return Runner(executor, store, progress, Interruption()).run(Enumeration(TASKS))
-        finally:
-            executor.close()
+        driver = Enumeration(pending(store, TASKS))
+        return Runner(executor, store, progress, Interruption()).run(driver)
 
 
 class Printing:
@@ -61,7 +69,8 @@ class Printing:
     def start(self, total: int, done: int) -> None: ...
 
     def advance(self, scored: int, failed: int) -> None:
-        print(f"advanced by {scored} and {failed}", flush=True)
+        if scored or failed:
+            print(f"advanced by {scored} and {failed}", flush=True)
 
     def note(self, text: str) -> None:
         print(text, flush=True)

@@ -1,4 +1,4 @@
-"""Two machines, each a network namespace, and the cable between them: it is pulled in mid-run."""
+"""Two machines, each a network namespace: the cable between them is pulled, the head dies."""
 
 import os
 import secrets
@@ -17,7 +17,8 @@ import pytest
 
 pytest.importorskip("ray", reason="Ray is an extra: pip install 'vkdnw[ray]'")
 
-from tests.search.cluster.running import TASKS
+from tests.search.cluster.running import TASKS, run_here
+from vkdnw.search.cluster.ray_cluster import SILENT_SECONDS
 from vkdnw.search.state.results import open_results
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -66,13 +67,15 @@ class Machine:
         """Run a command to its end."""
         subprocess.run(self.command(*words), check=True, env=self.environment, timeout=180)
 
-    def end_processes(self) -> None:
+    def end_processes(self, named: str = "") -> None:
+        """Kill those whose program has this in its name."""
         told = subprocess.run(
             ["ip", "netns", "pids", self.name], capture_output=True, text=True, check=False
         )
         for pid in told.stdout.split():
-            with suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
+            with suppress(ProcessLookupError, FileNotFoundError):
+                if named.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0]:
+                    os.kill(int(pid), signal.SIGKILL)
 
 
 @contextmanager
@@ -118,9 +121,9 @@ def seconds_until(output: Iterator[str], told: str) -> tuple[float, list[str]]:
     raise AssertionError(f"nothing said {told!r}: {''.join(lines[-20:])}")
 
 
-def test_a_machine_that_falls_silent_is_noticed_and_its_tasks_end_elsewhere(
-    tmp_path: Path,
-) -> None:
+@contextmanager
+def two_machines() -> Iterator[tuple[Machine, Machine, Path]]:
+    """Joined by a cable, and a folder for Ray's files."""
     if reason := obstacle():
         pytest.skip(reason)
     short = Path(tempfile.mkdtemp(prefix="vk"))  # paths of Ray's sockets must be short
@@ -133,32 +136,71 @@ def test_a_machine_that_falls_silent_is_noticed_and_its_tasks_end_elsewhere(
     }
     try:
         with joined_by_a_cable(environment) as (head, other):
-            start_ray(head, f"{short}/a", "--head", f"--port={PORT}", "--include-dashboard=false")
-            start_ray(other, f"{short}/b", f"--address={head.address}:{PORT}")
-            driver = subprocess.Popen(
-                head.command(
-                    *(sys.executable, "-m", "tests.search.cluster.running"),
-                    *(f"{head.address}:{PORT}", str(tmp_path)),
-                ),
-                env=environment,
-                cwd=ROOT,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            assert driver.stdout is not None
-            output = iter(driver.stdout)
-            for _ in range(2):
-                seconds_until(output, "joined with 2 workers")
-            seconds_until(output, "advanced")
-            other.do("ip", "link", "set", other.end, "down")
-            noticed, lines = seconds_until(output, f"machine {other.address} is lost with")
-            _, rest = seconds_until(output, "Summary(")
-            assert driver.wait(60) == 0
+            yield head, other, short
     finally:
         shutil.rmtree(short, ignore_errors=True)
+
+
+def start_head(head: Machine, short: Path) -> None:
+    start_ray(head, f"{short}/a", "--head", f"--port={PORT}", "--include-dashboard=false")
+
+
+def start_driver(head: Machine, folder: Path) -> tuple[subprocess.Popen[str], Iterator[str]]:
+    """A run of the tasks, and what it says."""
+    driver = subprocess.Popen(
+        head.command(
+            *(sys.executable, "-m", "tests.search.cluster.running"),
+            *(f"{head.address}:{PORT}", str(folder)),
+        ),
+        env=head.environment,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert driver.stdout is not None
+    return driver, iter(driver.stdout)
+
+
+def recorded(folder: Path) -> list[tuple[str, int]]:
+    with open_results(folder) as results:
+        return sorted((one.network, one.seed) for one in results.evaluations())
+
+
+EVERYTHING = sorted((task.network, task.seed) for task in TASKS)
+
+
+def test_a_machine_that_falls_silent_is_noticed_and_its_tasks_end_elsewhere(
+    tmp_path: Path,
+) -> None:
+    with two_machines() as (head, other, short):
+        start_head(head, short)
+        start_ray(other, f"{short}/b", f"--address={head.address}:{PORT}")
+        driver, output = start_driver(head, tmp_path)
+        for _ in range(2):
+            seconds_until(output, "joined with 2 workers")
+        seconds_until(output, "advanced")
+        other.do("ip", "link", "set", other.end, "down")
+        noticed, lines = seconds_until(output, f"machine {other.address} is lost with")
+        _, rest = seconds_until(output, "Summary(")
+        assert driver.wait(60) == 0
     assert noticed < NOTICED_SECONDS
     assert any("advanced" in line for line in lines), "the other machine went on meanwhile"
     assert f"scored={len(TASKS)}, failed=0" in rest[-1]
-    with open_results(tmp_path) as results:
-        recorded = sorted((one.network, one.seed) for one in results.evaluations())
-    assert recorded == sorted((task.network, task.seed) for task in TASKS)
+    assert recorded(tmp_path) == EVERYTHING
+
+
+def test_the_death_of_the_head_ends_the_run_and_the_next_session_goes_on(tmp_path: Path) -> None:
+    with two_machines() as (head, _, short):
+        start_head(head, short)
+        driver, output = start_driver(head, tmp_path)
+        seconds_until(output, "advanced")
+        head.end_processes(named="gcs_server")
+        silence, lines = seconds_until(output, "the head of the Ray cluster has not answered for")
+        assert driver.wait(60) != 0
+    assert silence < SILENT_SECONDS + 15
+    assert "start the cluster and give the same command again" in lines[-1]
+    before = recorded(tmp_path)
+    assert 0 < len(before) < len(EVERYTHING)
+    run_here(tmp_path)
+    assert recorded(tmp_path) == EVERYTHING
