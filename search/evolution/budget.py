@@ -34,7 +34,7 @@ class Budget:
 
     def check(self, cost: Cost) -> None:
         """Raise ValueError for a bound on something that a space's costs do not tell."""
-        for name in self._told(cost):
+        for name, _ in self._told(cost):
             if not hasattr(cost, name):
                 raise ValueError(f"this space does not tell the {name} of a network")
 
@@ -42,7 +42,7 @@ class Budget:
         """Whether a cost is within every bound that can be told from an architecture's string."""
         if not math.isfinite(getattr(cost, "latency", 0.0)):
             return False  # the table of latencies does not have it
-        return all(getattr(cost, name) <= bound for name, bound in self._told(cost).items())
+        return all(getattr(cost, name) <= bound for name, bound in self._told(cost))
 
     def admits_measured(self, values: Mapping[str, float]) -> bool:
         """Whether measured values are within the bounds."""
@@ -51,12 +51,13 @@ class Budget:
     def settings(self) -> dict[str, Json]:
         return {f"budget_{name}": bound for name, bound in vars(self).items()}
 
-    def _told(self, cost: Cost) -> dict[str, float]:
-        return {
-            name: bound
+    def _told(self, cost: Cost) -> list[tuple[str, float]]:
+        """The bounds on what a string tells."""
+        return [
+            (name, bound)
             for name, bound in vars(self).items()
             if bound is not None and (name != "latency" or hasattr(cost, "latency"))
-        }
+        ]
 
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}

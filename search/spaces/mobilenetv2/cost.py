@@ -44,18 +44,19 @@ def cost(
     """
     check_sizes(classes, resolution, formula)
     blocks = parse(structure)
-    layers, flops, parameters = 0, 0, 0
+    layers, flops, parameters, depth = 0, 0, 0, 0
     for block in blocks:
         size, resolution = _block_size(block, resolution, squeeze_excitation, residual, formula)
         layers += size.layers
         flops += size.flops
         parameters += size.parameters
+        depth += block.sublayers
     width = blocks[-1].outputs
     return StructureCost(
         layers=layers + 2,
         flops=flops + width * classes,
         parameters=parameters + width * classes + (classes if formula == "exact" else 1),
-        depth=sum(block.sublayers for block in blocks),
+        depth=depth,
     )
 
 

@@ -5,11 +5,19 @@ from typing import Any
 
 import pytest
 
+from tests.search.clock import Clock
 from tests.search.cluster.fakes import FakeCluster, FakeMachine
 from vkdnw.search.cluster import executor as executor_module
-from vkdnw.search.cluster.executor import DEPTH, MOST_OUTCOMES, ClusterExecutor
+from vkdnw.search.cluster.executor import (
+    DEPTH,
+    MEMBERSHIP_SECONDS,
+    MOST_OUTCOMES,
+    ClusterExecutor,
+)
 from vkdnw.search.cluster.interface import Greeting, Unfit
+from vkdnw.search.cluster.ray_cluster import LOOK_SECONDS
 from vkdnw.search.executors import Done, Lost
+from vkdnw.search.runner import POLL_SECONDS
 
 PROBE = ("vkdnw=0x1.8p+0",)
 
@@ -54,6 +62,26 @@ def test_slots_follow_the_machines_that_are_there() -> None:
     assert executor.slots == 5
     cluster.alive["a"] = cluster.alive["b"] = False
     assert executor.slots == 0
+
+
+def test_a_machine_that_joins_is_begun_with_within_two_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The engine sees it after `LOOK_SECONDS` at most, the executor after another second."""
+    clock = Clock()
+    monkeypatch.setattr(executor_module, "time", clock)
+    monkeypatch.setattr(executor_module, "MEMBERSHIP_SECONDS", MEMBERSHIP_SECONDS)
+    cluster = FakeCluster(a=machine(2), b=machine(3))
+    cluster.alive["b"] = False
+    executor = executor_of(cluster)
+    executor.wait(0.0)
+    clock.now += 0.01
+    cluster.alive["b"] = True
+    begun = clock.now
+    while cluster.started != ["a", "b"]:
+        clock.now += POLL_SECONDS
+        executor.wait(0.0)
+    assert LOOK_SECONDS + clock.now - begun <= 2.0
 
 
 def test_a_machine_holds_no_more_than_its_share() -> None:
