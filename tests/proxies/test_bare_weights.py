@@ -67,6 +67,13 @@ def test_one_that_multiplies_is_refused_by_name(name: str, proxy: str) -> None:
         proxies.compute([proxy], MULTIPLYING[name](), inputs(), seed=0)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
+def test_the_weights_of_a_scripted_layer_are_as_much_out_of_sight() -> None:
+    model = nn.Sequential(torch.jit.script(nn.Linear(4, 6)), nn.ReLU(), nn.Linear(6, CLASSES))
+    with pytest.raises(ValueError, match=r"^0.weight, a parameter of a .*before torch.jit"):
+        proxies.snip(model, torch.randn(BATCH, 4), torch.arange(BATCH) % CLASSES)
+
+
 def added(m: Any, x: Tensor) -> Tensor:
     return m.head((m.stem(x) + m.bare).relu().mean(1))
 

@@ -45,11 +45,16 @@ def check_bare_weights(model: nn.Module, images: Tensor) -> None:
             return
     if watched.factor is not None:
         owner = model.get_submodule(watched.factor.rpartition(".")[0])
+        scripted = isinstance(owner, torch.jit.ScriptModule)
+        remedy = (
+            "pass the model as it was before torch.jit"
+            if scripted
+            else "hold it in such a layer of torch.nn and call that"
+        )
         raise ValueError(
             f"{watched.factor}, a parameter of a {type(owner).__name__}, multiplies what the "
             "network computes as the weight of a layer does, and is none of a convolution, linear, "
-            "attention or recurrent layer, over which this proxy sums; hold it in such a layer of "
-            "torch.nn and call that"
+            f"attention or recurrent layer, over which this proxy sums; {remedy}"
         )
 
 
