@@ -1,16 +1,16 @@
 """A run of slow tasks on a Ray cluster that is up, for tests in which something happens to it.
 
-    python -m tests.search.cluster.running HOST:PORT FOLDER
+    python -m tests.search.cluster.running HOST:PORT FOLDER SECONDS
 
-runs it in a process of its own, which prints a line for each thing that happens.
+runs it in a process of its own, which prints a line for each thing that happens. A task takes so
+many seconds.
 """
 
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from tests.search.fakes import SETTINGS, FakeScorer
 from vkdnw.search.cluster.executor import ClusterExecutor
@@ -27,21 +27,13 @@ from vkdnw.search.tasks import Asked, Scored, Task
 TASKS = [Task(f"net {i}", 0) for i in range(400)]
 
 
-class SlowScorer(FakeScorer):
-    """Takes a while, so that something can happen meanwhile."""
-
-    def __call__(self, task: Task) -> Any:
-        time.sleep(0.1)
-        return super().__call__(task)
+def two_workers(seconds: float) -> Sequence[FakeScorer]:
+    return [FakeScorer(seconds), FakeScorer(seconds)]
 
 
-def two_workers() -> Sequence[SlowScorer]:
-    return [SlowScorer(), SlowScorer()]
-
-
-def run_tasks(address: str, folder: Path, progress: Progress) -> Summary:
+def run_tasks(address: str, folder: Path, progress: Progress, seconds: float = 0.1) -> Summary:
     """Score the tasks with two workers on each machine of the cluster."""
-    engine = RayCluster(address, [two_workers, TASKS[:2], hexadecimal])
+    engine = RayCluster(address, [partial(two_workers, seconds), TASKS[:2], hexadecimal])
     return _run(ClusterExecutor(engine, lambda _: None, progress.note), folder, progress)
 
 
@@ -79,4 +71,5 @@ class Printing:
 if __name__ == "__main__":
     from tests.search.cluster.running import run_tasks as imported  # machines import it, too
 
-    print(imported(sys.argv[1], Path(sys.argv[2]), Printing()), flush=True)
+    address, folder, seconds = sys.argv[1:]
+    print(imported(address, Path(folder), Printing(), float(seconds)), flush=True)

@@ -145,12 +145,14 @@ def start_head(head: Machine, short: Path) -> None:
     start_ray(head, f"{short}/a", "--head", f"--port={PORT}", "--include-dashboard=false")
 
 
-def start_driver(head: Machine, folder: Path) -> tuple[subprocess.Popen[str], Iterator[str]]:
-    """A run of the tasks, and what it says."""
+def start_driver(
+    head: Machine, folder: Path, seconds: float = 0.1
+) -> tuple[subprocess.Popen[str], Iterator[str]]:
+    """A run of the tasks, which take so long each, and its output."""
     driver = subprocess.Popen(
         head.command(
             *(sys.executable, "-m", "tests.search.cluster.running"),
-            *(f"{head.address}:{PORT}", str(folder)),
+            *(f"{head.address}:{PORT}", str(folder), str(seconds)),
         ),
         env=head.environment,
         cwd=ROOT,
@@ -193,7 +195,7 @@ def test_a_machine_that_falls_silent_is_noticed_and_its_tasks_end_elsewhere(
 def test_the_death_of_the_head_ends_the_run_and_the_next_session_goes_on(tmp_path: Path) -> None:
     with two_machines() as (head, _, short):
         start_head(head, short)
-        driver, output = start_driver(head, tmp_path)
+        driver, output = start_driver(head, tmp_path, seconds=0.5)
         seconds_until(output, "advanced")
         head.end_processes(named="gcs_server")
         silence, lines = seconds_until(output, "the head of the Ray cluster has not answered for")
