@@ -4,6 +4,7 @@ import pytest
 
 from tests.search.clock import Clock
 from vkdnw.search import time_remaining as module
+from vkdnw.search.proxy_costs import RELATIVE_COSTS
 from vkdnw.search.tasks import Failure, Scored, Task
 from vkdnw.search.time_remaining import Remaining
 
@@ -43,7 +44,8 @@ def test_each_kind_of_task_is_measured_apart(clock: Clock) -> None:
     for _ in range(10):
         clock.now += 0.1
         remaining.took(CHEAP, 0.1)
-    assert remaining.seconds == pytest.approx(100 * 0.1 * 1.0 / 0.05)  # by the costs of proxies
+    dearer = RELATIVE_COSTS["vkdnw"] / RELATIVE_COSTS["synflow"]
+    assert remaining.seconds == pytest.approx(100 * 0.1 * dearer)
     clock.now += 3
     remaining.took(DEAR, 3.0)
     assert remaining.seconds == pytest.approx(99 * 3.0)
