@@ -31,21 +31,18 @@ def explained(model: nn.Module, piece: Batch, *, first: bool = True) -> Iterator
     """
     try:
         yield
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:
-        if type(error) not in _ABOUT_INPUTS or _is_ours(error):
+        if not _is_the_models(error):
             raise
-        lines = str(error).strip().splitlines() or ["(no message)"]
+        line = _first_line(error)
         if "allocate memory" in str(error):
             raise MemoryError(
-                f"the model does not fit on {_samples(piece, first)}: {lines[0]}"
+                f"the model does not fit on {_samples(piece, first)}: {line}"
             ) from error
         why = "first to record its operations" if first else "to compare its derivatives with"
         raise ValueError(
             f"forward() of {type(model).__name__} failed on {_samples(piece, first)}, which vkdnw "
-            f"runs {why}: {type(error).__name__}: {lines[0]}; "
-            f"{_remedy(model, piece, error, lines[0])}"
+            f"runs {why}: {type(error).__name__}: {line}; {_remedy(model, piece, error, line)}"
         ) from error
 
 
@@ -61,7 +58,7 @@ def differentiation_explained() -> Iterator[None]:
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        line = str(error).strip().splitlines()[0]
+        line = _first_line(error)
         if any(words in line for words in ("a second time", "allocate memory")):
             raise  # a freed graph of the caller's, or no memory: the callers explain these
         raise ValueError(
@@ -95,12 +92,10 @@ def proxies_explained(names: Sequence[str], model: nn.Module) -> Iterator[None]:
     """
     try:
         yield
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:
-        if type(error) not in _ABOUT_INPUTS or _is_ours(error):
+        if not _is_the_models(error):
             raise
-        line = (str(error).strip().splitlines() or ["(no message)"])[0]
+        line = _first_line(error)
         raise ValueError(
             f"{type(model).__name__} failed in a pass for {', '.join(names)}: "
             f"{type(error).__name__}: {line}; {_remedy_of_proxies(line)}"
@@ -122,6 +117,15 @@ _ABOUT_INPUTS = frozenset(
     {RuntimeError, NotImplementedError, TypeError, ValueError, AssertionError}
     | {IndexError, KeyError, AttributeError, ZeroDivisionError}
 )
+
+
+def _is_the_models(error: Exception) -> bool:
+    """Whether it is an error of the model or of its inputs; ``torch.OutOfMemoryError`` is none."""
+    return type(error) in _ABOUT_INPUTS and not _is_ours(error)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["(no message)"])[0]
 
 
 def _is_ours(error: BaseException) -> bool:
