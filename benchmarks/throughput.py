@@ -37,11 +37,11 @@ from vkdnw.search.evolution import Budget, SearchPlan
 from vkdnw.search.evolution.driver import Search
 from vkdnw.search.evolution.run import SearchRequest, search
 from vkdnw.search.executors import Done, Outcome
-from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Silent
 from vkdnw.search.spaces.mobilenetv2 import MobileNetV2
 from vkdnw.search.spaces.search_space import settings_of
 from vkdnw.search.state.store import open_store
+from vkdnw.search.stop_signals import Interruption
 from vkdnw.search.tasks import Asked, Scored, Task
 
 DRIVERS = ("list", "evolution")

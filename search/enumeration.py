@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from vkdnw.runtime.garbage_collection import gc_disabled
-from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Progress
-from vkdnw.search.runner import Summary
 from vkdnw.search.session import Session, begun, carry_out
 from vkdnw.search.state.store import Store
+from vkdnw.search.stop_signals import Interruption
+from vkdnw.search.task_runner import Summary
 from vkdnw.search.tasks import Asked, Failure, Scored, Task
 from vkdnw.search.time_remaining import Remaining
 

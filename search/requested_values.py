@@ -1,7 +1,7 @@
 """Which values a command asks for: proxies by name, all of them, or the parts of an aggregate."""
 
+from vkdnw.search.did_you_mean import meant
 from vkdnw.search.rankings.aggregation import NAMED
-from vkdnw.search.suggestions import meant
 
 COUNTED = frozenset({"layers", "flops", "parameters", "complexity"})
 """Told by an architecture's string, and on record for every run."""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from vkdnw.search.configuration import Settings, versions
 from vkdnw.search.executors import Executor, start
-from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Expecting, Progress
-from vkdnw.search.runner import Driver, OnResult, Runner, Summary
 from vkdnw.search.state.store import Inputs, Store, open_store
+from vkdnw.search.stop_signals import Interruption
+from vkdnw.search.task_runner import Driver, OnResult, Runner, Summary
 from vkdnw.search.tasks import Scored, Task
 from vkdnw.search.time_remaining import Remaining
 

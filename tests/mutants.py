@@ -63,12 +63,12 @@ MUTANTS = (
         "vkdnw/rules/layer_norm.py", "None, None, layer.eps", "None, None, 1e-5", exact("layer")
     ),
     Mutant("vkdnw/rules/embedding.py", "matches &= ", "matches |= ", exact("embedding")),
-    Mutant("vkdnw/backward/tape_layers.py", "if node._saved_alpha == 1 else", "if True else", TAPE),
-    Mutant("vkdnw/backward/tape_layers.py", "+ node._saved_eps)", ")", TAPE),
-    Mutant("vkdnw/backward/tape_layers.py", "or sizes[2] != sizes[3]", "", TAPE),
-    Mutant("vkdnw/backward/tape_layers.py", " or any(padding):", ":", TAPE),
+    Mutant("vkdnw/backward/tape_nodes.py", "if node._saved_alpha == 1 else", "if True else", TAPE),
+    Mutant("vkdnw/backward/tape_nodes.py", "+ node._saved_eps)", ")", TAPE),
+    Mutant("vkdnw/backward/tape_nodes.py", "or sizes[2] != sizes[3]", "", TAPE),
+    Mutant("vkdnw/backward/tape_nodes.py", " or any(padding):", ":", TAPE),
     Mutant(
-        "vkdnw/backward/tape_layers.py",
+        "vkdnw/backward/tape_nodes.py",
         "!= {1}\n        or len(stride)",
         "!= {0}\n        or len(stride)",
         TAPE,
@@ -86,7 +86,7 @@ MUTANTS = (
         ("tests/library/test_weights.py",),
     ),
     Mutant(
-        "search/runner.py",
+        "search/task_runner.py",
         "                call(task, result)",
         "                pass",
         ("tests/search/api/test_searching.py", "-k", "told"),

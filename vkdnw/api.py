@@ -128,8 +128,8 @@ def fisher(
             for convolutions; here float32 is float32 unless this is asked for.
         mode: ``"reverse"`` for backward passes, one for each of C - 1 cotangents; ``"forward"`` for
             tangents, one for each of P scalars, which give all classes; ``"auto"`` for the one with
-            fewer passes through the network (:mod:`vkdnw.per_sample.mode`), and for reverse where
-            an operation of the model has no forward derivative. The result is the same up to
+            fewer passes through the network (:mod:`vkdnw.per_sample.choose_mode`), and for reverse
+            where an operation of the model has no forward derivative. The result is the same up to
             rounding.
 
     Returns:

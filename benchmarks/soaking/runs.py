@@ -19,12 +19,12 @@ from vkdnw.search.enumeration import Request, score_all
 from vkdnw.search.errors import RunError
 from vkdnw.search.evolution import Budget, SearchPlan
 from vkdnw.search.evolution.run import SearchRequest, search
-from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Lines, Silent
 from vkdnw.search.spaces.mobilenetv2 import MobileNetV2
 from vkdnw.search.spaces.nb201 import NB201
 from vkdnw.search.spaces.search_space import settings_of
 from vkdnw.search.state.results import open_results
+from vkdnw.search.stop_signals import Interruption
 from vkdnw.search.tasks import Asked, Scored, Task
 
 KINDS: Mapping[str, Mapping[str, Any]] = {

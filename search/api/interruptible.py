@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from vkdnw.search.errors import Interrupted
-from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Progress, Silent, progress_here
+from vkdnw.search.stop_signals import Interruption
 
 T = TypeVar("T")
 

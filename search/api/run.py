@@ -211,7 +211,7 @@ class Run:
             true best 1 %, those among the ranking's), `partial_kendall` and `partial_spearman`
             (parameters held fixed), their intervals, `undefined` and `missing` architectures.
         """
-        from vkdnw.search.rankings.run_agreement import agreement_frame, agreements, truth_frame
+        from vkdnw.search.rankings.run_evaluation import agreement_frame, agreements, truth_frame
 
         evaluations = self.evaluations()
         architectures = [one.architecture for one in evaluations]
@@ -268,7 +268,7 @@ class Run:
         Raises ImportError where plotly or itables is missing (`pip install 'vkdnw[report]'`).
         """
         from vkdnw.search.report.page import write
-        from vkdnw.search.report.payload import payload
+        from vkdnw.search.report.page_data import payload
 
         with argument_errors():
             return write(payload(self.folder, self.known_space, by, truth), Path(path))

@@ -13,7 +13,7 @@ from vkdnw.ops.library import native
 from vkdnw.runtime.memory import in_bytes
 from vkdnw.search import provenance
 from vkdnw.search.api.options import PROCESSES, RESERVED, PathLike, SearchOptions, SpaceLike
-from vkdnw.search.cluster.start import RayStart
+from vkdnw.search.cluster.start_executor import RayStart
 from vkdnw.search.configuration import Configuration, Json, Settings, parse_scalars
 from vkdnw.search.devices import MEMORY, Devices, find_devices, kind_of_device, spread
 from vkdnw.search.errors import ArgumentError

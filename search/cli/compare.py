@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from vkdnw.search.cli import console, output_formats
-from vkdnw.search.cli.report_data import Column, Report, Section, number, records, text
+from vkdnw.search.cli.command_output import Column, Report, Section, number, records, text
 from vkdnw.search.cli.top import By
 
 

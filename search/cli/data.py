@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vkdnw.search.cli import console, output_formats
-from vkdnw.search.cli.report_data import Report, Section
+from vkdnw.search.cli.command_output import Report, Section
 
 if TYPE_CHECKING:
     from vkdnw.search.published_tables.check import Checked

@@ -8,7 +8,7 @@ import typer
 from vkdnw.search.cli import console
 
 if TYPE_CHECKING:
-    from vkdnw.search.cluster.installed_versions import Surveyed
+    from vkdnw.search.cluster.doctor import Surveyed
 
 SHOWN = ("vkdnw", "native library", "torch", "ATen capability", "processor", "GPU")
 """Of a machine's fingerprint."""
@@ -41,7 +41,7 @@ def doctor(
 
 
 def _doctor_of_cluster(address: str, as_json: bool) -> None:
-    from vkdnw.search.cluster.installed_versions import classes, survey
+    from vkdnw.search.cluster.doctor import classes, survey
 
     with console.usage_errors():
         machines = survey(address)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vkdnw.search.cli import completion, console, output_formats
-from vkdnw.search.cli.report_data import Report
+from vkdnw.search.cli.command_output import Report
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from vkdnw.search.rankings.aggregation import Aggregate
-    from vkdnw.search.rankings.agreement import Ranking
+    from vkdnw.search.rankings.evaluation import Ranking
     from vkdnw.search.rankings.score_columns import Columns
     from vkdnw.search.spaces.search_space import SearchSpace
     from vkdnw.search.tasks import Evaluation
@@ -113,7 +113,7 @@ def evaluate(
     going on.
     """
     from vkdnw.search.cli.evaluation_report import agreement_section, spread_section
-    from vkdnw.search.rankings.run_agreement import agreements
+    from vkdnw.search.rankings.run_evaluation import agreements
     from vkdnw.search.rankings.score_columns import mean_columns
 
     evaluations = sampled_evaluations(run, sample, sample_seed)
@@ -190,17 +190,17 @@ def space_of(run: Path, name: str | None) -> "SearchSpace | None":
 
 def chosen_aggregates(texts: Sequence[str] | None, columns: "Columns") -> list["Aggregate"]:
     """The named aggregates that can be made of the columns, and the user's, which must be."""
-    from vkdnw.search.rankings import run_agreement
+    from vkdnw.search.rankings import run_evaluation
 
     with console.usage_errors("--aggregate"):
-        return run_agreement.chosen_aggregates(texts or (), columns)
+        return run_evaluation.chosen_aggregates(texts or (), columns)
 
 
 def ranker(
     columns: "Columns", aggregates: Sequence["Aggregate"], names: Sequence[str] | None
 ) -> Callable[["Columns"], list["Ranking"]]:
     """Makes rankings of columns: all, or those named, in the order of the paper's table."""
-    from vkdnw.search.rankings import run_agreement
+    from vkdnw.search.rankings import run_evaluation
 
     with console.usage_errors("--ranking"):
-        return run_agreement.ranker(columns, aggregates, names or ())
+        return run_evaluation.ranker(columns, aggregates, names or ())

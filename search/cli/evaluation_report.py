@@ -4,10 +4,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from vkdnw.search.cli.report_data import Column, Row, Section, number, text
-from vkdnw.search.rankings.agreement import Result
-from vkdnw.search.rankings.paper import Published, table_1
-from vkdnw.search.rankings.run_agreement import agreement_rows
+from vkdnw.search.cli.command_output import Column, Row, Section, number, text
+from vkdnw.search.rankings.evaluation import Result
+from vkdnw.search.rankings.paper_table1 import Published, table_1
+from vkdnw.search.rankings.run_evaluation import agreement_rows
 from vkdnw.search.rankings.seed_spread import SeedSpread
 
 METRICS = {"Kendall tau-b": "kendall", "Spearman rho": "spearman", "nDCG": "ndcg"}

@@ -131,7 +131,7 @@ def _export_network(
     from vkdnw.search.export import network_to_export
     from vkdnw.search.export.formats import form_of
     from vkdnw.search.export.write import write
-    from vkdnw.search.models.weights import load_weights
+    from vkdnw.search.models.checkpoint_file import load_weights
 
     opened = open_run(run)
     space = opened.space

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vkdnw.search.cli import console, output_formats
-from vkdnw.search.cli.report_data import Column, Report, Section, number, own_lines, text, value
+from vkdnw.search.cli.command_output import Column, Report, Section, number, own_lines, text, value
 
 if TYPE_CHECKING:
     import pandas as pd

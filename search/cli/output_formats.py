@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from vkdnw.search.cli import console, table_layout
-from vkdnw.search.cli.report_data import Report, Row
+from vkdnw.search.cli.command_output import Report, Row
 
 Form = Literal["table", "json", "csv", "parquet", "yaml"]
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from vkdnw.search.rankings.aggregation import Aggregate
-    from vkdnw.search.rankings.agreement import Ranking
+    from vkdnw.search.rankings.evaluation import Ranking
     from vkdnw.search.tasks import Evaluation
 
 
@@ -123,7 +123,7 @@ def _cost_figures(
     accuracies: "pd.DataFrame",
 ) -> dict[str, "Figure"]:
     from vkdnw.search.plots.cost import draw_cost
-    from vkdnw.search.rankings.agreement import evaluate
+    from vkdnw.search.rankings.evaluation import evaluate
 
     compared = evaluate(rankings, accuracies, resamples=0)
     return {

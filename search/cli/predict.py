@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vkdnw.search.cli import console, output_formats
+from vkdnw.search.cli.command_output import Column, Report, Section, number, records, text
 from vkdnw.search.cli.evaluate import Datasets, Source, SpaceName, Truth, load_accuracies, space_of
-from vkdnw.search.cli.report_data import Column, Report, Section, number, records, text
 from vkdnw.search.cli.top import By
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _judged(
     from vkdnw.search.cli.evaluation_report import spread_section
     from vkdnw.search.prediction.features import MODELS, FeatureError, model_features
     from vkdnw.search.prediction.forest import judge
-    from vkdnw.search.rankings.run_agreement import known_names
+    from vkdnw.search.rankings.run_evaluation import known_names
 
     with console.usage_errors("--model"):
         names = known_names(model or list(MODELS), MODELS)
@@ -163,9 +163,9 @@ def _spent(
     """The best network after K trainings, for each strategy."""
     import pandas as pd
 
-    from vkdnw.search.prediction.sequential import STRATEGIES
     from vkdnw.search.prediction.simulation import simulate, summary
-    from vkdnw.search.rankings.run_agreement import known_names
+    from vkdnw.search.prediction.train_next import STRATEGIES
+    from vkdnw.search.rankings.run_evaluation import known_names
 
     with console.usage_errors("--strategy"):
         known_names(strategies, STRATEGIES)

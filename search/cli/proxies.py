@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from vkdnw.search.cli import output_formats
-from vkdnw.search.cli.report_data import Column, Report, Row, Section, number, text
+from vkdnw.search.cli.command_output import Column, Report, Row, Section, number, text
 
 if TYPE_CHECKING:
     from vkdnw.proxies import Proxy

@@ -50,7 +50,7 @@ def report(
 
 def _serve(folder: Path, by: str | None, truth: Path | None, port: int) -> None:
     from vkdnw.search.report.page import page
-    from vkdnw.search.report.payload import payload
+    from vkdnw.search.report.page_data import payload
     from vkdnw.search.report.serve import server
 
     with server(lambda: page(payload(folder, by=by, truth=truth)), port) as serving:

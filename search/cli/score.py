@@ -10,7 +10,7 @@ import typer
 
 from vkdnw.runtime.memory import in_bytes
 from vkdnw.search.cli import completion, console, options, output_formats
-from vkdnw.search.cli.report_data import Column, Report, Row, Section, number, text
+from vkdnw.search.cli.command_output import Column, Report, Row, Section, number, text
 from vkdnw.search.devices import MEMORY, find_devices
 
 if TYPE_CHECKING:
@@ -105,8 +105,8 @@ def score(
     imported, which runs its module.
     """
     from vkdnw import FallbackWarning
+    from vkdnw.search.models.named_models import Source
     from vkdnw.search.models.scores import Settings, score_model
-    from vkdnw.search.models.source import Source
     from vkdnw.search.requested_values import check_inputs, resolve
     from vkdnw.search.scoring import scalars as choice
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vkdnw.search.cli.report_data import Column, Row, Section
+from vkdnw.search.cli.command_output import Column, Row, Section
 
 LONG = 24
 """Characters of a text that may leave its table; shorter ones stay."""

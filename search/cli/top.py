@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vkdnw.search.cli import completion, console, output_formats
-from vkdnw.search.cli.report_data import (
+from vkdnw.search.cli.command_output import (
     VALUES,
     Column,
     Report,
@@ -22,7 +22,7 @@ from vkdnw.search.cli.report_data import (
 from vkdnw.search.state.results import Tally
 
 if TYPE_CHECKING:  # it imports pandas, which --help need not wait for
-    from vkdnw.search.rankings.best import Ranked
+    from vkdnw.search.rankings.best_networks import Ranked
     from vkdnw.search.rankings.run_ranking import RunRanking
 
 COUNT = 10

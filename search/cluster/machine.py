@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Generic
 
-from vkdnw.search.cluster.identity import fingerprint
 from vkdnw.search.cluster.interface import Greeting, Unfit
+from vkdnw.search.cluster.machine_identity import fingerprint
 from vkdnw.search.errors import ExecutorError
 from vkdnw.search.executors.interface import Done, Outcome, R, T
 from vkdnw.search.executors.process_pool import ProcessPool

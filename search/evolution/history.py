@@ -9,7 +9,7 @@ import pandas as pd
 
 from vkdnw.search.configuration import Json, own_code
 from vkdnw.search.errors import StoreError
-from vkdnw.search.evolution.over_seeds import means
+from vkdnw.search.evolution.mean_over_seeds import means
 from vkdnw.search.evolution.pareto import front
 from vkdnw.search.rankings.aggregation import log_rank_sum
 from vkdnw.search.state.results import Tally, open_results

@@ -8,7 +8,7 @@ differentiator and an evolution strategy along.
 import numpy as np
 from numpy.typing import NDArray
 
-from vkdnw.search.evolution.log_rank import Rows, Vector
+from vkdnw.search.evolution.log_rank_sums import Rows, Vector
 
 
 def front(first: Vector, second: Vector) -> Rows:

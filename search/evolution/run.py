@@ -8,14 +8,14 @@ from random import Random
 
 from vkdnw.search.errors import RunError
 from vkdnw.search.evolution.driver import Founder, Search, Values
-from vkdnw.search.evolution.over_seeds import Known, OverSeeds, over_seeds
+from vkdnw.search.evolution.mean_over_seeds import Known, OverSeeds, over_seeds
 from vkdnw.search.evolution.search_plan import SearchPlan
-from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Progress
-from vkdnw.search.runner import Summary
 from vkdnw.search.session import Session, begun, carry_out
 from vkdnw.search.spaces.search_space import Cost, SearchSpace
 from vkdnw.search.state.results import open_results
+from vkdnw.search.stop_signals import Interruption
+from vkdnw.search.task_runner import Summary
 from vkdnw.search.tasks import Failure
 from vkdnw.search.time_remaining import Remaining
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from vkdnw.search.evolution.log_rank import LogRanks, Matrix, Vector, doubled_ranks
+from vkdnw.search.evolution.log_rank_sums import LogRanks, Matrix, Vector, doubled_ranks
 from vkdnw.search.evolution.pareto import best_fronts
 
 FOUNDERS = 10

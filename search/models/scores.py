@@ -16,7 +16,7 @@ from vkdnw import proxies
 from vkdnw.options import Mode
 from vkdnw.proxies.inputs import Inputs
 from vkdnw.search.inputs.batches import load_batch
-from vkdnw.search.models.source import Source, input_shape, noise
+from vkdnw.search.models.named_models import Source, input_shape, noise
 from vkdnw.search.proxies_on_device import compute_on
 from vkdnw.weights import WeightChoice
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vkdnw.search.suggestions import meant
+from vkdnw.search.did_you_mean import meant
 
 TOKENS = 32
 """In a text, or as many as the model takes at most."""

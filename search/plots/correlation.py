@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from vkdnw.search.plots.figure import new_figure
-from vkdnw.search.rankings.agreement import Ranking
+from vkdnw.search.rankings.evaluation import Ranking
 from vkdnw.search.rankings.metrics import fill_undefined, kendall
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vkdnw.search.plots.figure import new_figure
-from vkdnw.search.rankings.agreement import Result
+from vkdnw.search.rankings.evaluation import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from vkdnw.search.prediction.features import FeatureError
-from vkdnw.search.prediction.sequential import (
+from vkdnw.search.prediction.train_next import (
     Candidates,
     Model,
     Vector,
@@ -16,7 +16,7 @@ from vkdnw.search.prediction.sequential import (
     next_to_train,
 )
 from vkdnw.search.rankings.aggregation import NAMED
-from vkdnw.search.rankings.best import Ranked, rank
+from vkdnw.search.rankings.best_networks import Ranked, rank
 from vkdnw.search.rankings.metrics import fill_undefined
 from vkdnw.search.spaces.search_space import SearchSpace
 from vkdnw.search.tasks import Evaluation

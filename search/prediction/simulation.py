@@ -8,7 +8,7 @@ import pandas as pd
 from sklearn.ensemble import RandomForestRegressor
 
 from vkdnw.search.prediction.forest import TREES, PredictionError
-from vkdnw.search.prediction.sequential import STRATEGIES, Candidates, Model, Vector
+from vkdnw.search.prediction.train_next import STRATEGIES, Candidates, Model, Vector
 from vkdnw.search.rankings.metrics import kendall
 
 SHARE = 0.8

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vkdnw.search.configuration import Json, own_code
-from vkdnw.search.rankings.best import Ranked, rank
+from vkdnw.search.rankings.best_networks import Ranked, rank
 from vkdnw.search.requested_values import ranked_by
 from vkdnw.search.state.results import Tally, open_results
 from vkdnw.search.tasks import Evaluation

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from vkdnw.search.rankings.agreement import Ranking, evaluate
+from vkdnw.search.rankings.evaluation import Ranking, evaluate
 from vkdnw.search.rankings.metrics import Agreement
 from vkdnw.search.rankings.score_columns import Columns
 

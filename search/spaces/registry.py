@@ -16,9 +16,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, cast
 
+from vkdnw.search.did_you_mean import meant
 from vkdnw.search.errors import ArgumentError
 from vkdnw.search.spaces.search_space import SearchSpace
-from vkdnw.search.suggestions import meant
 
 SPACES: dict[str, str] = {
     "nb201": "vkdnw.search.spaces.nb201.space:NB201",

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from vkdnw.ops import build_facts, library
-from vkdnw.search.cluster.identity import fingerprint
+from vkdnw.search.cluster.machine_identity import fingerprint
 from vkdnw.search.configuration import versions
 
 BACKEND = Path(__file__).resolve().parents[2] / "build_backend"

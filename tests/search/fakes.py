@@ -15,16 +15,16 @@ from typing import NoReturn
 
 import typer
 
-from vkdnw.search import runner
+from vkdnw.search import task_runner
 from vkdnw.search.api.interruptible import interruptible
 from vkdnw.search.cli import console
 from vkdnw.search.cli.exit_codes import run
 from vkdnw.search.cli.interrupts import exit_when_interrupted
 from vkdnw.search.configuration import Json
 from vkdnw.search.enumeration import Request, score_all
-from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Progress, progress_on
 from vkdnw.search.state.results import open_results
+from vkdnw.search.stop_signals import Interruption
 from vkdnw.search.tasks import Asked, Scored, Task
 
 INPUTS = {0: {"batch": "batch 0"}, 1: {"batch": "batch 1"}}
@@ -157,7 +157,7 @@ class FakeRun:
 
     def work(self) -> None:
         """Score as a subcommand does, and exit."""
-        runner.GRACE_SECONDS = self.grace
+        task_runner.GRACE_SECONDS = self.grace
         if self.file_limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (self.file_limit, self.file_limit))
         exit_as_command(Path(self.out), partial(score_all, self.request()))

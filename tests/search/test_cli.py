@@ -16,7 +16,7 @@ from tests.search.faults.running import at_a_terminal
 from vkdnw.search.cli import app
 from vkdnw.search.cli.exit_codes import run
 from vkdnw.search.errors import StoreError
-from vkdnw.search.rankings.best import Ranked, rank
+from vkdnw.search.rankings.best_networks import Ranked, rank
 from vkdnw.search.spaces import nb201
 from vkdnw.search.state.results import open_results
 

@@ -15,7 +15,7 @@ from vkdnw.search.export.network_to_export import network
 from vkdnw.search.inputs.batches import DataError, load_batch
 from vkdnw.search.inputs.seeded import input_digests
 from vkdnw.search.limits import LimitExceeded
-from vkdnw.search.models.weights import WeightsError, load_weights
+from vkdnw.search.models.checkpoint_file import WeightsError, load_weights
 from vkdnw.search.scoring import Scorer
 from vkdnw.search.spaces.mobilenetv2 import INITIAL, MobileNetV2
 from vkdnw.search.tasks import Task

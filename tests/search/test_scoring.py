@@ -16,14 +16,14 @@ from vkdnw.search.configuration import Configuration
 from vkdnw.search.enumeration import Request, score_all
 from vkdnw.search.errors import ConfigurationDiffers
 from vkdnw.search.inputs.seeded import batch, input_digests, proxy_inputs
-from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Lines
-from vkdnw.search.runner import Summary
 from vkdnw.search.scoring import Scorer, network_seed
 from vkdnw.search.spaces import nb201
 from vkdnw.search.spaces.nb201 import NB201
 from vkdnw.search.spaces.pit import PiT
 from vkdnw.search.spaces.selection import Selection, describe
+from vkdnw.search.stop_signals import Interruption
+from vkdnw.search.task_runner import Summary
 from vkdnw.search.tasks import Scored, Task
 
 SPACE = NB201(channels=4, cells=1, classes=3, resolution=8)

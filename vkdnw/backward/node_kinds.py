@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vkdnw.backward import rule_layers, tape_layers
+from vkdnw.backward import rule_nodes, tape_nodes
 from vkdnw.backward.graph import Node
-from vkdnw.backward.rule_layers import RuleLayer
-from vkdnw.backward.tape_layers import TapeLayer
+from vkdnw.backward.rule_nodes import RuleLayer
+from vkdnw.backward.tape_nodes import TapeLayer
 
 TapeReader = Callable[[Node], TapeLayer | None]
 
@@ -30,14 +30,14 @@ class NodeKind:
 
 
 KINDS = {
-    "AddBackward0": NodeKind(tape_layers.add),
-    "AvgPool2DBackward0": NodeKind(tape_layers.mean_pool),
-    "ConvolutionBackward0": NodeKind(tape_layers.convolution, rule_layers.CONVOLUTION),
-    "MeanBackward1": NodeKind(tape_layers.mean),
-    "MulBackward0": NodeKind(tape_layers.product),
-    "NativeBatchNormBackward0": NodeKind(tape_layers.batch_norm, rule_layers.BATCH_NORM),
-    "NativeLayerNormBackward0": NodeKind(rule_layer=rule_layers.LAYER_NORM),
-    "ReluBackward0": NodeKind(tape_layers.relu),
+    "AddBackward0": NodeKind(tape_nodes.add),
+    "AvgPool2DBackward0": NodeKind(tape_nodes.mean_pool),
+    "ConvolutionBackward0": NodeKind(tape_nodes.convolution, rule_nodes.CONVOLUTION),
+    "MeanBackward1": NodeKind(tape_nodes.mean),
+    "MulBackward0": NodeKind(tape_nodes.product),
+    "NativeBatchNormBackward0": NodeKind(tape_nodes.batch_norm, rule_nodes.BATCH_NORM),
+    "NativeLayerNormBackward0": NodeKind(rule_layer=rule_nodes.LAYER_NORM),
+    "ReluBackward0": NodeKind(tape_nodes.relu),
     "TBackward0": NodeKind(passes_on=True),
     "ToCopyBackward0": NodeKind(passes_on=True),
 }

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vkdnw.backward.graph import Node
-from vkdnw.backward.tape_layers import padded_channels
+from vkdnw.backward.tape_nodes import padded_channels
 from vkdnw.ops.backpropagate import Norm, backpropagate_
 
 

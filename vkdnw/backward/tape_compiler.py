@@ -19,7 +19,7 @@ from torch import Tensor
 from vkdnw.backward.graph import Node
 from vkdnw.backward.node_kinds import kind_of
 from vkdnw.backward.tape import Region, Tape, table
-from vkdnw.backward.tape_layers import TapeLayer, padded_channels
+from vkdnw.backward.tape_nodes import TapeLayer, padded_channels
 from vkdnw.ops.backpropagate import NONE, Layer, Norm
 
 Shape = tuple[int, ...]

@@ -22,7 +22,7 @@ from vkdnw.backward.graph import Node, consumers
 from vkdnw.backward.random_signs import Signs
 from vkdnw.backward.tape import Region, Tape, filled, seed, table
 from vkdnw.backward.tape_compiler import compile_tape
-from vkdnw.backward.tape_layers import padded_channels
+from vkdnw.backward.tape_nodes import padded_channels
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from vkdnw.per_sample.capture import PathChanged
+from vkdnw.per_sample.choose_mode import Decision, ForwardRefused, decide, in_reverse
 from vkdnw.per_sample.cotangents import Cotangents
 from vkdnw.per_sample.forward_mode.chunking import forward_chunks
-from vkdnw.per_sample.mode import Decision, ForwardRefused, decide, in_reverse
 from vkdnw.per_sample.probing.trace import Trace, plainly, trace_model, without_rules
 from vkdnw.per_sample.problem import Problem
 from vkdnw.per_sample.reverse_mode.chunking import Chunk, reverse_chunks

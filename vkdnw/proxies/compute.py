@@ -13,7 +13,7 @@ from vkdnw.error_explanations import proxies_explained
 from vkdnw.proxies.bare_weights import check_bare_weights
 from vkdnw.proxies.input_checks import check_built, check_inputs, complete
 from vkdnw.proxies.inputs import Inputs
-from vkdnw.proxies.native_check import verified
+from vkdnw.proxies.native_verification import verified
 from vkdnw.proxies.proxy import Proxy
 from vkdnw.proxies.proxy_call import Call, ProxyConvention
 from vkdnw.proxies.proxy_state import Init, proxy_state

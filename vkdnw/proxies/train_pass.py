@@ -1,9 +1,9 @@
 """One forward pass in train mode, and the backward passes through it, shared by proxies.
 
 Forward and backward passes run in the model's dtype; reductions are float64. Where
-that was verified (:mod:`vkdnw.proxies.native_check`), images are laid out channels_last and layers
-have native gradients (:mod:`vkdnw.backward.layers`): always then, so that a value does not depend
-on the other values of the pass.
+that was verified (:mod:`vkdnw.proxies.native_verification`), images are laid out channels_last
+and layers have native gradients (:mod:`vkdnw.backward.layers`): always then, so that a value does
+not depend on the other values of the pass.
 """
 
 from __future__ import annotations
@@ -231,7 +231,7 @@ def train_pass(
 
     Args:
         native: whether it uses native layers and tapes, on images in channels_last; see
-            :func:`vkdnw.proxies.native_check.verified`.
+            :func:`vkdnw.proxies.native_verification.verified`.
 
     Raises:
         ValueError: the logits are not ``[B, C]`` and finite, or the features are not found.

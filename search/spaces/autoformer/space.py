@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, ClassVar
 
-from vkdnw.search.spaces.autoformer import blocks, drawing
+from vkdnw.search.spaces.autoformer import blocks, sampling
 from vkdnw.search.spaces.autoformer.architecture import (
     BASE,
     SMALL,
@@ -17,7 +17,7 @@ from vkdnw.search.spaces.autoformer.architecture import (
     read,
 )
 from vkdnw.search.spaces.autoformer.blocks import FORMULAS, PATCH, VARIANTS, Formula, Network
-from vkdnw.search.spaces.autoformer.drawing import DRAWS, Draw
+from vkdnw.search.spaces.autoformer.sampling import DRAWS, Draw
 from vkdnw.search.spaces.search_space import Cost
 from vkdnw.search.spaces.shared.sizes import check_choice, check_sizes
 
@@ -50,7 +50,7 @@ class AutoFormer:
     formula: Formula = "exact"
     """How FLOPs are counted: multiply-adds, or as AutoFormer's code does."""
     draw: Draw = "uniform"
-    """How `sample` draws; see `drawing.sample`."""
+    """How `sample` draws; see `sampling.sample`."""
     wide_menu: bool = False
     """Accept the choices of the published networks beside the search's menu: ratio 3 in T, 8 heads
     in B. They are never drawn."""
@@ -78,11 +78,11 @@ class AutoFormer:
         return parse(text, self._accepted)
 
     def sample(self, random: Random) -> str:
-        return str(drawing.sample(self.menu, random, self.draw))
+        return str(sampling.sample(self.menu, random, self.draw))
 
     def mutate(self, architecture: str, random: Random) -> str:
         """The mutation of AutoFormer's search, repeated until the child differs."""
-        return str(drawing.mutate(self._read(architecture), self.menu, random))
+        return str(sampling.mutate(self._read(architecture), self.menu, random))
 
     def canonical(self, architecture: str) -> str:
         """Every string is a network of its own."""

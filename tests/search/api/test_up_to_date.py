@@ -8,9 +8,9 @@ from tests.search.fakes import FakeRun
 from vkdnw.search.api.up_to_date import is_up_to_date
 from vkdnw.search.configuration import Json
 from vkdnw.search.enumeration import score_all
-from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Silent
 from vkdnw.search.state.results import open_results
+from vkdnw.search.stop_signals import Interruption
 
 
 def settings_of_a_run(folder: Path, **settings: Json) -> dict[str, Json]:

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from vkdnw.search.cli import table_layout
-from vkdnw.search.cli.report_data import Column, Section, number, text, value
+from vkdnw.search.cli.command_output import Column, Section, number, text, value
 
 ARCH = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_1x1~1|+|avg_pool_3x3~0|skip_connect~1|none~2|"
 NAMES = [f"value_{k}" for k in range(12)]

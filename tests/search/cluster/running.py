@@ -14,14 +14,14 @@ from pathlib import Path
 
 from tests.search.fakes import SETTINGS, FakeScorer
 from vkdnw.search.cluster.executor import ClusterExecutor
-from vkdnw.search.cluster.identity import hexadecimal
+from vkdnw.search.cluster.machine_identity import hexadecimal
 from vkdnw.search.cluster.ray_cluster import RayCluster
 from vkdnw.search.enumeration import Enumeration, pending
 from vkdnw.search.executors import Executor, InProcess
-from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Progress, Silent
-from vkdnw.search.runner import Runner, Summary
 from vkdnw.search.state.store import open_store
+from vkdnw.search.stop_signals import Interruption
+from vkdnw.search.task_runner import Runner, Summary
 from vkdnw.search.tasks import Asked, Scored, Task
 
 TASKS = [Task(f"net {i}", 0) for i in range(400)]

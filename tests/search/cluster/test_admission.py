@@ -7,7 +7,7 @@ import pytest
 
 from tests.search.fakes import SETTINGS, FakeScorer
 from vkdnw.search.cluster.interface import Greeting
-from vkdnw.search.cluster.start import Admission
+from vkdnw.search.cluster.start_executor import Admission
 from vkdnw.search.errors import StateWarning
 from vkdnw.search.spaces import nb201
 from vkdnw.search.spaces.search_space import settings_of

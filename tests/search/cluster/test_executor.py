@@ -17,7 +17,7 @@ from vkdnw.search.cluster.executor import (
 from vkdnw.search.cluster.interface import Greeting, Unfit
 from vkdnw.search.cluster.ray_cluster import LOOK_SECONDS
 from vkdnw.search.executors import Done, Lost
-from vkdnw.search.runner import POLL_SECONDS
+from vkdnw.search.task_runner import POLL_SECONDS
 
 PROBE = ("vkdnw=0x1.8p+0",)
 

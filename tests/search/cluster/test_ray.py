@@ -19,7 +19,7 @@ from ray.cluster_utils import Cluster  # noqa: E402
 
 from tests.search.cluster.running import TASKS, run_tasks  # noqa: E402
 from vkdnw import search  # noqa: E402
-from vkdnw.search.cluster.installed_versions import classes, survey  # noqa: E402
+from vkdnw.search.cluster.doctor import classes, survey  # noqa: E402
 from vkdnw.search.state.results import open_results  # noqa: E402
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

@@ -18,11 +18,11 @@ from rich.console import Console
 
 from vkdnw.search.evolution import Budget, SearchPlan
 from vkdnw.search.evolution.run import SearchRequest, search
-from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Lines
 from vkdnw.search.spaces.mobilenetv2 import MobileNetV2
 from vkdnw.search.spaces.search_space import settings_of
 from vkdnw.search.state.results import open_results
+from vkdnw.search.stop_signals import Interruption
 from vkdnw.search.tasks import Scored, Task
 
 SPACE = MobileNetV2()

@@ -55,9 +55,9 @@ def test_a_search_by_latency_records_it(tmp_path, pareto, monkeypatch):
 
     from vkdnw.search.evolution import Budget, SearchPlan, history
     from vkdnw.search.evolution.run import SearchRequest, search
-    from vkdnw.search.interruption import Interruption
     from vkdnw.search.progress import Lines
     from vkdnw.search.spaces.search_space import settings_of
+    from vkdnw.search.stop_signals import Interruption
 
     def measured(space, network, resolution):
         return Random(network).random()

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from tests.search.models import factories
+from vkdnw.search.models.named_models import Source, input_shape, noise
 from vkdnw.search.models.scores import Settings, score_model
-from vkdnw.search.models.source import Source, input_shape, noise
 
 SMALL = Settings(batch_size=2, resolution=8, classes=3)
 

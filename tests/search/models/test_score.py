@@ -14,8 +14,8 @@ import vkdnw
 from tests.search.models import factories
 from vkdnw.search.cli import app
 from vkdnw.search.cli.exit_codes import run
+from vkdnw.search.models.named_models import Source, input_shape
 from vkdnw.search.models.scores import Settings, score_model
-from vkdnw.search.models.source import Source, input_shape
 
 HERE = "tests.search.models.factories"
 OPTIONS = ["--batch-size", "4", "--resolution", "8"]

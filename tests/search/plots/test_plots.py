@@ -12,7 +12,7 @@ from vkdnw.search.plots.cost import draw_cost, read_costs
 from vkdnw.search.plots.figure import new_figure, save
 from vkdnw.search.plots.ranks import draw_ranks
 from vkdnw.search.plots.spectra import draw_spectra
-from vkdnw.search.rankings.agreement import Result, rankings_of
+from vkdnw.search.rankings.evaluation import Result, rankings_of
 from vkdnw.search.rankings.metrics import Estimate, kendall
 from vkdnw.search.spaces import nb201
 

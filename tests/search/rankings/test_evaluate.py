@@ -10,8 +10,8 @@ from sklearn.metrics import ndcg_score
 from tests.shared import DATA, needs_data
 from vkdnw.search.rankings import truth
 from vkdnw.search.rankings.aggregation import parse
-from vkdnw.search.rankings.agreement import EvaluationError, deterministic, rankings_of
-from vkdnw.search.rankings.agreement import evaluate as evaluate_rankings
+from vkdnw.search.rankings.evaluation import EvaluationError, deterministic, rankings_of
+from vkdnw.search.rankings.evaluation import evaluate as evaluate_rankings
 from vkdnw.search.rankings.metrics import agreement, kendall, ndcg
 from vkdnw.search.spaces import nb201
 

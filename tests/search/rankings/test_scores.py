@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vkdnw.search.rankings.agreement import evaluate, rankings_of
+from vkdnw.search.rankings.evaluation import evaluate, rankings_of
 from vkdnw.search.rankings.exported_scores import ScoreTableError, read, write
 from vkdnw.search.rankings.score_columns import (
     columns_by_seed,

@@ -13,7 +13,7 @@ import pytest
 from tests.search.report.browser import act, needs_browser
 from vkdnw import search
 from vkdnw.search.report.page import page, write
-from vkdnw.search.report.payload import payload
+from vkdnw.search.report.page_data import payload
 from vkdnw.search.report.serve import server
 from vkdnw.search.spaces import nb201
 

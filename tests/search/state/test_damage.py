@@ -14,11 +14,11 @@ import pytest
 from tests.search.fakes import FakeRun, rows
 from vkdnw.search.enumeration import score_all
 from vkdnw.search.errors import StateWarning, StoreError
-from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Silent
 from vkdnw.search.state.results import open_results
 from vkdnw.search.state.rows import ARCHITECTURES, ARRAYS, EVALUATIONS
 from vkdnw.search.state.store import open_store
+from vkdnw.search.stop_signals import Interruption
 
 STATE = "state.sqlite"
 COUNT, LARGE = 20, 120

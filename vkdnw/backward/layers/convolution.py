@@ -19,7 +19,7 @@ from vkdnw.backward.layers.lazy_tensor import VersionedTensor, rectified_from
 from vkdnw.backward.layers.relu import Rectified
 from vkdnw.backward.layers.tensor_notes import CHANNELS_LAST, made_by, note
 from vkdnw.backward.layers.weight_gradients import WeightGradients
-from vkdnw.backward.tape_layers import TapeLayer
+from vkdnw.backward.tape_nodes import TapeLayer
 from vkdnw.ops.backpropagate import Layer, Norm
 from vkdnw.ops.convolution import (
     conv1x1,

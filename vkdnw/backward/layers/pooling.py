@@ -19,7 +19,7 @@ from vkdnw.backward.graph import Node
 from vkdnw.backward.layers.eligibility import are_native_images, have_native_channels
 from vkdnw.backward.layers.lazy_tensor import LazyTensor, SumLazyOp, Term, VersionedTensor
 from vkdnw.backward.layers.tensor_notes import CHANNELS_LAST
-from vkdnw.backward.tape_layers import TapeLayer
+from vkdnw.backward.tape_nodes import TapeLayer
 from vkdnw.ops.backpropagate import Layer
 from vkdnw.ops.pooling import avg_pool3x3, avg_pool3x3_input_gradient
 

@@ -21,7 +21,7 @@ from vkdnw.backward.graph import Node
 from vkdnw.backward.layers.eligibility import have_native_channels
 from vkdnw.backward.layers.lazy_tensor import LazyTensor, ReLULazyOp, SumLazyOp, VersionedTensor
 from vkdnw.backward.layers.tensor_notes import note
-from vkdnw.backward.tape_layers import TapeLayer
+from vkdnw.backward.tape_nodes import TapeLayer
 from vkdnw.ops.backpropagate import Layer
 from vkdnw.ops.relu import rectify, relu_mask
 

@@ -23,11 +23,11 @@ from torch.overrides import TorchFunctionMode
 from vkdnw.batch import Batch
 from vkdnw.checks import pick_logits
 from vkdnw.per_sample.capture import CallSite, Record, Recorder, Records
+from vkdnw.per_sample.choose_mode import ForwardRefused
 from vkdnw.per_sample.forward_mode.tangent_groups import Group, groups
 from vkdnw.per_sample.forward_mode.tangents import FirstTangents, first_tangents
 from vkdnw.per_sample.fusion.apply import fused
 from vkdnw.per_sample.fusion.find import Fusion
-from vkdnw.per_sample.mode import ForwardRefused
 from vkdnw.per_sample.probing.trace import Trace
 from vkdnw.per_sample.problem import Problem
 from vkdnw.per_sample.tolerance import Precision, differing_logits

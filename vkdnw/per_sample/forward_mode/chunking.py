@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 import torch
 
+from vkdnw.per_sample.choose_mode import ForwardRefused
 from vkdnw.per_sample.cotangents import Cotangents, applied
 from vkdnw.per_sample.forward_mode.chunk import logit_derivatives
 from vkdnw.per_sample.forward_mode.tangent_groups import LANES
 from vkdnw.per_sample.fusion.find import Fusion, find_folds
-from vkdnw.per_sample.mode import ForwardRefused
 from vkdnw.per_sample.probing.trace import Trace
 from vkdnw.per_sample.problem import Problem
 from vkdnw.per_sample.reverse_mode.chunking import (

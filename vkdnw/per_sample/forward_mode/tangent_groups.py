@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vkdnw.per_sample.choose_mode import places
 from vkdnw.per_sample.forward_mode.tangents import Moved
-from vkdnw.per_sample.mode import places
 from vkdnw.per_sample.probing.trace import Trace
 from vkdnw.per_sample.problem import Problem
 from vkdnw.weights import Selection

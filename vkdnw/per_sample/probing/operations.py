@@ -18,7 +18,7 @@ from torch.autograd.graph import GradientEdge
 
 from vkdnw.backward.graph import Node
 from vkdnw.backward.node_kinds import kind_of
-from vkdnw.backward.rule_layers import RuleLayer
+from vkdnw.backward.rule_nodes import RuleLayer
 from vkdnw.per_sample.capture import CallSite, Record, Records
 from vkdnw.rules import Rule
 

@@ -23,7 +23,7 @@ from vkdnw.backward.layers.convolution import NativeConvolution
 from vkdnw.backward.tape import Region
 from vkdnw.backward.tape_compiler import compile_tape
 from vkdnw.backward.tape_gradients import TapeReadings, make_tape_readings
-from vkdnw.backward.tape_layers import TapeLayer
+from vkdnw.backward.tape_nodes import TapeLayer
 from vkdnw.ops.backpropagate import Layer
 from vkdnw.ops.relu import rectify, relu_mask
 from vkdnw.per_sample.capture import CallSite, Record, Records, output_edge

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import rankdata
 
-from vkdnw.search.evolution import log_rank
-from vkdnw.search.evolution.log_rank import LogRanks, greatest
+from vkdnw.search.evolution import log_rank_sums
+from vkdnw.search.evolution.log_rank_sums import LogRanks, greatest
 
 
 def sums_of_logs(rows):
@@ -94,4 +94,4 @@ def test_undefined_values_are_the_worst():
 
 def test_the_bound_leaves_room_for_rounding():
     # A sum of five logarithms of numbers below 10^7 rounds by less than this.
-    assert 5 * np.spacing(5 * np.log(1e7)) < log_rank.SLACK
+    assert 5 * np.spacing(5 * np.log(1e7)) < log_rank_sums.SLACK

@@ -5,7 +5,7 @@ from statistics import stdev
 
 import pytest
 
-from vkdnw.search.rankings.best import rank
+from vkdnw.search.rankings.best_networks import rank
 from vkdnw.search.tasks import Evaluation
 
 

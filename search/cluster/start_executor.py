@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from vkdnw.search.cluster.executor import ClusterExecutor
-from vkdnw.search.cluster.identity import class_of, difference, hexadecimal, probes
 from vkdnw.search.cluster.interface import Greeting
+from vkdnw.search.cluster.machine_identity import class_of, difference, hexadecimal, probes
 from vkdnw.search.cluster.shipping import shipment
 from vkdnw.search.configuration import Configuration
 from vkdnw.search.spaces.search_space import SearchSpace

@@ -15,7 +15,7 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from vkdnw import proxies
 from vkdnw.proxies import Inputs
-from vkdnw.proxies.native_check import Verified, verified
+from vkdnw.proxies.native_verification import Verified, verified
 from vkdnw.proxies.train_pass import Recording
 from vkdnw.runtime.model_state import State
 

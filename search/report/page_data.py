@@ -17,7 +17,7 @@ from vkdnw.search.configuration import Settings
 from vkdnw.search.errors import RunError
 from vkdnw.search.evolution.history import load
 from vkdnw.search.plots.correlation import correlations
-from vkdnw.search.rankings.run_agreement import agreement_rows, agreements, ranker, truth_frame
+from vkdnw.search.rankings.run_evaluation import agreement_rows, agreements, ranker, truth_frame
 from vkdnw.search.rankings.run_ranking import ranking_of
 from vkdnw.search.rankings.score_columns import load_evaluations, mean_columns
 from vkdnw.search.report.diagram import Diagram, diagram_of

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from vkdnw.search.cluster.identity import fingerprint
+from vkdnw.search.cluster.machine_identity import fingerprint
 from vkdnw.search.cluster.ray_cluster import connect
 
 PATIENCE_SECONDS = 90.0

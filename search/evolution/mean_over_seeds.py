@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
-from vkdnw.search.runner import Driver
+from vkdnw.search.task_runner import Driver
 from vkdnw.search.tasks import Failure, Scored, Task
 
 Values = Mapping[str, float]

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
+from vkdnw.search.did_you_mean import meant
 from vkdnw.search.rankings.aggregation import NAMED, Aggregate, parse, scores_of_complete
-from vkdnw.search.suggestions import meant
 from vkdnw.search.tasks import Evaluation
 
 

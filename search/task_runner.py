@@ -9,9 +9,9 @@ from typing import Literal, Protocol
 from vkdnw.runtime.garbage_collection import gc_seldom
 from vkdnw.search.errors import RunError
 from vkdnw.search.executors import Done, Executor, Failed, Lost, Outcome
-from vkdnw.search.interruption import Interruption
 from vkdnw.search.progress import Progress
 from vkdnw.search.state.store import Store
+from vkdnw.search.stop_signals import Interruption
 from vkdnw.search.tasks import Failure, Scored, Task
 
 ATTEMPTS = 3

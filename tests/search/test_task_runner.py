@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from tests.search.fakes import SETTINGS, FakeScorer
-from vkdnw.search import runner as runner_module
+from vkdnw.search import task_runner
 from vkdnw.search.enumeration import Enumeration
 from vkdnw.search.errors import ExecutorError, RunError
 from vkdnw.search.executors import Done, Failed, InProcess, Lost, Outcome
-from vkdnw.search.interruption import Interruption
-from vkdnw.search.runner import ATTEMPTS, DEPTH, HOPELESS, Runner
 from vkdnw.search.state.results import open_results
 from vkdnw.search.state.store import Store, open_store
+from vkdnw.search.stop_signals import Interruption
+from vkdnw.search.task_runner import ATTEMPTS, DEPTH, HOPELESS, Runner
 from vkdnw.search.tasks import Asked, Failure, Scored, Task
 
 TASKS = [Task(f"net {i}", 0) for i in range(10)]
@@ -257,7 +257,7 @@ def test_what_an_executor_gave_before_it_failed_is_on_disk(
             count = 4 if len(self._queue) == 4 else 0
             return [outcome for _ in range(count) for outcome in super(Failing, self).wait(timeout)]
 
-    monkeypatch.setattr(runner_module, "BATCH", 3)
+    monkeypatch.setattr(task_runner, "BATCH", 3)
     with runner_of(tmp_path, Failing()) as runner:
         with pytest.raises(ExecutorError, match="head"):
             runner.run(Enumeration(TASKS[:4]))
@@ -295,7 +295,7 @@ def test_an_interrupted_run_waits_no_longer_than_its_grace(
         def cancel(self) -> Sequence[Task]:
             return []
 
-    monkeypatch.setattr(runner_module, "GRACE_SECONDS", 0.05)
+    monkeypatch.setattr(task_runner, "GRACE_SECONDS", 0.05)
     with runner_of(tmp_path, Hanging()) as runner:
         runner.interruption = InterruptsAfter(1)
         summary = runner.run(Enumeration(TASKS))

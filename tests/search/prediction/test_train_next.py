@@ -6,9 +6,10 @@ import pytest
 from scipy.stats import kendalltau, norm
 from sklearn.gaussian_process import GaussianProcessRegressor
 
-from vkdnw.search.prediction import sequential
+from vkdnw.search.prediction import train_next
 from vkdnw.search.prediction.forest import PredictionError
-from vkdnw.search.prediction.sequential import (
+from vkdnw.search.prediction.simulation import SHARE, simulate, summary
+from vkdnw.search.prediction.train_next import (
     PRIOR_SLOPE,
     PSEUDO_COUNT,
     STRATEGIES,
@@ -20,7 +21,6 @@ from vkdnw.search.prediction.sequential import (
     next_to_train,
     normal_scores,
 )
-from vkdnw.search.prediction.simulation import SHARE, simulate, summary
 
 RNG = np.random.default_rng(0)
 N = 80
@@ -112,7 +112,7 @@ def test_the_kernel_is_fitted_again_when_a_third_more_are_trained(
             optimizers.append(self.optimizer)
             return super().fit(X, y)
 
-    monkeypatch.setattr(sequential, "GaussianProcessRegressor", Recorded)
+    monkeypatch.setattr(train_next, "GaussianProcessRegressor", Recorded)
     model = Model(KNOWN)
     for count in (10, 11, 12, 13, 14):
         model.predict(np.arange(count), ACCURACIES[:count])

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vkdnw.search.did_you_mean import meant
 from vkdnw.search.models import transformers_models
-from vkdnw.search.models.weights import load_weights
-from vkdnw.search.suggestions import meant
+from vkdnw.search.models.checkpoint_file import load_weights
 
 FORMS = "timm:NAME, torchvision:NAME, hf:MODEL or package.module:factory"
 IMAGE = (3, 224, 224)

@@ -7,15 +7,15 @@ from typing import Any
 
 import pandas as pd
 
+from vkdnw.search.did_you_mean import meant
 from vkdnw.search.rankings.aggregation import NAMED, Aggregate, known, parse
-from vkdnw.search.rankings.agreement import Ranking, Result, evaluate, rankings_of
-from vkdnw.search.rankings.paper import table_1
+from vkdnw.search.rankings.evaluation import Ranking, Result, evaluate, rankings_of
+from vkdnw.search.rankings.paper_table1 import table_1
 from vkdnw.search.rankings.score_columns import Columns, columns_by_seed, mean_columns
 from vkdnw.search.rankings.seed_spread import SeedSpread, over_seeds
 from vkdnw.search.rankings.truth import TruthError, for_architectures
 from vkdnw.search.spaces.search_space import SearchSpace
 from vkdnw.search.spaces.selection import read
-from vkdnw.search.suggestions import meant
 from vkdnw.search.tasks import Evaluation
 
 METRICS = ("kendall", "spearman", "ndcg", "top_share", "partial_kendall", "partial_spearman")
