@@ -99,19 +99,19 @@ def compare(channels: int, size: int) -> None:
     masks = [rectify(normal_images(SAMPLES, channels, size, size))[1] for _ in inputs]
     x = normal_images(SAMPLES, channels, size, size).requires_grad_()
     output = graph(x, weights, masks)
-    seeds = normal_images(COTANGENTS * SAMPLES, channels, size, size)
+    cotangents = normal_images(COTANGENTS * SAMPLES, channels, size, size)
     values, terms, readings = tape(channels, size)
-    planes = torch.empty(len(values) * len(seeds) * size * size)
+    planes = torch.empty(len(values) * len(cotangents) * size * size)
 
     def by_autograd() -> None:
-        for seed in seeds.split(SAMPLES):
-            torch.autograd.grad(output, x, seed, retain_graph=True)
+        for cotangent in cotangents.split(SAMPLES):
+            torch.autograd.grad(output, x, cotangent, retain_graph=True)
 
     def by_tape() -> None:
-        backpropagate_(planes, [seeds], weights, masks, values, terms, readings)
+        backpropagate_(planes, [cotangents], weights, masks, values, terms, readings)
 
     autograd_time, our_time = best_times([by_autograd, by_tape])
-    rate = 2 * 9 * channels * len(edges()) * seeds.numel() / 1e9
+    rate = 2 * 9 * channels * len(edges()) * cotangents.numel() / 1e9
     print(
         f"{channels:8} {size:4} {autograd_time * 1e3:11.1f} {our_time * 1e3:9.1f}"
         f" {autograd_time / our_time:6.2f} {rate / our_time:9.0f}"

@@ -52,10 +52,10 @@ def arguments_of_tape(model: nn.Module, x: Tensor) -> tuple[Any, ...]:
 
 def measure(o: Options, name: str, model: nn.Module, x: Tensor) -> None:
     arguments = arguments_of_tape(model, x)
-    _, seeds, weights, _, values, terms, *_ = arguments
-    work = operations(values, terms, weights, len(seeds[0]))
+    _, cotangents, weights, _, values, terms, *_ = arguments
+    work = operations(values, terms, weights, len(cotangents[0]))
     spent = milliseconds_in_a_row(lambda: tape.backpropagate_(*arguments), o.device, o.repeats)
-    tell(f"tape, {name}: backpropagate_", spent, "ms", samples=len(seeds[0]), operations=work)
+    tell(f"tape, {name}: backpropagate_", spent, "ms", samples=len(cotangents[0]), operations=work)
     tell(f"tape, {name}: speed", work / spent / 1e9, "TFLOP/s", counted="convolutions")
     with_tape = milliseconds(lambda: vkdnw.jacobian(model, x), o.device, o.repeats)
     found = vkdnw.jacobian(model, x)

@@ -44,35 +44,39 @@ void add_values(const BackpropagateArguments& arguments, Tape& tape) {
   }
 }
 
-void require_packed(std::size_t number, const Tensor& seed) {
-  require(seed.dim() == 4 && seed.is_contiguous() && seed.size(3) % 2 == 0, "seeds[", number,
+void require_packed(std::size_t number, const Tensor& cotangent) {
+  require(cotangent.dim() == 4 && cotangent.is_contiguous() && cotangent.size(3) % 2 == 0,
+          "cotangents[", number,
           "] must be a contiguous tensor [N, H, W, C / 8] of signs, with C a multiple of 16");
 }
 
 // Of numbers [N, C, H, W], or signs [N, H, W, C / 8].
-Value size_of_seed(const Tensor& seed) {
-  if (seed.scalar_type() == ScalarType::Byte) {
-    return {.channels = 8 * seed.size(3), .height = seed.size(1), .width = seed.size(2)};
+Value size_of_cotangent(const Tensor& cotangent) {
+  if (cotangent.scalar_type() == ScalarType::Byte) {
+    return {
+        .channels = 8 * cotangent.size(3), .height = cotangent.size(1), .width = cotangent.size(2)};
   }
-  return {.channels = seed.size(1), .height = seed.size(2), .width = seed.size(3)};
+  return {.channels = cotangent.size(1), .height = cotangent.size(2), .width = cotangent.size(3)};
 }
 
-void add_seeds(const BackpropagateArguments& arguments, Tape& tape) {
-  require(!arguments.seeds.empty(), "seeds is empty; at least one gradient must be known");
-  require(arguments.seeds.size() <= tape.values.size(), "seeds has ", arguments.seeds.size(),
-          " gradients for ", tape.values.size(), " values");
-  tape.samples = arguments.seeds[0].dim() == 4 ? arguments.seeds[0].size(0) : 0;
-  for (std::size_t i = 0; i < arguments.seeds.size(); ++i) {
-    const Tensor& seed = arguments.seeds[i];
-    const bool packed = seed.scalar_type() == ScalarType::Byte;
-    packed ? require_packed(i, seed)
-           : require_float_nhwc("a tensor of seeds", seed, "[N, C, H, W]", kOtherwise);
-    require_beside_planes("a tensor of seeds", seed, arguments.planes);
-    require(size_of_seed(seed) == tape.values[i] && seed.size(0) == tape.samples, "seeds[", i,
-            "] does not have ", tape.samples, " samples of the size of values[", i, "]");
-    const void* data = seed.const_data_ptr();
-    tape.seeds.push_back({.data = packed ? nullptr : static_cast<const float*>(data),
-                          .signs = packed ? static_cast<const uint8_t*>(data) : nullptr});
+void add_cotangents(const BackpropagateArguments& arguments, Tape& tape) {
+  require(!arguments.cotangents.empty(),
+          "cotangents is empty; at least one gradient must be known");
+  require(arguments.cotangents.size() <= tape.values.size(), "cotangents has ",
+          arguments.cotangents.size(), " gradients for ", tape.values.size(), " values");
+  tape.samples = arguments.cotangents[0].dim() == 4 ? arguments.cotangents[0].size(0) : 0;
+  for (std::size_t i = 0; i < arguments.cotangents.size(); ++i) {
+    const Tensor& cotangent = arguments.cotangents[i];
+    const bool packed = cotangent.scalar_type() == ScalarType::Byte;
+    packed ? require_packed(i, cotangent)
+           : require_float_nhwc("a tensor of cotangents", cotangent, "[N, C, H, W]", kOtherwise);
+    require_beside_planes("a tensor of cotangents", cotangent, arguments.planes);
+    require(size_of_cotangent(cotangent) == tape.values[i] && cotangent.size(0) == tape.samples,
+            "cotangents[", i, "] does not have ", tape.samples, " samples of the size of values[",
+            i, "]");
+    const void* data = cotangent.const_data_ptr();
+    tape.cotangents.push_back({.data = packed ? nullptr : static_cast<const float*>(data),
+                               .signs = packed ? static_cast<const uint8_t*>(data) : nullptr});
   }
 }
 
@@ -87,7 +91,7 @@ void check_masks(const BackpropagateArguments& arguments, Tape& tape) {
             " samples but masks[0] has ", tape.mask_samples);
   }
   require(tape.mask_samples > 0 && tape.samples % tape.mask_samples == 0, "masks have ",
-          tape.mask_samples, " samples and seeds ", tape.samples,
+          tape.mask_samples, " samples and cotangents ", tape.samples,
           "; the latter must be a multiple of the former");
 }
 
@@ -100,7 +104,7 @@ void add_norms(const BackpropagateArguments& arguments, Tape& tape) {
     const Tensor& x = arguments.norm_inputs[i];
     const batch_norm::Size size = checked_norm_size(x);
     require(size.samples == tape.samples, "norm_inputs[", i, "] has ", size.samples,
-            " samples and seeds ", tape.samples, "; BatchNorm's gradient takes all of them");
+            " samples and cotangents ", tape.samples, "; BatchNorm's gradient takes all of them");
     tape.norms.push_back(
         {.x = static_cast<const float*>(x.const_data_ptr()),
          .statistics = checked_statistics(arguments.norm_statistics[i], size.channels),
@@ -257,7 +261,7 @@ void check_norm(const BackpropagateArguments& arguments, const Place& place, int
 Term checked_term(const BackpropagateArguments& arguments, const Tape& tape, int64_t number,
                   const int64_t* row) {
   const int64_t values = static_cast<int64_t>(tape.values.size());
-  const int64_t previous = tape.terms.empty() ? static_cast<int64_t>(tape.seeds.size()) - 1
+  const int64_t previous = tape.terms.empty() ? static_cast<int64_t>(tape.cotangents.size()) - 1
                                               : tape.terms.back().destination;
   Term term{.layer = static_cast<Layer>(row[0]),
             .source = row[1],
@@ -272,7 +276,7 @@ Term checked_term(const BackpropagateArguments& arguments, const Tape& tape, int
   require(term.destination < values && (term.destination == previous + 1 ||
                                         (term.destination == previous && !tape.terms.empty())),
           "terms[", number, "] leads to value ", term.destination, " after ", previous,
-          "; every value but the seeds has its terms, in ascending order");
+          "; every value but the cotangents has its terms, in ascending order");
   require(term.source >= 0 && term.source < term.destination, "terms[", number,
           "] leads from value ", term.source, " to ", term.destination,
           "; sources have lower numbers");
@@ -295,10 +299,10 @@ void add_terms(const BackpropagateArguments& arguments, Tape& tape) {
     tape.terms.push_back(checked_term(arguments, tape, i, row));
   }
   const std::size_t computed = tape.terms.empty()
-                                   ? tape.seeds.size()
+                                   ? tape.cotangents.size()
                                    : static_cast<std::size_t>(tape.terms.back().destination) + 1;
   require(computed == tape.values.size(), "terms lead to ", computed, " of ", tape.values.size(),
-          " values; every value but the seeds has its terms");
+          " values; every value but the cotangents has its terms");
 }
 
 void add_readings(const BackpropagateArguments& arguments, Tape& tape) {
@@ -311,9 +315,9 @@ void add_readings(const BackpropagateArguments& arguments, Tape& tape) {
     const int64_t previous = tape.readings.empty() ? 0 : tape.readings.back().value;
     require(row[0] >= previous && row[0] < static_cast<int64_t>(tape.values.size()), "readings[", i,
             "] names value ", row[0], " of ", tape.values.size(), " after ", previous);
-    require(
-        row[0] >= static_cast<int64_t>(tape.seeds.size()) || tape.seeds[row[0]].signs == nullptr,
-        "readings[", i, "] reads seed ", row[0], ", which are signs");
+    require(row[0] >= static_cast<int64_t>(tape.cotangents.size()) ||
+                tape.cotangents[row[0]].signs == nullptr,
+            "readings[", i, "] reads cotangent ", row[0], ", which are signs");
     const Value& value = tape.values[row[0]];
     require(row[1] >= 0 && row[1] < value.channels, "readings[", i, "] names channel ", row[1],
             " of ", value.channels);
@@ -346,14 +350,14 @@ void add_products(const BackpropagateArguments& arguments, Tape& tape) {
   double* data = static_cast<double*>(matrices.mutable_data_ptr());
   const int64_t* row = checked_table("products", arguments.products, 3);
   for (int64_t i = 0; i < arguments.products.size(0); ++i, row += 3) {
-    const int64_t seeds = static_cast<int64_t>(tape.seeds.size());
-    require(row[0] >= seeds && row[0] < static_cast<int64_t>(tape.values.size()) && row[1] >= 0 &&
-                row[1] < seeds,
-            "products[", i, "] multiplies value ", row[0], " with seed ", row[1],
-            "; seeds are the ", "values below ", seeds, " of ", tape.values.size(),
+    const int64_t cotangents = static_cast<int64_t>(tape.cotangents.size());
+    require(row[0] >= cotangents && row[0] < static_cast<int64_t>(tape.values.size()) &&
+                row[1] >= 0 && row[1] < cotangents,
+            "products[", i, "] multiplies value ", row[0], " with cotangent ", row[1],
+            "; cotangents are the ", "values below ", cotangents, " of ", tape.values.size(),
             ", and have no terms");
     require_product(i, tape.values[row[0]], tape.values[row[1]]);
-    const tape::Product product{.value = row[0], .seed = row[1], .sums = data + row[2]};
+    const tape::Product product{.value = row[0], .cotangent = row[1], .sums = data + row[2]};
     const int64_t size = tape::maps_of(tape, product, nullptr, nullptr).size() + 1;
     require(row[2] >= 0 && row[2] + size <= matrices.numel(), "products[", i,
             "] leaves matrices, which has ", matrices.numel(), " numbers");
@@ -366,7 +370,7 @@ void add_products(const BackpropagateArguments& arguments, Tape& tape) {
 Tape checked_tape(const BackpropagateArguments& arguments) {
   Tape tape{};
   add_values(arguments, tape);
-  add_seeds(arguments, tape);
+  add_cotangents(arguments, tape);
   check_masks(arguments, tape);
   add_norms(arguments, tape);
   add_terms(arguments, tape);
@@ -377,7 +381,7 @@ Tape checked_tape(const BackpropagateArguments& arguments) {
 
 STABLE_TORCH_LIBRARY_FRAGMENT(vkdnw, m) {
   m.def(
-      "backpropagate_(Tensor(a!) planes, Tensor[] seeds, Tensor[] weights, Tensor[] masks, "
+      "backpropagate_(Tensor(a!) planes, Tensor[] cotangents, Tensor[] weights, Tensor[] masks, "
       "Tensor[] norm_inputs, Tensor[] norm_statistics, Tensor[] norm_weights, Tensor values, "
       "Tensor terms, Tensor readings, Tensor(b!) matrices, Tensor products) -> ()");
 }

@@ -11,7 +11,7 @@ namespace vkdnw {
 
 struct BackpropagateArguments {
   const torch::stable::Tensor& planes;                    // flat; its device is that of the next
-  const std::vector<torch::stable::Tensor>& seeds;        // each [N, C, H, W] channels_last
+  const std::vector<torch::stable::Tensor>& cotangents;   // each [N, C, H, W] channels_last
   const std::vector<torch::stable::Tensor>& weights;      // as the layers of the terms need them
   const std::vector<torch::stable::Tensor>& masks;        // each [M, H, W, C / 8] uint8
   const std::vector<torch::stable::Tensor>& norm_inputs;  // each [N, C, H, W] channels_last
@@ -31,7 +31,8 @@ tape::Tape checked_tape(const BackpropagateArguments& arguments);
 
 // The op of a device: calls `run` with the checked tape. `planes` tells it the device.
 template <void (*run)(const tape::Tape&, const torch::stable::Tensor& planes)>
-void backpropagate_(torch::stable::Tensor planes, const std::vector<torch::stable::Tensor>& seeds,
+void backpropagate_(torch::stable::Tensor planes,
+                    const std::vector<torch::stable::Tensor>& cotangents,
                     const std::vector<torch::stable::Tensor>& weights,
                     const std::vector<torch::stable::Tensor>& masks,
                     const std::vector<torch::stable::Tensor>& norm_inputs,
@@ -40,7 +41,7 @@ void backpropagate_(torch::stable::Tensor planes, const std::vector<torch::stabl
                     const torch::stable::Tensor& values, const torch::stable::Tensor& terms,
                     const torch::stable::Tensor& readings, torch::stable::Tensor matrices,
                     const torch::stable::Tensor& products) {
-  run(checked_tape({planes, seeds, weights, masks, norm_inputs, norm_statistics, norm_weights,
+  run(checked_tape({planes, cotangents, weights, masks, norm_inputs, norm_statistics, norm_weights,
                     values, terms, readings, matrices, products}),
       planes);
 }

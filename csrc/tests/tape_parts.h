@@ -22,8 +22,8 @@ inline std::vector<float> small_numbers(int64_t count, std::mt19937& rng) {
 // The tape for sample n alone: as small as a piece can get.
 inline tape::Tape one_sample(tape::Tape tape, int64_t n) {
   tape.samples = 1;
-  for (std::size_t i = 0; i < tape.seeds.size(); ++i) {
-    tape.seeds[i].data += n * tape.values[i].floats();
+  for (std::size_t i = 0; i < tape.cotangents.size(); ++i) {
+    tape.cotangents[i].data += n * tape.values[i].floats();
   }
   return tape;
 }

@@ -22,12 +22,12 @@ namespace {
 // A tape that owns its memory, and reads every channel of every value.
 class Example {
  public:
-  Example(int64_t samples, const std::vector<Value>& seeds) : rng_(7) {
+  Example(int64_t samples, const std::vector<Value>& cotangents) : rng_(7) {
     tape_.samples = samples;
     tape_.mask_samples = 1;
-    for (const Value& value : seeds) {
+    for (const Value& value : cotangents) {
       tape_.values.push_back(value);
-      tape_.seeds.push_back({.data = keep(samples * value.floats()), .signs = nullptr});
+      tape_.cotangents.push_back({.data = keep(samples * value.floats()), .signs = nullptr});
     }
   }
 
@@ -36,11 +36,11 @@ class Example {
     return static_cast<int64_t>(tape_.values.size()) - 1;
   }
 
-  void add_sign_seed(const Value& value) {
+  void add_sign_cotangent(const Value& value) {
     tape_.values.push_back(value);
     masks_.push_back(vkdnw::tests::packed_mask(
         vkdnw::tests::small_numbers(tape_.samples * value.floats(), rng_)));
-    tape_.seeds.push_back({.data = nullptr, .signs = masks_.back().data()});
+    tape_.cotangents.push_back({.data = nullptr, .signs = masks_.back().data()});
   }
 
   // Of arbitrary numbers, whose statistics are arbitrary as well.
@@ -93,7 +93,7 @@ class Example {
       planes.emplace_back(tape.samples * value.floats(), std::nanf(""));
     }
     for (std::size_t i = 0; i < tape.values.size(); ++i) {
-      if (i < tape.seeds.size() && tape.seeds[i].signs != nullptr) {
+      if (i < tape.cotangents.size() && tape.cotangents[i].signs != nullptr) {
         planes[i].assign(planes[i].size(), 0);  // they cannot be read
         continue;
       }
@@ -206,7 +206,7 @@ TEST_CASE("has the same bits for one sample alone, many together, and any number
   }
 }
 
-TEST_CASE("linear: twice the seeds, twice the gradients; a clear mask stops them") {
+TEST_CASE("linear: twice the cotangents, twice the gradients; a clear mask stops them") {
   const Value value{.channels = 16, .height = 6, .width = 6};
   Example example(2, {value});
   const int64_t masked = example.add_value(value);
@@ -261,10 +261,10 @@ TEST_CASE("gradients that other segments read are kept for all samples") {
   const Plan plan = make_plan(example.tape());
   REQUIRE(plan.segments.size() > 1);
   for (const Term& term : example.tape().terms) {
-    const bool seed = term.source == 0;
+    const bool cotangent = term.source == 0;
     const bool crosses =
         plan.slots[term.source].last_segment > plan.slots[term.source].first_segment;
-    CHECK((seed || plan.slots[term.source].in_scratch != crosses));
+    CHECK((cotangent || plan.slots[term.source].in_scratch != crosses));
   }
 }
 
@@ -274,7 +274,7 @@ namespace {
 Example normed_layers(int64_t samples) {
   const Value value{.channels = 16, .height = 20, .width = 20};
   Example example(samples, {value});
-  example.add_sign_seed(value);
+  example.add_sign_cotangent(value);
   for (int64_t layer = 0; layer < 3; ++layer) {
     const int64_t norm = example.add_norm(value);
     for (int64_t side = 0; side < 2; ++side) {

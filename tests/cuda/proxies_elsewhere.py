@@ -128,13 +128,13 @@ def taped(build: Callable[[], nn.Module]) -> dict[str, Any]:
 
 def backpropagate_on_cpu(*arguments: Any) -> None:
     """A device's tape: the CPU's but for the weights of 3x3 convolutions, [Co, 3, 3, Ci] there."""
-    planes, seeds, weights, *others = arguments
+    planes, cotangents, weights, *others = arguments
     layers = {row[3]: row[0] for row in others[5].tolist() if row[3] >= 0}
     weights = [
         winograd_weights(each.permute(0, 3, 1, 2)) if layers[i] == Layer.CONV3X3 else each
         for i, each in enumerate(weights)
     ]
-    torch.ops.vkdnw.backpropagate_(planes, seeds, weights, *others)
+    torch.ops.vkdnw.backpropagate_(planes, cotangents, weights, *others)
 
 
 def refusals() -> list[str]:

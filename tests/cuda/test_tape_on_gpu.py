@@ -21,7 +21,7 @@ pytestmark = pytest.mark.gpu
 
 def gradients(graph: Graph, device: torch.device) -> list[Tensor]:
     """Of all values, with everything but the tables on a device."""
-    planes, seeds, _, masks, values, terms, readings, *_ = graph.arguments()
+    planes, cotangents, _, masks, values, terms, readings, *_ = graph.arguments()
     assert isinstance(terms, Tensor)
     layers = {row[3]: Layer(row[0]) for row in terms.tolist()}
     weights = [
@@ -30,8 +30,8 @@ def gradients(graph: Graph, device: torch.device) -> list[Tensor]:
         else packed_weight(layers[i], kernel.to(device))
         for i, kernel in enumerate(graph.kernels)
     ]
-    seeds, masks = ([each.to(device) for each in tensors] for tensors in (seeds, masks))
-    found = backpropagate_(planes.to(device), seeds, weights, masks, values, terms, readings)
+    cotangents, masks = ([each.to(device) for each in tensors] for tensors in (cotangents, masks))
+    found = backpropagate_(planes.to(device), cotangents, weights, masks, values, terms, readings)
     parts = torch.split(found.cpu(), [graph.samples * c * h * w for c, h, w in graph.values])
     return [part.view(-1, *value) for part, value in zip(parts, graph.values, strict=True)]
 
@@ -39,7 +39,7 @@ def gradients(graph: Graph, device: torch.device) -> list[Tensor]:
 def wide_network() -> Graph:
     """Maps that shared memory has no room for."""
     graph = Graph(samples=3, masks_of=3)
-    node = graph.seed(64, 56, 56)
+    node = graph.cotangent(64, 56, 56)
     for layer in (Layer.CONV3X3, Layer.CONV1X1, Layer.AVG_POOL3X3):
         destination = graph.value(64, 56, 56)
         graph.term(layer, node, destination)
@@ -89,12 +89,12 @@ def test_a_jacobian_agrees_with_autograds(
 
 def test_what_only_the_cpu_computes_is_refused(only_on_gpu: None, device: torch.device) -> None:
     graph = Graph(samples=2, masks_of=1)
-    seed = graph.sign_seed(16, 2, 2)
-    graph.term(Layer.IDENTITY, seed, graph.value(16, 2, 2))
-    with pytest.raises(ValueError, match=r"seeds\[0\] are packed signs"):
+    cotangent = graph.sign_cotangent(16, 2, 2)
+    graph.term(Layer.IDENTITY, cotangent, graph.value(16, 2, 2))
+    with pytest.raises(ValueError, match=r"cotangents\[0\] are packed signs"):
         gradients(graph, device)
     graph = random_network(0)
-    graph.seeds[0] = graph.seeds[0].cpu()
-    planes, seeds, weights, masks, *tables = graph.arguments()
-    with pytest.raises(ValueError, match="a tensor of seeds is on another device than planes"):
-        backpropagate_(planes.to(device), seeds, weights, masks, *tables[:3])  # type: ignore
+    graph.cotangents[0] = graph.cotangents[0].cpu()
+    planes, cotangents, weights, masks, *tables = graph.arguments()
+    with pytest.raises(ValueError, match="a tensor of cotangents is on another device than planes"):
+        backpropagate_(planes.to(device), cotangents, weights, masks, *tables[:3])  # type: ignore

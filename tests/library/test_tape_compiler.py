@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vkdnw.backward.graph import Node, consumers
-from vkdnw.backward.tape import Region, Tape, filled, seed
+from vkdnw.backward.tape import Region, Tape, cotangents_at, filled
 from vkdnw.backward.tape_compiler import compile_tape
 from vkdnw.backward.tape_gradients import make_tape_readings
 
@@ -53,10 +53,12 @@ def taped(tape: Tape, end: Tensor, goals: list[Node]) -> dict[Node, Tensor]:
     """The gradients of ``end`` at goals of the first region."""
     edges = [torch.autograd.graph.GradientEdge(node, 0) for node in tape.entries]
     given = torch.autograd.grad(end, edges, retain_graph=True)
-    seeds = [seed(node, each[None], 1) for node, each in zip(tape.entries, given, strict=True)]
+    cotangents = [
+        cotangents_at(node, each[None], 1) for node, each in zip(tape.entries, given, strict=True)
+    ]
     every = torch.arange(CHANNELS)
     read = {number: (tape.numbers[0][node], every) for number, node in enumerate(goals)}
-    found = make_tape_readings(tape, read).gradients(seeds)
+    found = make_tape_readings(tape, read).gradients(cotangents)
     return {node: found[number] for number, node in enumerate(goals)}
 
 

@@ -39,23 +39,23 @@ class Graph:
     masks_of: int  # samples with a mask of their own
     rng: torch.Generator = field(default_factory=lambda: torch.Generator().manual_seed(0))
     values: list[tuple[int, int, int]] = field(default_factory=list)
-    seeds: list[Tensor] = field(default_factory=list)
+    cotangents: list[Tensor] = field(default_factory=list)
     weights: list[Tensor] = field(default_factory=list)  # native
     kernels: list[Tensor] = field(default_factory=list)  # [Co, Ci, Kh, Kw]
     relus: list[Tensor] = field(default_factory=list)
     terms: list[tuple[int, ...]] = field(default_factory=list)
     norms: list[Norm] = field(default_factory=list)
-    products: list[tuple[int, int]] = field(default_factory=list)  # value, seed
+    products: list[tuple[int, int]] = field(default_factory=list)  # value, cotangent
 
-    def seed(self, channels: int, height: int, width: int) -> int:
+    def cotangent(self, channels: int, height: int, width: int) -> int:
         shape = (self.samples, channels, height, width)
-        self.seeds.append(nhwc(torch.randn(shape, generator=self.rng)))
+        self.cotangents.append(nhwc(torch.randn(shape, generator=self.rng)))
         return self.value(channels, height, width)
 
-    def sign_seed(self, channels: int, height: int, width: int) -> int:
-        """A seed of +1 and -1, packed."""
+    def sign_cotangent(self, channels: int, height: int, width: int) -> int:
+        """A cotangent of +1 and -1, packed."""
         shape = (self.samples, channels, height, width)
-        self.seeds.append(packed(torch.randn(shape, generator=self.rng)))
+        self.cotangents.append(packed(torch.randn(shape, generator=self.rng)))
         return self.value(channels, height, width)
 
     def value(self, channels: int, height: int, width: int) -> int:
@@ -103,9 +103,9 @@ class Graph:
         norm = options.get("norm", NONE)
         self.terms.append((layer, source, destination, weights, mask, stride, padding, norm))
 
-    def arguments(self, seeds: list[Tensor] | None = None) -> tuple[object, ...]:
+    def arguments(self, cotangents: list[Tensor] | None = None) -> tuple[object, ...]:
         """Those of the op; every channel of every value is read, [N, C, H, W] value by value."""
-        samples = self.samples if seeds is None else len(seeds[0])
+        samples = self.samples if cotangents is None else len(cotangents[0])
         readings, offset = [], 0
         for value, (channels, height, width) in enumerate(self.values):
             plane = height * width
@@ -114,11 +114,13 @@ class Graph:
                 for channel in range(channels)
             ]
             offset += samples * channels * plane
-        packed_seeds = {i for i, seed in enumerate(self.seeds) if seed.dtype == torch.uint8}
-        readings = [row for row in readings if row[0] not in packed_seeds]
+        packed_cotangents = {
+            i for i, cotangent in enumerate(self.cotangents) if cotangent.dtype == torch.uint8
+        }
+        readings = [row for row in readings if row[0] not in packed_cotangents]
         return (
             torch.full((offset,), torch.nan),
-            self.seeds if seeds is None else seeds,
+            self.cotangents if cotangents is None else cotangents,
             self.weights,
             [packed(relu) for relu in self.relus],
             torch.tensor(self.values),
@@ -136,28 +138,30 @@ class Graph:
         """Numbers of each product, and one more."""
         return [self.product_shape(*product).numel() + 1 for product in self.products]
 
-    def product_shape(self, value: int, seed: int) -> torch.Size:
+    def product_shape(self, value: int, cotangent: int) -> torch.Size:
         """``[r, r, C, D]``."""
-        wide, narrow = self.values[value], self.values[seed]
+        wide, narrow = self.values[value], self.values[cotangent]
         ratio = wide[1] // narrow[1]
         return torch.Size((ratio, ratio, wide[0], narrow[0]))
 
-    def run(self, seeds: list[Tensor] | None = None) -> list[Tensor]:
-        """The gradients of all values, ``[N, C, H, W]`` each; packed seeds are not read."""
-        arguments = self.arguments(seeds)
+    def run(self, cotangents: list[Tensor] | None = None) -> list[Tensor]:
+        """The gradients of all values, ``[N, C, H, W]`` each; packed cotangents are not read."""
+        arguments = self.arguments(cotangents)
         planes = backpropagate_(*arguments)  # type: ignore[arg-type]
-        samples = self.samples if seeds is None else len(seeds[0])
+        samples = self.samples if cotangents is None else len(cotangents[0])
         sizes = [samples * c * h * w for c, h, w in self.values]
         parts = torch.split(planes, sizes)
         found = [part.view(-1, *value) for part, value in zip(parts, self.values, strict=True)]
-        packed_seeds = [seed.dtype == torch.uint8 for seed in self.seeds]
+        packed_cotangents = [cotangent.dtype == torch.uint8 for cotangent in self.cotangents]
         return [
-            unpacked(self.seeds[i]).float() if packed_seeds[i : i + 1] == [True] else gradient
+            unpacked(self.cotangents[i]).float()
+            if packed_cotangents[i : i + 1] == [True]
+            else gradient
             for i, gradient in enumerate(found)
         ]
 
     def run_products(self) -> tuple[list[Tensor], list[bool]]:
-        """The products, and whether each gradient is equal to its seed."""
+        """The products, and whether each gradient is equal to its cotangent."""
         arguments = self.arguments()
         backpropagate_(*arguments)  # type: ignore[arg-type]
         matrices = arguments[8]
@@ -168,23 +172,24 @@ class Graph:
         return found, [bool(part[-1]) for part in parts]
 
     def expected_products(self) -> list[Tensor]:
-        """Pixel by pixel of the seed's map, in float64."""
+        """Pixel by pixel of the cotangent's map, in float64."""
         gradients = self.expected()
         found = []
-        for value, seed in self.products:
-            ratio = self.product_shape(value, seed)[0]
+        for value, cotangent in self.products:
+            ratio = self.product_shape(value, cotangent)[0]
             wide = gradients[value].unflatten(3, (-1, ratio)).unflatten(2, (-1, ratio))
-            found.append(torch.einsum("ncyixj,ndyx->ijcd", wide, gradients[seed]))
+            found.append(torch.einsum("ncyixj,ndyx->ijcd", wide, gradients[cotangent]))
         return found
 
     def expected(self) -> list[Tensor]:
         """Term by term, each differentiated automatically in float64."""
         gradients = [
-            unpacked(seed) if seed.dtype == torch.uint8 else seed.double() for seed in self.seeds
+            unpacked(cotangent) if cotangent.dtype == torch.uint8 else cotangent.double()
+            for cotangent in self.cotangents
         ]
         gradients += [
             torch.zeros(self.samples, *value, dtype=torch.float64)
-            for value in self.values[len(self.seeds) :]
+            for value in self.values[len(self.cotangents) :]
         ]
         for layer, source, destination, weights, mask, stride, padding, norm in self.terms:
             x = torch.zeros(self.samples, *self.values[destination], dtype=torch.float64)

@@ -45,7 +45,7 @@ def reduction(graph: Graph, output: int) -> int:
 def network(seed: int, samples: int = 4, masks_of: int = 2) -> Graph:
     rng = random.Random(seed)
     graph = Graph(samples, masks_of)
-    node = graph.seed(64, rng.randint(1, 5), rng.randint(1, 5))
+    node = graph.cotangent(64, rng.randint(1, 5), rng.randint(1, 5))
     for _ in range(2):
         node = reduction(graph, cell(graph, node, rng))
     cell(graph, node, rng)
@@ -60,7 +60,7 @@ def test_agrees_with_float64(seed: int) -> None:
 @pytest.mark.parametrize("layer", list(Layer))
 def test_each_layer_alone_and_added(layer: Layer) -> None:
     graph = Graph(samples=3, masks_of=3)
-    seed = graph.seed(32, 4, 5)
+    cotangent = graph.cotangent(32, 4, 5)
     strided = (Layer.STRIDED_CONV, Layer.DEPTHWISE_CONV, Layer.MEAN_POOL)
     size = (32, 9, 11) if layer in strided else (32, 4, 5)
     destination = graph.value(*size)
@@ -69,8 +69,8 @@ def test_each_layer_alone_and_added(layer: Layer) -> None:
         Layer.DEPTHWISE_CONV: {"stride": 2, "padding": 0, "kernel": 3},
         Layer.MEAN_POOL: {"stride": 2},
     }.get(layer, {})
-    graph.term(layer, seed, destination, **options)
-    graph.term(layer, seed, destination, **options)
+    graph.term(layer, cotangent, destination, **options)
+    graph.term(layer, cotangent, destination, **options)
     assert_agrees(graph)
 
 
@@ -92,18 +92,18 @@ def test_depthwise_convolutions(
     none."""
     graph = Graph(samples=2, masks_of=2)
     outputs = [(length + 2 * padding - kernel) // stride + 1 for length in size]
-    seed = graph.seed(48, *outputs)
+    cotangent = graph.cotangent(48, *outputs)
     destination = graph.value(48, *size)
     options = {"kernel": kernel, "stride": stride, "padding": padding}
-    graph.term(Layer.DEPTHWISE_CONV, seed, destination, graph.relu(destination), **options)
-    graph.term(Layer.DEPTHWISE_CONV, seed, destination, **options)
+    graph.term(Layer.DEPTHWISE_CONV, cotangent, destination, graph.relu(destination), **options)
+    graph.term(Layer.DEPTHWISE_CONV, cotangent, destination, **options)
     assert_agrees(graph)
 
 
 def test_inverted_residuals() -> None:
     """Two of them, the second with a stride and a projection; masks of sums and of convolutions."""
     graph = Graph(samples=6, masks_of=3)
-    output = graph.seed(32, 3, 3)
+    output = graph.cotangent(32, 3, 3)
     for stride in (1, 2):
         channels, height, width = graph.values[output]
         summed = graph.value(channels, height, width)
@@ -125,24 +125,24 @@ def test_inverted_residuals() -> None:
 def test_wide_convolutions_of_one_destination() -> None:
     """Their weights are taken one after the other, into sums of their own."""
     graph = Graph(samples=2, masks_of=1)
-    seeds = [graph.seed(64, 5, 6), graph.seed(48, 5, 6)]
+    cotangents = [graph.cotangent(64, 5, 6), graph.cotangent(48, 5, 6)]
     destination = graph.value(64, 5, 6)
     mask = graph.relu(destination)
-    for seed in seeds:
-        graph.term(Layer.CONV3X3, seed, destination, mask)
+    for cotangent in cotangents:
+        graph.term(Layer.CONV3X3, cotangent, destination, mask)
     assert_agrees(graph)
 
 
-def test_seeds_are_read_as_they_are() -> None:
+def test_cotangents_are_read_as_they_are() -> None:
     graph = Graph(samples=2, masks_of=2)
-    graph.seed(17, 3, 4)
-    assert torch.equal(graph.run()[0], graph.seeds[0])
+    graph.cotangent(17, 3, 4)
+    assert torch.equal(graph.run()[0], graph.cotangents[0])
 
 
 def test_same_bits_whatever_is_in_the_batch_and_for_any_number_of_threads() -> None:
     graph = network(1, samples=40, masks_of=1)
     one, two = on_one_and_two_threads(graph.run)
-    alone = graph.run([seed[33:34] for seed in graph.seeds])
+    alone = graph.run([cotangent[33:34] for cotangent in graph.cotangents])
     for a, b, c in zip(one, two, alone, strict=True):
         assert torch.equal(a, b)
         assert torch.equal(a[33:34], c)
@@ -150,10 +150,10 @@ def test_same_bits_whatever_is_in_the_batch_and_for_any_number_of_threads() -> N
 
 def test_nan_is_not_lost() -> None:
     graph = Graph(samples=1, masks_of=1)
-    seed = graph.seed(16, 8, 8)
-    graph.seeds[0][0, 3, 4, 4] = torch.nan
+    cotangent = graph.cotangent(16, 8, 8)
+    graph.cotangents[0][0, 3, 4, 4] = torch.nan
     middle = graph.value(16, 8, 8)
-    graph.term(Layer.CONV3X3, seed, middle)
+    graph.term(Layer.CONV3X3, cotangent, middle)
     last = graph.value(16, 8, 8)
     graph.term(Layer.AVG_POOL3X3, middle, last)
     assert graph.run()[last][0, :, 2:7, 2:7].isnan().all()
@@ -161,9 +161,9 @@ def test_nan_is_not_lost() -> None:
 
 def test_no_samples() -> None:
     graph = network(0)
-    assert [len(g) for g in graph.run([seed[:0] for seed in graph.seeds])] == [0] * len(
-        graph.values
-    )
+    assert [len(g) for g in graph.run([cotangent[:0] for cotangent in graph.cotangents])] == [
+        0
+    ] * len(graph.values)
 
 
 def test_opcheck() -> None:
@@ -174,7 +174,7 @@ def test_opcheck() -> None:
     torch.library.opcheck(torch.ops.vkdnw.backpropagate_, arguments)
 
 
-PLANES, SEEDS, WEIGHTS, MASKS, VALUES, TERMS, READINGS = range(7)
+PLANES, COTANGENTS, WEIGHTS, MASKS, VALUES, TERMS, READINGS = range(7)
 
 
 def changed(tensor: Tensor, row: int, column: int, number: int) -> Tensor:
@@ -186,9 +186,9 @@ def changed(tensor: Tensor, row: int, column: int, number: int) -> Tensor:
 @pytest.mark.parametrize("layer", [Layer.AVG_POOL3X3, Layer.MEAN_POOL, Layer.SCALE])
 def test_only_convolutions_and_sums_take_masks(layer: Layer) -> None:
     graph = Graph(samples=1, masks_of=1)
-    seed = graph.seed(16, 4, 4)
+    cotangent = graph.cotangent(16, 4, 4)
     destination = graph.value(16, 4, 4)
-    graph.term(layer, seed, destination, graph.relu(destination))
+    graph.term(layer, cotangent, destination, graph.relu(destination))
     with pytest.raises(ValueError, match=r"terms\[0\] has a mask, which only convolutions take"):
         graph.run()
 
@@ -199,10 +199,14 @@ def test_only_convolutions_and_sums_take_masks(layer: Layer) -> None:
         (PLANES, lambda p: p[:-1], r"readings\[47\] leaves planes"),
         (PLANES, lambda p: p.double(), "planes is Double, not float32"),
         (PLANES, lambda p: p[None], "planes has 2 dimensions, not 1"),
-        (SEEDS, lambda s: [], "seeds is empty"),
-        (SEEDS, lambda s: s * 4, "seeds has 4 gradients for 3 values"),
-        (SEEDS, lambda s: [s[0].contiguous()], "seeds is not channels_last"),
-        (SEEDS, lambda s: [nhwc(s[0][:, :, 1:])], r"seeds\[0\] does not have 2 samples of"),
+        (COTANGENTS, lambda s: [], "cotangents is empty"),
+        (COTANGENTS, lambda s: s * 4, "cotangents has 4 gradients for 3 values"),
+        (COTANGENTS, lambda s: [s[0].contiguous()], "cotangents is not channels_last"),
+        (
+            COTANGENTS,
+            lambda s: [nhwc(s[0][:, :, 1:])],
+            r"cotangents\[0\] does not have 2 samples of",
+        ),
         (WEIGHTS, lambda w: w[:1], r"terms\[1\] names weights 1 of 1"),
         (WEIGHTS, lambda w: [w[1], w[1]], "a tensor of weights has 4 dimensions, not 3"),
         (WEIGHTS, lambda w: [w[0].double(), w[1]], "a tensor of weights is Double"),
@@ -210,7 +214,7 @@ def test_only_convolutions_and_sums_take_masks(layer: Layer) -> None:
         (MASKS, lambda m: [], r"terms\[0\] names mask 0 of 0"),
         (MASKS, lambda m: [m[0][..., :1].contiguous()], r"terms\[0\] has a mask of another size"),
         (MASKS, lambda m: [m[0].float()], r"masks\[0\] must be a contiguous uint8"),
-        (MASKS, lambda m: [m[0].repeat(3, 1, 1, 1)], "masks have 6 samples and seeds 2"),
+        (MASKS, lambda m: [m[0].repeat(3, 1, 1, 1)], "masks have 6 samples and cotangents 2"),
         (VALUES, lambda v: v[:2], r"terms\[1\] leads to value 2 after 1"),
         (VALUES, lambda v: v.int(), "values must be a contiguous int64 CPU tensor"),
         (VALUES, lambda v: changed(v, 2, 0, 0), r"values\[2\] has size 0 x 4 x 4"),
@@ -234,9 +238,9 @@ def test_only_convolutions_and_sums_take_masks(layer: Layer) -> None:
 )
 def test_refuses_by_name(position: int, change: Callable[[object], object], message: str) -> None:
     graph = Graph(samples=2, masks_of=2)
-    seed = graph.seed(16, 4, 4)
+    cotangent = graph.cotangent(16, 4, 4)
     middle = graph.value(16, 4, 4)
-    graph.term(Layer.CONV3X3, seed, middle, graph.relu(middle))
+    graph.term(Layer.CONV3X3, cotangent, middle, graph.relu(middle))
     last = graph.value(16, 4, 4)
     graph.term(Layer.CONV1X1, middle, last)
     arguments = list(graph.arguments())

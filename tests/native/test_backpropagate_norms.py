@@ -48,7 +48,7 @@ def network(seed: int, samples: int = 6) -> Graph:
     graph = Graph(samples, samples)
     graph.rng.manual_seed(seed)
     size = rng.randint(2, 5), rng.randint(2, 5)
-    nodes = [graph.seed(64, *size), graph.sign_seed(64, *size)]
+    nodes = [graph.cotangent(64, *size), graph.sign_cotangent(64, *size)]
     last = cell(graph, cell(graph, nodes, rng), rng)
     graph.products = [(last[1], nodes[1]), (last[0], nodes[0])]
     return graph
@@ -71,7 +71,7 @@ def test_agrees_with_float64(seed: int) -> None:
 def test_each_layer_behind_a_norm(layer: Layer) -> None:
     """From numbers and from signs, of maps that several pieces are made of."""
     graph = Graph(samples=9, masks_of=9)
-    seeds = [graph.seed(32, 24, 25), graph.sign_seed(32, 24, 25)]
+    cotangents = [graph.cotangent(32, 24, 25), graph.sign_cotangent(32, 24, 25)]
     strided = {
         Layer.STRIDED_CONV: {"stride": 2, "padding": 1, "kernel": 3},
         Layer.DEPTHWISE_CONV: {"stride": 2, "padding": 1, "kernel": 3},
@@ -79,20 +79,22 @@ def test_each_layer_behind_a_norm(layer: Layer) -> None:
     }
     size = (32, 48, 50) if layer in strided else (32, 24, 25)
     destination = graph.value(*size)
-    for seed in seeds:
-        graph.term(layer, seed, destination, norm=graph.norm(seed), **strided.get(layer, {}))
+    for cotangent in cotangents:
+        graph.term(
+            layer, cotangent, destination, norm=graph.norm(cotangent), **strided.get(layer, {})
+        )
     assert_agrees(graph)
 
 
 def test_a_gradient_with_and_without_a_norm() -> None:
     """Convolutions that read a gradient as it is share its transform; others must not."""
     graph = Graph(samples=4, masks_of=4)
-    seed = graph.seed(16, 8, 8)
+    cotangent = graph.cotangent(16, 8, 8)
     first, second = graph.value(16, 8, 8), graph.value(16, 8, 8)
-    graph.term(Layer.CONV3X3, seed, first)
-    graph.term(Layer.CONV3X3, seed, first, norm=graph.norm(seed))
-    graph.term(Layer.CONV3X3, seed, first)
-    graph.term(Layer.CONV3X3, seed, second, norm=graph.norm(seed))
+    graph.term(Layer.CONV3X3, cotangent, first)
+    graph.term(Layer.CONV3X3, cotangent, first, norm=graph.norm(cotangent))
+    graph.term(Layer.CONV3X3, cotangent, first)
+    graph.term(Layer.CONV3X3, cotangent, second, norm=graph.norm(cotangent))
     graph.term(Layer.CONV3X3, first, second)
     assert_agrees(graph)
 
@@ -101,23 +103,26 @@ def test_a_gradient_with_and_without_a_norm() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (25, 23)])
 def test_products_stack_the_pixels_of_one_pixel(ratio: int, size: tuple[int, int]) -> None:
     graph = Graph(samples=3, masks_of=3)
-    seed, other = graph.seed(48, *size), graph.seed(32, ratio * size[0], ratio * size[1])
+    cotangent, other = (
+        graph.cotangent(48, *size),
+        graph.cotangent(32, ratio * size[0], ratio * size[1]),
+    )
     value = graph.value(*graph.values[other])
     graph.term(Layer.IDENTITY, other, value)
-    graph.products = [(value, seed)]
+    graph.products = [(value, cotangent)]
     products_agree(graph)
 
 
 def test_a_gradient_that_is_its_seed_is_told() -> None:
     graph = Graph(samples=2, masks_of=2)
-    seeds = [graph.seed(16, 4, 4), graph.sign_seed(16, 4, 4)]
-    for seed in seeds:
+    cotangents = [graph.cotangent(16, 4, 4), graph.sign_cotangent(16, 4, 4)]
+    for cotangent in cotangents:
         value = graph.value(16, 4, 4)
-        graph.term(Layer.IDENTITY, seed, value)
-        graph.products.append((value, seed))
+        graph.term(Layer.IDENTITY, cotangent, value)
+        graph.products.append((value, cotangent))
     assert graph.run_products()[1] == [True, True]
-    graph.seeds[0][1, 15, 3, 3] += 1
-    graph.products[0] = (3, 0)  # the signs, and the seed of numbers
+    graph.cotangents[0][1, 15, 3, 3] += 1
+    graph.products[0] = (3, 0)  # the signs, and the cotangent of numbers
     assert graph.run_products()[1] == [False, True]
 
 
@@ -136,7 +141,11 @@ def only_numbers(graph: Graph) -> Graph:
     number = {0: 0} | {value: value // 2 for value in range(2, len(graph.values), 2)}
     alone = Graph(graph.samples, graph.masks_of)
     alone.values = [graph.values[value] for value in number]
-    alone.seeds, alone.weights, alone.kernels = graph.seeds[:1], graph.weights, graph.kernels
+    alone.cotangents, alone.weights, alone.kernels = (
+        graph.cotangents[:1],
+        graph.weights,
+        graph.kernels,
+    )
     alone.relus, alone.norms = graph.relus, graph.norms
     alone.terms = [
         (layer, number[source], number[destination], *rest)
@@ -146,7 +155,7 @@ def only_numbers(graph: Graph) -> Graph:
     return alone
 
 
-SEEDS, TERMS, READINGS, NORMS, MATRICES, PRODUCTS = 1, 5, 6, 7, 8, 9
+COTANGENTS, TERMS, READINGS, NORMS, MATRICES, PRODUCTS = 1, 5, 6, 7, 8, 9
 
 
 @pytest.mark.parametrize(
@@ -159,20 +168,32 @@ SEEDS, TERMS, READINGS, NORMS, MATRICES, PRODUCTS = 1, 5, 6, 7, 8, 9
         (NORMS, lambda n: [n[0]._replace(statistics=n[0].statistics[:1])], "statistics is not"),
         (NORMS, lambda n: [n[0]._replace(weight=n[0].weight[1:])], "norm_weights has 15 numbers"),
         (TERMS, lambda t: t[:, :7].contiguous(), "terms must be .* with 8 columns"),
-        (SEEDS, lambda s: [s[0], s[1][..., :1].contiguous()], r"seeds\[1\] must be a contiguous"),
-        (SEEDS, lambda s: [s[0], s[1][:, 1:].contiguous()], r"seeds\[1\] does not have 2 samples"),
-        (READINGS, lambda r: r * 0 + 1, r"readings\[0\] reads seed 1, which are signs"),
-        (PRODUCTS, lambda p: p * 0, r"products\[0\] multiplies value 0 with seed 0; seeds are"),
-        (PRODUCTS, lambda p: p + 1, r"products\[0\] multiplies value 3 with seed 2"),
+        (
+            COTANGENTS,
+            lambda s: [s[0], s[1][..., :1].contiguous()],
+            r"cotangents\[1\] must be a contiguous",
+        ),
+        (
+            COTANGENTS,
+            lambda s: [s[0], s[1][:, 1:].contiguous()],
+            r"cotangents\[1\] does not have 2 samples",
+        ),
+        (READINGS, lambda r: r * 0 + 1, r"readings\[0\] reads cotangent 1, which are signs"),
+        (
+            PRODUCTS,
+            lambda p: p * 0,
+            r"products\[0\] multiplies value 0 with cotangent 0; cotangents are",
+        ),
+        (PRODUCTS, lambda p: p + 1, r"products\[0\] multiplies value 3 with cotangent 2"),
         (PRODUCTS, lambda p: p + torch.tensor([0, 0, 1]), r"products\[0\] leaves matrices"),
         (MATRICES, lambda m: m.float(), "matrices must be a flat float64"),
     ],
 )
 def test_refuses_by_name(position: int, change: Callable[[object], object], message: str) -> None:
     graph = Graph(samples=2, masks_of=2)
-    seed, signs = graph.seed(16, 4, 4), graph.sign_seed(16, 4, 4)
+    cotangent, signs = graph.cotangent(16, 4, 4), graph.sign_cotangent(16, 4, 4)
     last = graph.value(16, 4, 4)
-    graph.term(Layer.CONV3X3, seed, last, norm=graph.norm(seed))
+    graph.term(Layer.CONV3X3, cotangent, last, norm=graph.norm(cotangent))
     graph.products = [(last, signs)]
     arguments = list(graph.arguments())
     arguments[position] = change(arguments[position])
@@ -182,9 +203,9 @@ def test_refuses_by_name(position: int, change: Callable[[object], object], mess
 
 def test_products_need_whole_ratios() -> None:
     graph = Graph(samples=1, masks_of=1)
-    seed, other = graph.seed(16, 2, 2), graph.seed(16, 5, 4)
+    cotangent, other = graph.cotangent(16, 2, 2), graph.cotangent(16, 5, 4)
     value = graph.value(16, 5, 4)
     graph.term(Layer.IDENTITY, other, value)
-    graph.products = [(value, seed)]
+    graph.products = [(value, cotangent)]
     with pytest.raises(ValueError, match=r"products\[0\] multiplies 5 x 4 pixels with 2 x 2"):
         graph.run_products()

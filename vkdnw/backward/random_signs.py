@@ -20,7 +20,7 @@ class Signs:
     def packed(self) -> Tensor | None:
         """``[B, H, W, C / 8]`` of images whose channels are a multiple of 16.
 
-        Such are the packed seeds of :func:`vkdnw.ops.backpropagate.backpropagate_`.
+        Such are the packed cotangents of :func:`vkdnw.ops.backpropagate.backpropagate_`.
         """
         if len(self.shape) != 4 or self.shape[1] % 16:
             return None

@@ -20,15 +20,15 @@ class Region:
 
     goals: tuple[Node, ...]
     start: Node | None = None
-    """The node at whose output the gradient is given, a seed of the tape. None: the region begins
-    at the tape's entries, with the gradients that autograd computes there."""
+    """The node at whose output the gradient is given, a cotangent of the tape. None: the region
+    begins at the tape's entries, with the gradients that autograd computes there."""
 
 
 @dataclass(frozen=True)
 class Tape:
-    """The arguments of :func:`vkdnw.ops.backpropagate.backpropagate_` but seeds and readings.
+    """The arguments of :func:`vkdnw.ops.backpropagate.backpropagate_` but cotangents and readings.
 
-    The seeds are the gradients at the entries, then those at the starts of regions.
+    Cotangents are the gradients at the entries, then those at the starts of regions.
     """
 
     entries: tuple[Node, ...]  # empty where no region begins there
@@ -43,17 +43,17 @@ class Tape:
     def run(
         self,
         planes: Tensor,
-        seeds: Sequence[Tensor],
+        cotangents: Sequence[Tensor],
         readings: Tensor,
         matrices: Tensor | None = None,
         products: Tensor | None = None,
     ) -> None:
         """Writes the channels that are read into ``planes``, and products into ``matrices``."""
         tables = self.values, self.terms, readings, self.norms, matrices, products
-        backpropagate_(planes, seeds, self.weights, self.masks, *tables)
+        backpropagate_(planes, cotangents, self.weights, self.masks, *tables)
 
 
-def seed(node: Node, gradients: Tensor | None, count: int) -> Tensor:
+def cotangents_at(node: Node, gradients: Tensor | None, count: int) -> Tensor:
     """Gradients ``[count, b, C, H, W]`` at a node as ``[count * b, D, H, W]`` channels_last.
 
     D is C filled up as the tape has it. None stands for zeros.

@@ -3,7 +3,7 @@
 The graph proves that the tape is right: a node is put on it only if its kind, its sizes and its
 constants show that a native layer computes its backward, and if all nodes that it leads to are on
 the tape as well. The nodes above, such as the head of a network, stay with autograd, which computes
-the seeds. Nodes that lead to no node in question are left out.
+the cotangents. Nodes that lead to no node in question are left out.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ class _Part:
 
 @dataclass
 class _Writer:
-    """A tape that is being written, values from the seeds on.
+    """A tape that is being written, values from the cotangents on.
 
     A gradient is written for all regions in turn, so that shared weights are fetched once.
     """

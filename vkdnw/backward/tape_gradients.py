@@ -45,12 +45,12 @@ class TapeReadings:
         """Numbers that are read of one row, i.e. of one sample and cotangent."""
         return sum(block.numbers for block in self.blocks)
 
-    def gradients(self, seeds: Sequence[Tensor]) -> dict[int, Tensor]:
-        """Output gradients of the entries, ``[N, channels, H, W]`` each, from seeds of N rows."""
-        rows = len(seeds[0])
-        planes = torch.empty(rows * self.numbers, dtype=torch.float32, device=seeds[0].device)
+    def gradients(self, cotangents: Sequence[Tensor]) -> dict[int, Tensor]:
+        """Output gradients of the entries, ``[N, channels, H, W]``, from cotangents of N rows."""
+        rows = len(cotangents[0])
+        planes = torch.empty(rows * self.numbers, dtype=torch.float32, device=cotangents[0].device)
         tape = self.tape
-        tape.run(planes, seeds, self._readings(rows))
+        tape.run(planes, cotangents, self._readings(rows))
         views = [
             planes[rows * block.first :][: rows * block.numbers].view(
                 rows, len(block.channels), block.height, block.width

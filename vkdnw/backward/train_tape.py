@@ -20,7 +20,7 @@ from torch.autograd.graph import GradientEdge
 
 from vkdnw.backward.graph import Node, consumers
 from vkdnw.backward.random_signs import Signs
-from vkdnw.backward.tape import Region, Tape, filled, seed, table
+from vkdnw.backward.tape import Region, Tape, cotangents_at, filled, table
 from vkdnw.backward.tape_compiler import compile_tape
 from vkdnw.backward.tape_nodes import padded_channels
 
@@ -37,8 +37,8 @@ class Input:
 class Block:
     """Products of cotangents with a block's Jacobian, from its output to its input."""
 
-    seed: int  # the value that holds the cotangent
-    arrival: int | None  # the one at the block's input: the seed if that is its output as well;
+    cotangent: int  # the value that holds the cotangent
+    arrival: int | None  # the one at the block's input: the cotangent itself if the block is empty;
     # None where nothing arrives
     product: tuple[int, int, int]  # [r^2, Ci, C] of its product, r the ratio of the sides
 
@@ -177,8 +177,10 @@ def run_train_tape(
         shape: of the input, ``[B, C, H, W]``, if its gradient is asked for.
     """
     entries = zip(train.tape.entries, gradients, strict=True)
-    seeds = [seed(node, None if each is None else each[None], 1) for node, each in entries]
-    seeds += [_seed(each) for each in cotangents]
+    of_tape = [
+        cotangents_at(node, None if each is None else each[None], 1) for node, each in entries
+    ]
+    of_tape += [_filled_cotangent(each) for each in cotangents]
     planes, readings = torch.empty(0, device="cpu"), []
     if shape is not None and train.input is not None:
         planes, plane = torch.empty(shape, device="cpu"), shape[2] * shape[3]
@@ -186,11 +188,11 @@ def run_train_tape(
     firsts = list(accumulate((block.size + 1 for block in train.blocks), initial=0))
     matrices = torch.zeros(firsts.pop(), dtype=torch.float64, device="cpu")
     products = [
-        (block.arrival, block.seed, first)
+        (block.arrival, block.cotangent, first)
         for block, first in zip(train.blocks, firsts, strict=True)
-        if block.arrival is not None and block.arrival != block.seed
+        if block.arrival is not None and block.arrival != block.cotangent
     ]
-    train.tape.run(planes.view(-1), seeds, table(readings, 4), matrices, table(products, 3))
+    train.tape.run(planes.view(-1), of_tape, table(readings, 4), matrices, table(products, 3))
     return TrainGradients(
         planes if readings else None,
         [
@@ -200,15 +202,15 @@ def run_train_tape(
     )
 
 
-def _seed(cotangent: Tensor | Signs) -> Tensor:
+def _filled_cotangent(cotangent: Tensor | Signs) -> Tensor:
     """As a tape has it: packed, or in channels_last, with channels filled up."""
     if isinstance(cotangent, Signs):
         packed = cotangent.packed
-        return _seed(cotangent.numbers()) if packed is None else packed
+        return _filled_cotangent(cotangent.numbers()) if packed is None else packed
     return filled(cotangent.float())
 
 
 def _product(block: Block, numbers: Tensor) -> Tensor | None:
     """Of the numbers that the tape wrote, the last of which says whether nothing was changed."""
-    unchanged = block.arrival == block.seed or bool(numbers[-1])
+    unchanged = block.arrival == block.cotangent or bool(numbers[-1])
     return None if unchanged else numbers[:-1].view(block.product)

@@ -1,12 +1,12 @@
 """Backward passes of a part of a network in one native call, without autograd.
 
 A *tape* is a table of the steps that autograd would take: the gradients of feature maps ("values"),
-from the known ones (the seeds) down to the wanted ones, each the sum of terms, the data gradients
-of layers. Run in one call, the gradients of a few samples go through many layers while they
-are in a core's cache, sums cost no pass over memory of their own, and layers that share an input
-or an output share the transforms of Winograd's algorithm. Behind a layer there may be a BatchNorm
-by the batch's own statistics: its backward takes sums over all samples, so there the gradients of
-all samples are completed before the next layers, and the sums are taken on the way.
+from the known ones (the *cotangents*) down to the wanted ones. Each is the sum of terms, the data
+gradients of layers. All run in one call: the gradients of a few samples go through many layers
+while they are in a core's cache, sums need no pass over memory of their own, and layers that share
+an input or an output share the transforms of Winograd's algorithm. Behind a layer
+there may be a BatchNorm by the batch's own statistics. Its backward pass takes sums over all
+samples: there the gradients of all samples are completed before the next layers.
 
 The compiled library is loaded on the first call. The op has no derivative.
 """
@@ -50,7 +50,7 @@ class Norm(NamedTuple):
 
 def backpropagate_(
     planes: Tensor,
-    seeds: Sequence[Tensor],
+    cotangents: Sequence[Tensor],
     weights: Sequence[Tensor],
     masks: Sequence[Tensor],
     values: Tensor,
@@ -62,7 +62,7 @@ def backpropagate_(
 ) -> Tensor:
     """Runs a tape for N samples, and writes channels of the gradients into `planes`.
 
-    Values 0 .. len(seeds) - 1 are the seeds; the gradient of every other value v is
+    The gradients of values 0 .. len(cotangents) - 1 are given; that of every other value v is
 
         gradient[v] = sum over terms with destination v of mask * layer^T norm^T gradient[source]
 
@@ -75,10 +75,12 @@ def backpropagate_(
     the gradients of one sample that its shared memory has no room for.
 
     Args:
-        planes: flat float32, changed in place. On the CPU or on a CUDA device; seeds, weights and
-            masks are on the same one. Norms, products and packed seeds are the CPU's alone.
-        seeds: gradients that are known, each [N, C, H, W] float32 channels_last; or where they are
-            +1 and -1, [N, H, W, C / 8] uint8 contiguous: bit c % 8 of byte c / 8 is set for +1.
+        planes: flat float32, changed in place. On the CPU or on a CUDA device; cotangents, weights
+            and masks are on the same one. Norms, products and packed cotangents work on the CPU
+            alone.
+        cotangents: gradients that are known, each [N, C, H, W] float32 channels_last; or where they
+            are +1 and -1, [N, H, W, C / 8] uint8 contiguous: bit c % 8 of byte c / 8 is set for
+            +1.
         weights: of the layers, see :class:`Layer`; all channel counts are multiples of 16.
         masks: of the ReLUs in front of convolutions and sums, each [M, H, W, C / 8], see
             :func:`vkdnw.ops.relu.rectify`; N is a multiple of M, sample n has mask n % M.
@@ -89,14 +91,14 @@ def backpropagate_(
             below them. Terms of one destination are cheapest with those next to each other that are
             convolutions of one kind and one mask.
         readings: [R, 4] int64: value, channel, offset, stride. The channel's plane [H, W] of sample
-            n goes to planes[offset + n * stride :]. Values ascend, and are no packed seeds.
+            n goes to planes[offset + n * stride :]. Values ascend, and are no packed cotangents.
         norms: of the terms.
         matrices: flat float64, changed in place; needed for products.
-        products: [Q, 3] int64: value, seed, offset. With r the ratio of the value's height to the
-            seed's, which is that of their widths, matrices[offset :] becomes [r, r, C, D], the sum
-            over samples and pixels of gradient[n, r y + i, r x + j, c] * seed[n, y, x, d], in
-            float32 over a sample and in float64 from there on; then a 1 if the gradient is equal to
-            the seed, else 0. Values with terms of their own; channels are multiples of 16.
+        products: [Q, 3] int64: value, cotangent, offset. The value's height and width are r times
+            those of the cotangent. matrices[offset :] becomes [r, r, C, D], the sum over samples
+            and pixels of gradient[n, r y + i, r x + j, c] * cotangent[n, y, x, d], in float32 over
+            a sample and in float64 over samples; then a 1 if the gradient is equal to the
+            cotangent, else 0. The value has terms; channels are multiples of 16.
 
     Returns:
         `planes`.
@@ -108,7 +110,7 @@ def backpropagate_(
     load()
     torch.ops.vkdnw.backpropagate_(
         planes,
-        list(seeds),
+        list(cotangents),
         list(weights),
         list(masks),
         [norm.x for norm in norms],

@@ -38,9 +38,10 @@ struct TapeBlock {
   __device__ MapView view(int value) const {
     const TapeMap& map = tape.maps[value];
     const int pixels = map.height * map.width;
-    if (map.seed != nullptr) {
+    if (map.cotangent != nullptr) {
       const int64_t floats = int64_t{map.channels} * pixels;
-      return {map.seed + sample * floats, 1, map.channels, map.channels, map.height, map.width};
+      return {
+          map.cotangent + sample * floats, 1, map.channels, map.channels, map.height, map.width};
     }
     return {memory(map), pixels, 1, map.channels, map.height, map.width};
   }

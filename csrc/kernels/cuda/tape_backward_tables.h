@@ -17,10 +17,11 @@
 
 namespace vkdnw::cuda {
 
-// The gradient of a value: NHWC where it is a seed, planes [channels, pixels] of a block otherwise.
+// The gradient of a value: NHWC where it is a cotangent, planes [channels, pixels] of a block
+// otherwise.
 struct TapeMap {
-  const float* seed;  // of sample 0; or null
-  int64_t memory;     // floats from the start of the block's memory
+  const float* cotangent;  // of sample 0; or null
+  int64_t memory;          // floats from the start of the block's memory
   int32_t channels;
   int32_t height;
   int32_t width;
@@ -44,7 +45,7 @@ struct TapeReading {
   int64_t channel;
 };
 
-// All terms of a value, and the channels that are read of it. A seed has no terms.
+// All terms of a value, and the channels that are read of it. A cotangent has no terms.
 struct TapeStep {
   int32_t destination;
   int32_t first_term;
@@ -172,7 +173,7 @@ inline void place_maps(const TapeComponent& component, int64_t shared_floats, Ta
   std::vector<Piece> global;
   for (int64_t i = component.first_step; i < component.last_step; ++i) {
     TapeMap& map = tables.maps[tables.steps[i].destination];
-    if (map.seed != nullptr) {
+    if (map.cotangent != nullptr) {
       continue;
     }
     const auto is_free = [i](const Piece& piece) { return piece.last_step < i; };
@@ -193,7 +194,7 @@ inline void place_maps(const TapeComponent& component, int64_t shared_floats, Ta
 
 }  // namespace tape_layout
 
-// The tables of a tape without norms, products and packed seeds, for blocks of so much shared
+// The tables of a tape without norms, products and packed cotangents, for blocks of so much shared
 // memory.
 inline TapeTables lay_out_tape(const tape::Tape& tape, int64_t shared_floats) {
   TapeTables tables{};
@@ -201,12 +202,13 @@ inline TapeTables lay_out_tape(const tape::Tape& tape, int64_t shared_floats) {
   tables.mask_samples = tape.mask_samples;
   for (std::size_t i = 0; i < tape.values.size(); ++i) {
     const tape::Value& value = tape.values[i];
-    tables.maps.push_back({.seed = i < tape.seeds.size() ? tape.seeds[i].data : nullptr,
-                           .memory = tape::kNone,
-                           .channels = static_cast<int32_t>(value.channels),
-                           .height = static_cast<int32_t>(value.height),
-                           .width = static_cast<int32_t>(value.width),
-                           .shared = false});
+    tables.maps.push_back(
+        {.cotangent = i < tape.cotangents.size() ? tape.cotangents[i].data : nullptr,
+         .memory = tape::kNone,
+         .channels = static_cast<int32_t>(value.channels),
+         .height = static_cast<int32_t>(value.height),
+         .width = static_cast<int32_t>(value.width),
+         .shared = false});
   }
   for (const tape::Term& term : tape.terms) {
     tables.terms.push_back({.weights = term.weights,

@@ -2,8 +2,8 @@
 // to those that are asked for.
 //
 // A value is a feature map; each sample has one. Values are numbered backwards through the network.
-// The first ones are the seeds, whose gradients are known. The gradient of any other value is a sum
-// of terms. A term is the data gradient of a layer that reads the value, from the gradient of a
+// The gradients of the first ones, the cotangents, are known. The gradient of any other value is a
+// sum of terms. A term is the data gradient of a layer that reads the value, from the gradient of a
 // value with a lower number:
 //
 //   gradient[destination] = sum of layer^T gradient[source]
@@ -11,7 +11,7 @@
 // Everything is linear, NHWC and float32. Behind a layer there may be a BatchNorm by the batch's
 // own statistics, which the gradient passes first; samples depend on each other only through its
 // sums. A reading copies one channel of a gradient: the derivative with respect to one weight needs
-// no more. A product sums the outer products of a gradient's pixels with a seed's.
+// no more. A product sums the outer products of a gradient's pixels with those of a cotangent.
 #pragma once
 
 #include <array>
@@ -81,15 +81,15 @@ struct Reading {
   int64_t sample_stride;
 };
 
-// See kernels/layers/map_products.h: the gradient is the wide map, the seed the narrow one.
+// See kernels/layers/map_products.h: the gradient is the wide map, the cotangent the narrow one.
 struct Product {
   int64_t value;
-  int64_t seed;
-  double* sums;  // over all samples, and behind them whether the gradient is the seed
+  int64_t cotangent;
+  double* sums;  // over all samples, and behind them whether the gradient is the cotangent
 };
 
 // The known gradient of one of the first values.
-struct Seed {
+struct Cotangent {
   const float* data;     // [samples, height, width, channels]; null for packed signs:
   const uint8_t* signs;  // +1 where a bit is set, else -1; packed like kernels/layers/relu_mask.h
 };
@@ -98,7 +98,7 @@ struct Tape {
   int64_t samples;
   int64_t mask_samples;  // sample n has the masks of sample n % mask_samples
   std::vector<Value> values;
-  std::vector<Seed> seeds;
+  std::vector<Cotangent> cotangents;
   std::vector<Norm> norms;
   std::vector<Term> terms;        // by ascending destination, and source < destination
   std::vector<Reading> readings;  // by ascending value, not of signs

@@ -20,7 +20,7 @@ class Gradients {
       : tape_(tape), plan_(plan), memory_(tape.values.size()) {}
 
   void begin(int64_t segment) {
-    for (std::size_t value = tape_.seeds.size(); value < memory_.size(); ++value) {
+    for (std::size_t value = tape_.cotangents.size(); value < memory_.size(); ++value) {
       const BufferSlot& slot = plan_.slots[value];
       if (!slot.in_scratch && slot.first_segment == segment) {
         memory_[value] = take(tape_.samples * tape_.values[value].floats());
@@ -29,7 +29,7 @@ class Gradients {
   }
 
   void end(int64_t segment) {
-    for (std::size_t value = tape_.seeds.size(); value < memory_.size(); ++value) {
+    for (std::size_t value = tape_.cotangents.size(); value < memory_.size(); ++value) {
       if (memory_[value] != nullptr && plan_.slots[value].last_segment == segment) {
         free_[tape_.samples * tape_.values[value].floats()].push_back(std::move(memory_[value]));
       }

@@ -111,10 +111,10 @@ class Layout {
   // Unpacked signs lie behind the gradients in the scratch memory.
   void lay_out_signs(int64_t number) {
     Segment& segment = plan_.segments[number];
-    segment.signs.assign(tape_.seeds.size(), kNone);
+    segment.signs.assign(tape_.cotangents.size(), kNone);
     const auto read = [&](int64_t value) {
-      if (value < static_cast<int64_t>(tape_.seeds.size()) && tape_.seeds[value].signs != nullptr &&
-          segment.signs[value] == kNone) {
+      if (value < static_cast<int64_t>(tape_.cotangents.size()) &&
+          tape_.cotangents[value].signs != nullptr && segment.signs[value] == kNone) {
         segment.signs[value] = segment.scratch;
         segment.scratch += tape_.values[value].floats();
       }
@@ -133,7 +133,7 @@ class Layout {
     for (const Product& product : tape_.products) {
       if (product.value >= tape_.terms[first].destination &&
           product.value <= tape_.terms[last - 1].destination) {
-        read(product.seed);
+        read(product.cotangent);
       }
     }
   }

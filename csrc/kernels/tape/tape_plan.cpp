@@ -97,10 +97,10 @@ class Planner {
     if (plan_.steps[step].add) {
       return false;
     }
-    const int64_t seeds = static_cast<int64_t>(tape_.seeds.size());
+    const int64_t cotangents = static_cast<int64_t>(tape_.cotangents.size());
     const int64_t segment = static_cast<int64_t>(plan_.segments.size()) - 1;
     const auto awaits = [&](const Term& term) {
-      return term.is_normed() && term.source >= seeds &&
+      return term.is_normed() && term.source >= cotangents &&
              plan_.slots[term.source].first_segment == segment;
     };
     const auto first = tape_.terms.begin() + plan_.steps[step].first;
@@ -110,11 +110,11 @@ class Planner {
     return std::any_of(first, last, awaits);
   }
 
-  // Sums over a gradient are taken in the segment that completes it; those over a seed in the
+  // Sums over a gradient are taken in the segment that completes it; those over a cotangent in the
   // segment before the first one that reads it, where other gradients of its size are completed.
   void place_sums() {
     plan_.sums.resize(plan_.segments.size());
-    std::vector<int64_t> first_reader(tape_.seeds.size(), kNone);
+    std::vector<int64_t> first_reader(tape_.cotangents.size(), kNone);
     for (std::size_t i = 0; i < plan_.segments.size(); ++i) {
       const int64_t last = plan_.steps[plan_.segments[i].last - 1].last;
       for (int64_t t = plan_.steps[plan_.segments[i].first].first; t < last; ++t) {
@@ -123,7 +123,7 @@ class Planner {
           continue;
         }
         int64_t place = plan_.slots[term.source].first_segment;
-        if (term.source < static_cast<int64_t>(tape_.seeds.size())) {
+        if (term.source < static_cast<int64_t>(tape_.cotangents.size())) {
           int64_t& reader = first_reader[term.source];
           reader = reader == kNone ? static_cast<int64_t>(i) : reader;
           place = reader - 1;

@@ -31,8 +31,8 @@ struct Segment {
   int64_t scratch;  // floats per sample, of gradients that no other segment reads
   int64_t patches;  // floats per piece, of transformed patches that several steps read
   int64_t normed;   // floats per sample, of the largest step's gradients behind BatchNorms
-  std::vector<int64_t> signs;  // by seed: floats per sample from the start of the scratch memory to
-                               // where its signs are unpacked; kNone for a seed that is not read
+  std::vector<int64_t> signs;  // by cotangent: floats per sample from the start of the scratch
+                               // memory to its unpacked signs; kNone where it is not read
 };
 
 // Where a gradient lies while the tape runs.
@@ -54,9 +54,9 @@ struct SharedNormSums {
 struct Plan {
   std::vector<Step> steps;
   std::vector<Segment> segments;
-  std::vector<BufferSlot> slots;                  // by value; of a seed's only the patches are used
+  std::vector<BufferSlot> slots;  // by value; of a cotangent's only the patches are used
   std::vector<std::vector<SharedNormSums>> sums;  // by segment: taken at the end of each piece
-  std::vector<SharedNormSums> first_sums;         // of seeds: taken before the first segment
+  std::vector<SharedNormSums> first_sums;         // of cotangents: taken before the first segment
 };
 
 Plan make_plan(const Tape& tape);

@@ -1,4 +1,4 @@
-// Products of gradients of a tape with its seeds, sample by sample as they are completed.
+// Products of gradients of a tape with its cotangents, sample by sample as they are completed.
 #pragma once
 
 #include <algorithm>
@@ -12,18 +12,18 @@
 
 namespace vkdnw::tape {
 
-// The maps of one sample of a product: a gradient and a seed.
+// The maps of one sample of a product: a gradient and a cotangent.
 inline map_products::Maps maps_of(const Tape& tape, const Product& product, const float* gradient,
-                                  const float* seed) {
+                                  const float* cotangent) {
   const Value& wide = tape.values[product.value];
-  const Value& narrow = tape.values[product.seed];
+  const Value& narrow = tape.values[product.cotangent];
   return {.height = narrow.height,
           .width = narrow.width,
           .times = wide.height / narrow.height,
           .wide_channels = wide.channels,
           .narrow_channels = narrow.channels,
           .wide = gradient,
-          .narrow = seed};
+          .narrow = cotangent};
 }
 
 class Products {
@@ -36,18 +36,19 @@ class Products {
     }
   }
 
-  // Multiplies samples [first, first + count) of the complete gradient of a value; seed_of(seed)
-  // are those of a seed. Several threads may multiply different samples.
-  template <typename SeedOf>
-  void multiply(int64_t value, const float* gradient, const SeedOf& seed_of, int64_t first,
-                int64_t count) {
+  // Multiplies samples [first, first + count) of the complete gradient of a value;
+  // cotangent_of(cotangent) are those of a cotangent. Several threads may multiply different
+  // samples.
+  template <typename CotangentOf>
+  void multiply(int64_t value, const float* gradient, const CotangentOf& cotangent_of,
+                int64_t first, int64_t count) {
     for (std::size_t i = 0; i < states_.size(); ++i) {
       const Product& product = tape_.products[i];
       if (product.value == value) {
-        const float* seed = seed_of(product.seed);
+        const float* cotangent = cotangent_of(product.cotangent);
         for (int64_t sample = 0; sample < count; ++sample) {
           multiply(i, gradient + sample * tape_.values[value].floats(),
-                   seed + sample * tape_.values[product.seed].floats(), first + sample);
+                   cotangent + sample * tape_.values[product.cotangent].floats(), first + sample);
         }
       }
     }
@@ -73,15 +74,16 @@ class Products {
   struct State {
     int64_t size = 0;                            // of the matrix
     std::unique_ptr<AlignedBuffer<float>> sums;  // [samples, size]
-    std::vector<uint8_t> equal;                  // by sample: whether the gradient is the seed
+    std::vector<uint8_t> equal;                  // by sample: whether the gradient is the cotangent
   };
 
-  void multiply(std::size_t product, const float* gradient, const float* seed, int64_t sample) {
+  void multiply(std::size_t product, const float* gradient, const float* cotangent,
+                int64_t sample) {
     State& state = states_[product];
-    const map_products::Maps maps = maps_of(tape_, tape_.products[product], gradient, seed);
+    const map_products::Maps maps = maps_of(tape_, tape_.products[product], gradient, cotangent);
     map_products::multiply(maps, state.sums->data() + sample * state.size);
     const Value& value = tape_.values[tape_.products[product].value];
-    state.equal[sample] = value == tape_.values[tape_.products[product].seed] &&
+    state.equal[sample] = value == tape_.values[tape_.products[product].cotangent] &&
                           std::equal(gradient, gradient + value.floats(), maps.narrow);
   }
 

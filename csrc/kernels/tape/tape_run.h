@@ -16,21 +16,22 @@
 
 namespace vkdnw::tape {
 
-// Takes the sums over the seeds whose gradients pass BatchNorms in the first segment.
+// Takes the sums over the cotangents whose gradients pass BatchNorms in the first segment.
 template <typename ForEach>
-void sum_first_seeds(const Tape& tape, const Plan& plan, Norms& norms, const ForEach& for_each) {
+void sum_first_cotangents(const Tape& tape, const Plan& plan, Norms& norms,
+                          const ForEach& for_each) {
   for_each(tape.samples, [&](int64_t first, int64_t last) {
     std::map<int64_t, std::vector<float>> unpacked;
     for (int64_t sample = first; sample < last; ++sample) {
       const auto gradient_of = [&](int64_t value) -> const float* {
-        const Seed& seed = tape.seeds[value];
+        const Cotangent& cotangent = tape.cotangents[value];
         const int64_t floats = tape.values[value].floats();
-        if (seed.signs == nullptr) {
-          return seed.data + sample * floats;
+        if (cotangent.signs == nullptr) {
+          return cotangent.data + sample * floats;
         }
         std::vector<float>& signs = unpacked[value];
         signs.resize(floats);
-        write_signs(seed.signs + sample * floats / 8, floats, signs.data());
+        write_signs(cotangent.signs + sample * floats / 8, floats, signs.data());
         return signs.data();
       };
       for (const SharedNormSums& sum : plan.first_sums) {
@@ -47,10 +48,11 @@ void run(const Tape& tape, const ForEach& for_each) {
   const Plan plan = make_plan(tape);
   Norms norms(tape);
   Products products(tape);
-  for (std::size_t seed = 0; seed < tape.seeds.size(); ++seed) {
-    read_planes(tape, static_cast<int64_t>(seed), tape.seeds[seed].data, 0, tape.samples);
+  for (std::size_t cotangent = 0; cotangent < tape.cotangents.size(); ++cotangent) {
+    read_planes(tape, static_cast<int64_t>(cotangent), tape.cotangents[cotangent].data, 0,
+                tape.samples);
   }
-  sum_first_seeds(tape, plan, norms, for_each);
+  sum_first_cotangents(tape, plan, norms, for_each);
   Gradients gradients(tape, plan);
   for (std::size_t i = 0; i < plan.segments.size(); ++i) {
     const Segment& segment = plan.segments[i];

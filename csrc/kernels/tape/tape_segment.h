@@ -60,7 +60,7 @@ class SegmentWorker {
         patches_(segment_.patches),
         normed_(segment_.piece * segment_.normed),
         transformed_(tape.values.size()),
-        unpacked_(tape.seeds.size()) {}
+        unpacked_(tape.cotangents.size()) {}
 
   void run(int64_t piece) {
     first_ = piece * segment_.piece;
@@ -123,12 +123,12 @@ class SegmentWorker {
     }
   }
 
-  // The gradient of a value, from the first sample of the piece on. Seeds are only read.
+  // The gradient of a value, from the first sample of the piece on. Cotangents are only read.
   float* gradient(int64_t value) {
     const int64_t floats = tape_.values[value].floats();
-    if (value < static_cast<int64_t>(tape_.seeds.size())) {
-      return tape_.seeds[value].signs == nullptr
-                 ? const_cast<float*>(tape_.seeds[value].data) + first_ * floats
+    if (value < static_cast<int64_t>(tape_.cotangents.size())) {
+      return tape_.cotangents[value].signs == nullptr
+                 ? const_cast<float*>(tape_.cotangents[value].data) + first_ * floats
                  : signs(value);
     }
     const BufferSlot& slot = plan_.slots[value];
@@ -136,13 +136,13 @@ class SegmentWorker {
                            : gradients_.data(value) + first_ * floats;
   }
 
-  // The unpacked signs of a seed, once a piece.
-  float* signs(int64_t seed) {
-    const int64_t floats = tape_.values[seed].floats();
-    float* target = scratch_.data() + segment_.piece * segment_.signs[seed];
-    if (!unpacked_[seed]) {
-      write_signs(tape_.seeds[seed].signs + first_ * floats / 8, count_ * floats, target);
-      unpacked_[seed] = true;
+  // The unpacked signs of a cotangent, once a piece.
+  float* signs(int64_t cotangent) {
+    const int64_t floats = tape_.values[cotangent].floats();
+    float* target = scratch_.data() + segment_.piece * segment_.signs[cotangent];
+    if (!unpacked_[cotangent]) {
+      write_signs(tape_.cotangents[cotangent].signs + first_ * floats / 8, count_ * floats, target);
+      unpacked_[cotangent] = true;
     }
     return target;
   }
@@ -296,7 +296,7 @@ class SegmentWorker {
   AlignedBuffer<float> patches_;
   AlignedBuffer<float> normed_;
   std::vector<uint8_t> transformed_;  // values whose patches are there
-  std::vector<uint8_t> unpacked_;     // seeds whose signs are there
+  std::vector<uint8_t> unpacked_;     // cotangents whose signs are there
   int64_t first_ = 0;                 // sample of the piece
   int64_t count_ = 0;
 };

@@ -18,8 +18,8 @@ constexpr uintptr_t kWeightsAlignment = 16;  // of a load
 void require_fits(const tape::Tape& tape) {
   require(tape.norms.empty() && tape.products.empty(),
           "norms and products are computed on the CPU alone; elsewhere use torch.autograd.grad");
-  for (std::size_t i = 0; i < tape.seeds.size(); ++i) {
-    require(tape.seeds[i].signs == nullptr, "seeds[", i,
+  for (std::size_t i = 0; i < tape.cotangents.size(); ++i) {
+    require(tape.cotangents[i].signs == nullptr, "cotangents[", i,
             "] are packed signs, which are taken on the CPU alone; give float32 numbers");
   }
   for (std::size_t i = 0; i < tape.values.size(); ++i) {

@@ -31,9 +31,9 @@ double error(const Planes& found, const std::vector<Number>& expected) {
 }
 
 // Two cells of NAS-Bench-201 and the reduction between them, backwards: every layer of that space.
-// `seed` is where it starts; returns where it ends.
-void add_network(Example& example, int64_t seed) {
-  const Value small = example.tape().values[seed];
+// `cotangent` is where it starts; returns where it ends.
+void add_network(Example& example, int64_t cotangent) {
+  const Value small = example.tape().values[cotangent];
   const Value large{
       .channels = small.channels / 2, .height = 2 * small.height, .width = 2 * small.width};
   const auto cell = [&example](int64_t last, const Value& value) {
@@ -48,7 +48,7 @@ void add_network(Example& example, int64_t seed) {
     example.add_term(Layer::kConv1x1, last, first);
     return first;
   };
-  const int64_t reduced = cell(seed, small);
+  const int64_t reduced = cell(cotangent, small);
   const int64_t middle = example.add_value(small);
   example.add_term(Layer::kConv3x3, reduced, middle, true);
   const int64_t pooled = example.add_value({large.channels, small.height, small.width});
@@ -112,8 +112,8 @@ TEST_CASE("several networks in one launch, each a component") {
   const Value value{.channels = 32, .height = 4, .width = 4};
   const Value other{.channels = 32, .height = 2, .width = 3};
   Example example(5, {value, other, value});
-  for (const int64_t seed : {0, 1, 2}) {
-    add_network(example, seed);
+  for (const int64_t cotangent : {0, 1, 2}) {
+    add_network(example, cotangent);
   }
   const Planes found = example.on_device();
   CHECK(error(found, example.expected()) <= kRounding);
@@ -145,7 +145,7 @@ TEST_CASE("other layers and odd sizes") {
   CHECK(cuda::same_in_both_orders([&] { return example.on_device(); }));
 }
 
-TEST_CASE("a value that is only read, and seeds alone") {
+TEST_CASE("a value that is only read, and cotangents alone") {
   Example example(3, {{.channels = 16, .height = 2, .width = 2}, {16, 1, 1}});
   const Planes found = example.on_device();
   CHECK(error(found, example.expected()) == 0);

@@ -28,13 +28,13 @@ using Planes = std::vector<float>;  // of every value, [samples, channels, pixel
 // A tape for both: only a 3x3 convolution's weights are laid out differently on the CPU.
 class Example {
  public:
-  Example(int64_t samples, const std::vector<Value>& seeds, int64_t mask_samples = 1)
+  Example(int64_t samples, const std::vector<Value>& cotangents, int64_t mask_samples = 1)
       : mask_samples_(mask_samples) {
     tape_.samples = samples;
     tape_.mask_samples = mask_samples;
-    for (const Value& value : seeds) {
+    for (const Value& value : cotangents) {
       tape_.values.push_back(value);
-      tape_.seeds.push_back({.data = numbers(samples * value.floats()), .signs = nullptr});
+      tape_.cotangents.push_back({.data = numbers(samples * value.floats()), .signs = nullptr});
     }
   }
 
@@ -105,9 +105,9 @@ class Example {
     std::vector<std::vector<double>> maps;  // NHWC
     for (std::size_t i = 0; i < tape_.values.size(); ++i) {
       const int64_t floats = tape_.samples * tape_.values[i].floats();
-      const float* seed = i < tape_.seeds.size() ? tape_.seeds[i].data : nullptr;
-      maps.emplace_back(seed == nullptr ? std::vector<double>(floats)
-                                        : std::vector<double>(seed, seed + floats));
+      const float* cotangent = i < tape_.cotangents.size() ? tape_.cotangents[i].data : nullptr;
+      maps.emplace_back(cotangent == nullptr ? std::vector<double>(floats)
+                                             : std::vector<double>(cotangent, cotangent + floats));
     }
     for (const Term& term : tape_.terms) {
       for (int64_t n = 0; n < tape_.samples; ++n) {

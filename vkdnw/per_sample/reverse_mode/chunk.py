@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vkdnw.backward.graph import Node, consumers
 from vkdnw.backward.parameter_uses import uses
-from vkdnw.backward.tape import seed
+from vkdnw.backward.tape import cotangents_at
 from vkdnw.backward.tape_gradients import TapeReadings
 from vkdnw.batch import Batch
 from vkdnw.checks import check_logits
@@ -262,10 +262,12 @@ def _taped_gradients(
     """The entries' gradients by the tape, if there is one: ``[count, b, Cg, G1, G2, G3]`` each."""
     if sources.taped is None:
         return {}
-    seeds = [seed(node, captured[edge], count) for node, edge in sources.seeds.items()]
+    cotangents = [
+        cotangents_at(node, captured[edge], count) for node, edge in sources.entry_edges.items()
+    ]
     return {
         number: _gradient(trace, plan.entries[number].site, g.unflatten(0, (count, -1)))
-        for number, g in sources.taped.gradients(seeds).items()
+        for number, g in sources.taped.gradients(cotangents).items()
     }
 
 

@@ -51,7 +51,7 @@ class Sources:
     edges: dict[EdgeKey, GradientEdge]
     sinks: dict[str, GradientSink]
     taped: TapeReadings | None  # with it, there are no sinks
-    seeds: dict[Node, EdgeKey]  # of the tape: the edge that has the gradient of each entry
+    entry_edges: dict[Node, EdgeKey]  # of the tape: the edge that has the gradient of each entry
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,9 @@ def find_sources(
         return _edges_and_sinks(plan, sites, records, users, dtype)
     on_tape = {plan.entries[number].site for number in taped.of_entry}
     asked = [edge_of(records, site) for site in sites if site not in on_tape]
-    seeds = {node: GradientEdge(node, 0) for node in taped.tape.entries}
-    asked += seeds.values()
-    keys = {node: edge_key(edge) for node, edge in seeds.items()}
+    entry_edges = {node: GradientEdge(node, 0) for node in taped.tape.entries}
+    asked += entry_edges.values()
+    keys = {node: edge_key(edge) for node, edge in entry_edges.items()}
     return Sources({edge_key(edge): edge for edge in asked}, {}, taped, keys)
 
 

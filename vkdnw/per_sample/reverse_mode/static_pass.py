@@ -120,13 +120,13 @@ class StaticPass:
         for step in self.above:
             self._take(step, images, values, records, masks)
         tape = replace(self.taped.tape, masks=tuple(masks[mask] for mask in self.masks))
-        seeds = {entry: get_gradient_edge(values[entry]) for entry in entries}
+        entry_edges = {entry: get_gradient_edge(values[entry]) for entry in entries}
         edges = [record.edge for record in records.values() if record.edge is not None]
         sources = Sources(
-            {edge_key(edge): edge for edge in (*edges, *seeds.values())},
+            {edge_key(edge): edge for edge in (*edges, *entry_edges.values())},
             {},
             replace(self.taped, tape=tape),
-            {entry: edge_key(edge) for entry, edge in seeds.items()},
+            {entry: edge_key(edge) for entry, edge in entry_edges.items()},
         )
         return ForwardPass(values[self.above[-1]], records, lambda _: sources)
 
