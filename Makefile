@@ -43,9 +43,10 @@ search: $(INSTALLED)
 	$(BIN)/vkdnw search nb201 --out $(RUN) $(SEARCH_ARGS)
 	@echo "$$(($$(date +%s) - $(BEGUN))) s from the start of make to this ranking"
 
-# Two files at a time: most tests use one core.
+# Two files at a time: most tests use one core. Tests of a GPU are rehearsed on the CPU, so that they
+# run the first time that there is one.
 test: unit-test
-	$(BIN)/pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
+	VKDNW_GPU_TESTS=$${VKDNW_GPU_TESTS-cpu} $(BIN)/pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
 
 # As on a machine without the compiled library: what defines the numbers, on plain torch operations.
 PLAIN_TESTS = tests/library/test_golden.py tests/library/test_spectrum.py \

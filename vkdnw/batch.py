@@ -35,7 +35,10 @@ class Batch:
         def take(value: Any) -> Any:
             if not _has_samples(value):
                 return value
-            piece = value[index if isinstance(index, slice) else index.to(value.device)]
+            if isinstance(index, Tensor):
+                piece = value[index.to(value.device, non_blocking=True)]
+            else:
+                piece = value[index]
             if layout is None:
                 return _in_order_of(value, piece)
             memory_format = layout if piece.dim() == 4 else torch.contiguous_format

@@ -22,6 +22,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -62,20 +63,25 @@ class Check:
         step = Step(title, shown, "passed")
         self.record.add(step)
         begun = time.monotonic()
-        try:
-            ran = subprocess.run(
-                command,
-                cwd=ROOT,
-                env=_environment(self.device),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=max(1.0, min(at_most, self.left())),
-            )
-            output, step.status = ran.stdout, "passed" if ran.returncode == 0 else "failed"
-        except subprocess.TimeoutExpired as late:
-            output = (late.stdout or b"").decode() if isinstance(late.stdout, bytes) else ""
-            step.status = "out of time"
+        with subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=_environment(self.device),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        ) as running:
+            try:
+                output, _ = running.communicate(timeout=max(1.0, min(at_most, self.left())))
+                step.status = "passed" if running.returncode == 0 else "failed"
+            except subprocess.TimeoutExpired:
+                os.killpg(running.pid, signal.SIGKILL)  # the processes that it started, too
+                output, _ = running.communicate()
+                step.status = "out of time"
+            except KeyboardInterrupt:
+                os.killpg(running.pid, signal.SIGKILL)
+                raise
         step.seconds = time.monotonic() - begun
         step.figures = _figures(output)
         lines = [line for line in output.splitlines() if line.strip()]

@@ -37,8 +37,12 @@ def work(
     space = NB201(cells=1, resolution=8) if o.small else NB201()
     configuration = Configuration(batch_size=4 if o.small else 64, max_memory=MEMORY[o.device.type])
     scorer = Scorer(space, configuration, str(o.device))
-    for network in chosen[:2]:
-        scorer(Task(network, 0, ("vkdnw",)))
+    try:
+        for network in chosen[:2]:
+            scorer(Task(network, 0, ("vkdnw",)))
+    except BaseException:
+        barrier.abort()  # nobody else would come through
+        raise
     barrier.wait()
     while True:
         with turn.get_lock():

@@ -9,6 +9,7 @@ the device. Registering holds for the process, which therefore does nothing else
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,6 +23,10 @@ DEVICE = "elsewhere"
 REPLACED: dict[str, Callable[..., Any]] = {}
 """By name, the function that computes an operator of the device, where it is not the CPU's
 operator."""
+
+
+WAITS: Counter[str] = Counter()
+"""By name, how often an operator ran for which a host waits for its GPU."""
 
 
 class MixedDevicesError(AssertionError):
@@ -84,6 +89,8 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     here = [each for each in tensors if not isinstance(each, _Elsewhere) and each.dim() > 0]
     if there and here and name not in _COPIES:
         raise MixedDevicesError(f"{name} reads tensors of {DEVICE} and of the CPU")
+    if _waits(name, args, kwargs):
+        WAITS[name] += 1
     wanted = kwargs.get("device")
     returns_there = bool(there) if wanted is None else torch.device(wanted).type == DEVICE
     if returns_there and torch.Tag.nondeterministic_seeded in func.tags:
@@ -100,6 +107,26 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if not returns_there or (name == "aten::copy_" and returned is args[0]):
         return returned
     return _replaced(returned, lambda each: _there(each, own))
+
+
+_ANSWERS = frozenset(
+    {"aten::_local_scalar_dense", "aten::equal", "aten::nonzero", "aten::masked_select"}
+)
+
+
+def _waits(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether the operator brings numbers of the device to the host, or copies with a wait."""
+    if name in _ANSWERS:
+        return any(isinstance(each, _Elsewhere) for each in args)
+    if name == "aten::copy_":
+        target, source, *waited = args
+        crosses = isinstance(source, _Elsewhere) != isinstance(target, _Elsewhere)
+        return crosses and not any((*waited, kwargs.get("non_blocking")))
+    if name == "aten::_to_copy" and kwargs.get("device") is not None:
+        to_device = torch.device(kwargs["device"]).type == DEVICE
+        from_device = isinstance(args[0], _Elsewhere)
+        return from_device != to_device and (from_device or not kwargs.get("non_blocking"))
+    return False
 
 
 def _is_table(func: Any, argument: str) -> bool:

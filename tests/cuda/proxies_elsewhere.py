@@ -25,6 +25,7 @@ from vkdnw.backward.tape_compiler import TAPE_DEVICES
 from vkdnw.ops.backpropagate import Layer
 from vkdnw.ops.convolution import winograd_weights
 from vkdnw.per_sample import problem
+from vkdnw.per_sample.probing import symbolic
 from vkdnw.per_sample.reverse_mode.batched_vjp import AT_ONCE
 from vkdnw.proxies import Inputs
 from vkdnw.proxies.methods import BUILT_IN
@@ -39,6 +40,10 @@ CELL_OF_NOTHING = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
 FEW = [name for name in NAMES if "vkdnw_" not in name and "fisher_" not in name]
 """Without those that ask vkdnw.score for another choice of scalars."""
 CELL = "|avg_pool_3x3~0|+|nor_conv_1x1~0|none~1|+|nor_conv_3x3~0|avg_pool_3x3~1|skip_connect~2|"
+DENSE = (
+    "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|"
+    "+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|"
+)
 CLASSES = 4
 Values = dict[str, list[Any]]
 
@@ -126,6 +131,20 @@ def taped(build: Callable[[], nn.Module]) -> dict[str, Any]:
     return {"error": float(error), "fallbacks": fallbacks, "runs": len(runs)}
 
 
+def waits(wrap: Callable[[nn.Module], nn.Module]) -> list[int]:
+    """How often a score waits for the device: of a network, and of one of three times as many
+    layers."""
+    counts = []
+    for cells in (1, 3):
+        model = nb201.build(DENSE, channels=8, cells=cells, classes=CLASSES)
+        model = wrap(vkdnw.initialise(model, seed=0)).eval().to(DEVICE)
+        x = inputs().noise.to(DEVICE)
+        other_device.WAITS.clear()
+        vkdnw.score(model, x)
+        counts.append(other_device.WAITS.total())
+    return counts
+
+
 def backpropagate_on_cpu(*arguments: Any) -> None:
     """A device's tape: the CPU's but for the weights of 3x3 convolutions, [Co, 3, 3, Ci] there."""
     planes, cotangents, weights, *others = arguments
@@ -157,6 +176,7 @@ if __name__ == "__main__":
     problem.check_device = lambda model: None  # which knows the CPU and CUDA
     AT_ONCE[DEVICE] = AT_ONCE["cuda"]
     TAPE_DEVICES.add(DEVICE)
+    symbolic.PLAIN.add(other_device._Elsewhere)
     other_device.REPLACED["vkdnw::backpropagate_"] = backpropagate_on_cpu
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", vkdnw.LowRankWarning)
@@ -166,6 +186,7 @@ if __name__ == "__main__":
             "refusals": refusals(),
             "static": taped(cells),
             "recorded": taped(lambda: Undeclared(cells())),
+            "waits": {"static": waits(lambda each: each), "recorded": waits(Undeclared)},
             "cells": both(cells, NAMES),
             "disconnected": both(disconnected, FEW),
             # Attention is one operator on the CPU and several there. Searches count on the CPU.

@@ -16,7 +16,7 @@ from vkdnw.runtime import host_copies, memory
 from vkdnw.runtime.host_copies import constants_copied, on_host
 from vkdnw.runtime.model_state import preserved
 from vkdnw.runtime.precision import float32_on
-from vkdnw.runtime.tensor_bits import Numbers
+from vkdnw.runtime.tensor_bits import Numbers, restored
 
 CUDA = torch.device("cuda", 0)
 OPS = (
@@ -144,10 +144,11 @@ def test_weights_whose_sum_overflows_are_fine() -> None:
 def test_only_buffers_that_differ_are_put_back() -> None:
     tensors = [torch.ones(2, 3), torch.zeros(0), torch.tensor(5.0), torch.tensor([torch.nan, 1.0])]
     before = [tensor.clone() for tensor in tensors]
-    numbers = Numbers(tensors)
+    groups = [Numbers(tensors)]
     tensors[0][1, 2] = 7
     versions = [tensor._version for tensor in tensors]
-    numbers.restore()
+    assert restored(groups)
+    assert not restored(groups)
     for tensor, value in zip(tensors, before, strict=True):
         assert torch.equal(tensor.isnan(), value.isnan())
         assert torch.equal(tensor.nan_to_num(), value.nan_to_num())

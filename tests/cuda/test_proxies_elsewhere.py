@@ -48,6 +48,16 @@ def test_a_jacobian_runs_on_a_tape_there(graph: str, found: dict[str, Any]) -> N
     assert found[graph]["error"] <= 1e-5
 
 
+@pytest.mark.parametrize("graph", ["static", "recorded"])
+def test_the_host_does_not_wait_layer_by_layer(graph: str, found: dict[str, Any]) -> None:
+    few, many = found["waits"][graph]
+    assert few == many
+
+
+def test_a_static_graph_is_not_probed_there(found: dict[str, Any]) -> None:
+    assert 0 < found["waits"]["static"][0] < found["waits"]["recorded"][0]
+
+
 @pytest.mark.parametrize("where", ["cells", "disconnected", "transformer", "search"])
 @pytest.mark.parametrize("name", [each.name for each in BUILT_IN])
 def test_a_proxy_has_the_value_of_the_cpu(where: str, name: str, found: dict[str, Any]) -> None:

@@ -17,6 +17,10 @@ from vkdnw.runtime.retry_on_oom import retry_on_oom
 CPU = torch.device("cpu")
 
 
+def one() -> int:
+    return 1
+
+
 def room_for(limit: int, seen: list[range]):
     def compute(samples: range) -> range:
         seen.append(samples)
@@ -31,7 +35,7 @@ def test_pieces_come_in_order_and_cover_everything() -> None:
     for limit in (1, 3, 5, 40):
         seen: list[range] = []
         with pytest.warns(SmallerChunksWarning) if limit < 10 else pytest.MonkeyPatch.context():
-            pieces = list(retry_on_oom([range(10), range(10, 20)], room_for(limit, seen), 1, CPU))
+            pieces = list(retry_on_oom([range(10), range(10, 20)], room_for(limit, seen), one, CPU))
         assert [n for piece in pieces for n in piece] == list(range(20))
         assert all(len(piece) <= limit for piece in pieces)
         failures = [samples for samples in seen if len(samples) > limit]
@@ -43,7 +47,7 @@ def test_the_warning_names_the_device_and_both_sizes() -> None:
         SmallerChunksWarning,
         match="cpu ran out of memory with 8 samples at a time: going on with 4 or fewer",
     ):
-        list(retry_on_oom([range(8)], room_for(4, []), 1, CPU))
+        list(retry_on_oom([range(8)], room_for(4, []), one, CPU))
 
 
 @pytest.mark.parametrize(("fewest", "attempts"), [(1, 4), (2, 3)])
@@ -53,13 +57,13 @@ def test_too_little_for_the_fewest_samples_is_an_error(fewest: int, attempts: in
         pytest.warns(SmallerChunksWarning),
         pytest.raises(MemoryError, match=f"no fewer than {fewest}"),
     ):
-        list(retry_on_oom([range(8)], room_for(0, seen), fewest, CPU))
+        list(retry_on_oom([range(8)], room_for(0, seen), lambda: fewest, CPU))
     assert len(seen) == attempts
 
 
 def test_a_call_warns_once_however_often_it_halves() -> None:
     with pytest.warns(SmallerChunksWarning) as warned:
-        list(retry_on_oom([range(16), range(16, 32)], room_for(2, []), 1, CPU))
+        list(retry_on_oom([range(16), range(16, 32)], room_for(2, []), one, CPU))
     assert len(warned) == 1
 
 
@@ -79,7 +83,7 @@ def test_libraries_that_find_no_memory_are_out_of_memory(message: str) -> None:
         return samples
 
     with pytest.warns(SmallerChunksWarning):
-        pieces = list(retry_on_oom([range(8)], compute, 1, CPU))
+        pieces = list(retry_on_oom([range(8)], compute, one, CPU))
     assert pieces == [range(4), range(4, 8)]
 
 
@@ -88,7 +92,7 @@ def test_other_errors_pass() -> None:
         raise RuntimeError("something else")
 
     with pytest.raises(RuntimeError, match="something else"):
-        list(retry_on_oom([range(8)], compute, 1, CPU))
+        list(retry_on_oom([range(8)], compute, one, CPU))
 
 
 def test_the_failed_attempt_is_let_go_before_the_next() -> None:
@@ -104,7 +108,7 @@ def test_the_failed_attempt_is_let_go_before_the_next() -> None:
         return len(samples)
 
     with pytest.warns(SmallerChunksWarning):
-        assert list(retry_on_oom([range(4)], compute, 1, CPU)) == [1] * 4
+        assert list(retry_on_oom([range(4)], compute, one, CPU)) == [1] * 4
 
 
 @pytest.mark.parametrize("call", [vkdnw.jacobian, vkdnw.fisher, vkdnw.score])

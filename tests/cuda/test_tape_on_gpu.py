@@ -14,7 +14,7 @@ from vkdnw.backward import tape_compiler
 from vkdnw.ops.backpropagate import Layer, backpropagate_
 from vkdnw.ops.convolution import packed_weight
 from vkdnw.ops.relu import relu_mask
-from vkdnw.per_sample.reverse_mode import gradient_sinks
+from vkdnw.per_sample.reverse_mode import gradient_sinks, static_pass
 
 pytestmark = pytest.mark.gpu
 
@@ -77,12 +77,14 @@ def test_a_jacobian_agrees_with_autograds(
         compiled.append(tape_compiler.compile_tape(*args))  # type: ignore[arg-type]
         return compiled[-1]
 
-    monkeypatch.setattr(gradient_sinks, "compile_tape", watch)
+    for module in (gradient_sinks, static_pass):
+        monkeypatch.setattr(module, "compile_tape", watch)
     model, x = network(architecture).to(device), images(4).to(device)
     found = vkdnw.jacobian(model, x)
     assert compiled
     assert None not in compiled
-    monkeypatch.setattr(gradient_sinks, "compile_tape", lambda *_: None)
+    for module in (gradient_sinks, static_pass):
+        monkeypatch.setattr(module, "compile_tape", lambda *_: None)
     expected = vkdnw.jacobian(model, x)
     assert error(found, expected.cpu().double()) <= 1e-5
 

@@ -46,7 +46,7 @@ class ClassCotangents:
 
     def combined(self, factors: Tensor) -> Tensor:
         """``factors [..., K] @ cotangents``: ``[..., C]``."""
-        factors = factors.to(self.device)
+        factors = factors.to(self.device, non_blocking=True)
         if self.kind == "every":
             return factors
         last = -factors.sum(-1, keepdim=True)

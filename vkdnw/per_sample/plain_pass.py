@@ -28,11 +28,13 @@ class PlainPass:
 
     def columns(self, names: Sequence[str], indices: Sequence[Tensor]) -> Tensor:
         """The derivatives with respect to chosen scalars, ``[P]`` float64."""
+        device = self.logits.device
+        there = torch.cat([*indices]).to(device, non_blocking=True).split([*map(len, indices)])
         parts = [
-            torch.zeros(len(index), dtype=torch.float64, device=self.logits.device)
+            torch.zeros(len(index), dtype=torch.float64, device=device)
             if (gradient := self.gradients.get(name)) is None
-            else gradient[index.to(gradient.device)].double()
-            for name, index in zip(names, indices, strict=True)
+            else gradient[index].double()
+            for name, index in zip(names, there, strict=True)
         ]
         return torch.cat(parts)
 
@@ -146,7 +148,7 @@ def _pass(
             gradients = torch.autograd.grad(
                 logits,
                 list(chosen.values()),
-                cotangents.to(logits),
+                cotangents.to(logits, non_blocking=True),
                 retain_graph=keep_graph,
                 allow_unused=True,
             )

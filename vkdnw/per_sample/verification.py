@@ -74,7 +74,7 @@ class _Sums:
 
     def add(self, sample: int, logits: Tensor, rows: Tensor, factors: Tensor) -> None:
         """Adds one sample's rows ``[K, P]``, times ``factors [K]``."""
-        rows, factors = rows.double(), factors.to(rows.device)
+        rows, factors = rows.double(), factors.to(rows.device, non_blocking=True)
         columns, sizes = factors @ rows, factors.abs() @ rows.abs()
         self.logits[sample] = logits
         self.columns = columns if self.columns is None else self.columns + columns
@@ -240,7 +240,7 @@ class Verification:
         """``[P]``: the columns of parameters that are differentiated sample by sample."""
         counts = torch.tensor([len(index) for index in selection.indices], device="cpu")
         alone = torch.tensor([name in self._fallback for name in selection.names], device="cpu")
-        return alone.repeat_interleave(counts).to(self._problem.device)
+        return alone.repeat_interleave(counts).to(self._problem.device, non_blocking=True)
 
     def _check_call_to_call(self, one: Expected) -> None:
         """Refuses a model that returns other numbers for the same samples later.

@@ -29,15 +29,18 @@ class SmallerChunksWarning(UserWarning):
 
 
 def retry_on_oom(
-    ranges: Iterable[range], compute: Callable[[range], T], fewest: int, device: torch.device
+    ranges: Iterable[range],
+    compute: Callable[[range], T],
+    fewest: Callable[[], int],
+    device: torch.device,
 ) -> Iterator[T]:
     """``compute`` of every range in order, cut in halves from where memory ran out.
 
     Args:
-        fewest: samples that a piece must have.
+        fewest: samples that a piece must have, 1 or 2; called only where pieces get so small.
 
     Raises:
-        MemoryError: ``fewest`` samples do not fit.
+        MemoryError: so few samples do not fit.
     """
     waiting = list(ranges)[::-1]
     warned = False
@@ -52,10 +55,10 @@ def retry_on_oom(
             yield computed[0]
             continue
         limit = len(samples) // 2  # the failed attempt's tensors are gone: here they can be freed
-        if limit < fewest:
+        if limit == 0 or (limit == 1 and fewest() > 1):
             raise MemoryError(
                 f"{device} ran out of memory with {len(samples)} samples at a time, and the model "
-                f"takes no fewer than {fewest}; use smaller inputs or fewer scalars, or free "
+                f"takes no fewer than {fewest()}; use smaller inputs or fewer scalars, or free "
                 "memory on the device"
             )
         if not warned:

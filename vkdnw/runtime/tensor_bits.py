@@ -28,23 +28,23 @@ class Numbers:
         self._shapes = [tensor.shape for tensor in self._tensors]
         self._copy = _joined(self._tensors, copy=True)
 
-    def changed(self) -> bool:
-        """Whether a bit differs from the copy."""
-        return not _equal(_joined(self._tensors), self._copy)
+    def changed(self) -> Tensor:
+        """Whether a bit differs from the copy: one bool, on the device of the tensors."""
+        now = _joined(self._tensors)
+        if now.is_cpu:
+            return torch.tensor(not _equal(now, self._copy), device="cpu")
+        return (_bits(now) != _bits(self._copy)).any()
 
-    def restore(self) -> bool:
-        """Writes the copy back into those tensors that differ; says whether one did."""
-        if not self.changed():
-            return False
+    def restore(self) -> None:
+        """Writes the copy back into those tensors that differ."""
         if len(self._tensors) == 1:
             self._tensors[0].copy_(self._copy.view_as(self._tensors[0]))
-            return True
+            return
         pieces = self._copy.split([shape.numel() for shape in self._shapes])
         for tensor, shape, piece in zip(self._tensors, self._shapes, pieces, strict=True):
             value = piece.view(shape)
             if not _equal(tensor, value):
                 tensor.copy_(value)
-        return True
 
 
 class Checksum:
@@ -57,6 +57,28 @@ class Checksum:
     def changed(self) -> bool:
         """Whether a bit differs, up to one chance in 2^63."""
         return _checksum(self._tensor) != self._sum
+
+
+def restored(groups: Sequence[Numbers]) -> bool:
+    """Restores groups in which a number changed; says whether there was one.
+
+    A GPU is waited for once, not for each group.
+    """
+    asked: dict[torch.device, list[tuple[Numbers, Tensor]]] = {}
+    for group in groups:
+        answer = group.changed()
+        asked.setdefault(answer.device, []).append((group, answer))
+    differing = [
+        group
+        for of_device in asked.values()
+        for (group, _), differs in zip(
+            of_device, torch.stack([answer for _, answer in of_device]).tolist(), strict=True
+        )
+        if differs
+    ]
+    for group in differing:
+        group.restore()
+    return bool(differing)
 
 
 def in_groups(tensors: Iterable[Tensor]) -> list[Numbers]:

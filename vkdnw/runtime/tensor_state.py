@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from vkdnw.runtime.reachable import Path
-from vkdnw.runtime.tensor_bits import Checksum, in_groups
+from vkdnw.runtime.tensor_bits import Checksum, in_groups, restored
 
 
 class TensorState:
@@ -54,8 +54,7 @@ class TensorState:
                 tensor.data = memory
                 changed = True
         with torch.no_grad():
-            for group in self._copies:
-                changed |= group.restore()
+            changed |= restored(self._copies)
         lost = [self._name(tensor) for tensor, checksum in self._checksums if checksum.changed()]
         self._marks = self._now()
         if lost:

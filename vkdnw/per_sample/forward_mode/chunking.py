@@ -55,7 +55,7 @@ def forward_chunks(
                 return one(samples, folds)
 
     yield from retry_on_oom(
-        even_ranges(problem.batch.size, size), compute, trace.fewest, problem.device
+        even_ranges(problem.batch.size, size), compute, trace.find_fewest, problem.device
     )
 
 

@@ -31,6 +31,9 @@ STATIC_GRAPH = "static_graph"
 calls submodules with feature maps, adds maps, multiplies them by numbers, and does nothing else
 with them. Shapes may be read."""
 
+PLAIN: set[type[Tensor]] = {Tensor, nn.Parameter}
+"""The types of tensors on which no class of a user's computes."""
+
 Shape = tuple[int, ...]
 
 
@@ -175,7 +178,8 @@ def symbolic_graph(problem: Problem, samples: int) -> SymbolicGraph | None:
     """The graph of the problem's model for so many samples; None where only a probe can tell."""
     images = problem.batch.args[0] if len(problem.batch.args) == 1 else None
     if (
-        type(images) is not Tensor
+        not isinstance(images, Tensor)
+        or type(images) not in PLAIN
         or images.dim() != 4
         or problem.batch.kwargs
         or problem.options.output is not None
@@ -183,7 +187,7 @@ def symbolic_graph(problem: Problem, samples: int) -> SymbolicGraph | None:
         or not all(_is_known(module) for module in problem.modules.values())
         or not all(map(_is_torchs, _LAYERS.keys() | _CONTAINERS))
         or not all(
-            type(p) is nn.Parameter and p.dtype == images.dtype for p in problem.parameters.values()
+            type(p) in PLAIN and p.dtype == images.dtype for p in problem.parameters.values()
         )
     ):
         return None

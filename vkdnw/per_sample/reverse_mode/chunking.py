@@ -107,8 +107,8 @@ def _computed(
     together = cotangents_together(problem, trace, len(cotangents))
     size, threads = chunk_size(problem, trace, plan.columns, together)
     ranges = even_ranges(problem.batch.size, size)
-    lone = problem.device.type != "cpu" or min(map(len, ranges)) == 1  # a GPU may halve them
-    fewest = trace.fewest if lone else 1
+    if min(map(len, ranges)) == 1:
+        trace.find_fewest()  # before layers are replaced
     recorder = Recorder(
         {name: layer.module for name, layer in trace.layers.items() if layer.leaves}
     )
@@ -134,7 +134,7 @@ def _computed(
             stack.enter_context(recorder.attached())
             stack.enter_context(fused(trace, fusions, recorder))
         if threads == 1 or len(ranges) == 1:
-            yield from retry_on_oom(ranges, compute, fewest, problem.device)
+            yield from retry_on_oom(ranges, compute, trace.find_fewest, problem.device)
             return
         pool = stack.enter_context(ThreadPoolExecutor(threads))
         waiting: deque[Future[Chunk]] = deque()
@@ -176,9 +176,15 @@ def chunk_in_reverse(
 def cotangents_together(problem: Problem, trace: Trace, cotangents: int) -> int:
     """Cotangents of one backward pass: as many as suit the device, if the fewest samples fit."""
     wanted = min(AT_ONCE.get(problem.device.type, 1), cotangents)
-    while wanted > 1 and bytes_together(trace, wanted) * trace.fewest > problem.max_memory:
+    while wanted > 1 and not _fits(problem, trace, bytes_together(trace, wanted)):
         wanted -= 1
     return max(1, wanted)
+
+
+def _fits(problem: Problem, trace: Trace, needed: int) -> bool:
+    """Whether the fewest samples fit that the model takes, one or two, of so many bytes each."""
+    room = problem.max_memory
+    return 2 * needed <= room or trace.fewest * needed <= room
 
 
 def bytes_together(trace: Trace, together: int) -> int:
