@@ -24,8 +24,7 @@ from vkdnw import proxies
 from vkdnw.backward.tape_compiler import TAPE_DEVICES
 from vkdnw.ops.backpropagate import Layer
 from vkdnw.ops.convolution import winograd_weights
-from vkdnw.per_sample import problem
-from vkdnw.per_sample.probing import symbolic
+from vkdnw.per_sample import known_layers, problem
 from vkdnw.per_sample.reverse_mode.batched_vjp import AT_ONCE
 from vkdnw.proxies import Inputs
 from vkdnw.proxies.methods import BUILT_IN
@@ -176,7 +175,7 @@ if __name__ == "__main__":
     problem.check_device = lambda model: None  # which knows the CPU and CUDA
     AT_ONCE[DEVICE] = AT_ONCE["cuda"]
     TAPE_DEVICES.add(DEVICE)
-    symbolic.PLAIN.add(other_device._Elsewhere)
+    known_layers.PLAIN.add(other_device._Elsewhere)
     other_device.REPLACED["vkdnw::backpropagate_"] = backpropagate_on_cpu
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", vkdnw.LowRankWarning)

@@ -172,6 +172,31 @@ def test_a_model_that_mixes_samples_is_refused_whatever_it_declares() -> None:
         vkdnw.score(model, IMAGES)
 
 
+def test_a_model_that_writes_to_its_weights_is_refused_whatever_it_declares() -> None:
+    model = Dishonest(torch.relu).eval()
+
+    def written(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            model.block.conv[0].weight.mul_(0.5)
+        return x
+
+    model.hidden = written
+    with pytest.raises(ValueError, match=r"writes into block\.conv\.0\.weight.*static_graph"):
+        vkdnw.score(model, IMAGES)
+
+
+def test_attributes_are_left_as_they_were_whatever_a_model_declares() -> None:
+    model = Dishonest(lambda x: model.kept.append(x) or x).eval()
+    model.kept = []
+    model.block.conv[0].weight.requires_grad_(False)
+    gradient = model.block.conv[0].bias.grad = torch.ones(4)
+    vkdnw.score(model, IMAGES)
+    assert traced(model).graph is not None
+    assert model.kept == []
+    assert not model.block.conv[0].weight.requires_grad
+    assert model.block.conv[0].bias.grad is gradient
+
+
 def test_errors_are_those_of_the_model() -> None:
     model = NB201(cells=1).build(nb201.live()[0]).eval()
     with pytest.raises(ValueError, match="channels"):

@@ -4,6 +4,7 @@ problem       checked arguments             mode       reverse or forward, by co
 jacobian      the ways, fastest first       plan       the table of columns
 verification  against plain autograd        tolerance  how far rounding may go
 plain_pass    the model as it was given     fallback   columns by autograd, sample by sample
+known_layers  whose graph is known
 capture       hooks that record layer calls
 probing       two samples: rules, rows, random draws, train mode, functions of the model's own
 fusion        layers that are computed together

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vkdnw.batch import Batch, BatchLike, as_batch
 from vkdnw.checks import check_batch, check_device, check_kind, check_model, pick_logits
 from vkdnw.options import Options, check_options
+from vkdnw.per_sample.known_layers import unwritten_parts
 from vkdnw.runtime import memory
 from vkdnw.runtime.bfloat16 import warn_of_slow_bfloat16
 from vkdnw.runtime.call_lock import one_call
@@ -117,9 +118,10 @@ def prepared(model: nn.Module, batch: BatchLike, options: Options) -> Iterator[P
         warn_of_slow_bfloat16(members.parameters.values())
         device = members.device
         budget = memory.available(device) if asked is None else asked
+        unwritten = unwritten_parts(members)
         # Autocast would change dtypes behind the caller's back; dtype= asks for one openly.
         with (
-            preserved(model, room=max(budget // 4, _ROOM)) as state,
+            preserved(model, max(budget // 4, _ROOM), unwritten) as state,
             constants_copied(members.modules.values()),
             float32_on(device, tf32=options.tf32),
             torch.autocast(device.type, enabled=False),

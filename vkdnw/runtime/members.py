@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,3 +38,12 @@ def _held(modules: dict[str, nn.Module], kind: str) -> dict[str, Any]:
             if tensor is not None and id(tensor) not in first:
                 first[id(tensor)] = (f"{prefix}.{name}" if prefix else name, tensor)
     return dict(first.values())
+
+
+@dataclass(frozen=True)
+class Unwritten:
+    """The parts of a model that no forward pass writes to."""
+
+    modules: Sequence[nn.Module]
+    tensors: Mapping[str, Tensor]
+    others: Sequence[nn.Module]  # the rest of its modules

@@ -14,6 +14,7 @@ from torch.nn.utils import parametrize
 
 from vkdnw.runtime.container_contents import Contents
 from vkdnw.runtime.garbage_collection import gc_disabled
+from vkdnw.runtime.members import Unwritten
 from vkdnw.runtime.random_state import random_state_kept
 from vkdnw.runtime.reachable import reachable
 from vkdnw.runtime.tensor_state import TensorState
@@ -41,27 +42,32 @@ class State:
 
     Tensors, lists, dicts and plain objects are found wherever the model's modules hold them
     (:mod:`vkdnw.runtime.reachable`). Numbers are copied, and everything else is noted by reference.
+    Of parts that no forward pass writes to there is nothing to copy; torch's counters of writes are
+    watched all the same.
     """
 
     @gc_disabled()  # thousands of small objects, none of them garbage
-    def __init__(self, model: nn.Module, room: int = 2**62) -> None:
+    def __init__(
+        self, model: nn.Module, room: int = 2**62, unwritten: Unwritten | None = None
+    ) -> None:
         """``room`` bounds the copies, in bytes; without it, :meth:`restore` refuses a model
         that has overwritten its weights."""
         self._model = model
-        reached = reachable(model)
+        self.unwritten = unwritten
+        reached = reachable(model, unwritten)
         self._scripted = [
             (module, _Registered.of(module))
             for module in reached.modules
             if isinstance(module, torch.jit.ScriptModule)
         ]
-        self.devices = {tensor.device for tensor, _ in reached.tensors}
-        self._tensors = TensorState(reached.tensors, room)
+        fixed = {} if unwritten is None else unwritten.tensors
+        held = [*reached.tensors, *((tensor, name) for name, tensor in fixed.items())]
+        self.devices = {tensor.device for tensor, _ in held}
+        self._tensors = TensorState(reached.tensors, room, fixed)
         self._contents = Contents(reached)
         self._looks = 0  # comparisons of all numbers
         self._writes = False
-        self.kept_graphs = tuple(
-            str(path) for tensor, path in reached.tensors if tensor.grad_fn is not None
-        )
+        self.kept_graphs = tuple(str(path) for tensor, path in held if tensor.grad_fn is not None)
         """Where the model holds tensors with an autograd graph, from an earlier pass of the
         caller's. A pass may make values of them that lead back through that graph, and a backward
         pass that frees it would leave the caller none."""
@@ -118,10 +124,12 @@ class State:
 
 
 @contextmanager
-def preserved(model: nn.Module, room: int = 2**62) -> Iterator[State]:
-    """Restores a model's state and the random state on the way out; ``room`` as for State."""
+def preserved(
+    model: nn.Module, room: int = 2**62, unwritten: Unwritten | None = None
+) -> Iterator[State]:
+    """Restores a model's state and the random state on the way out; arguments as for State."""
     with _no_cached_weights():
-        state = State(model, room)
+        state = State(model, room, unwritten)
         with random_state_kept(state.devices):
             try:
                 yield state

@@ -12,7 +12,7 @@ import sys
 import threading
 import types
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from dis import opmap
 from functools import _lru_cache_wrapper, partial
@@ -21,6 +21,8 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
+
+from vkdnw.runtime.members import Unwritten
 
 MOST_OBJECTS = 1_000_000
 """Objects beyond which nothing more is followed: they are a program's data, and no cache."""
@@ -90,10 +92,14 @@ class Reached:
     classes: list[type] = field(default_factory=list)
 
 
-def reachable(model: nn.Module) -> Reached:
-    """Everything that ``model`` holds."""
+def reachable(model: nn.Module, unwritten: Unwritten | None = None) -> Reached:
+    """Everything that ``model`` holds, but for parts that no forward pass writes to."""
     walk = _Walk()
-    walk.follow(model)
+    if unwritten is None:
+        walk.follow([model])
+    else:
+        walk.leave_out([*unwritten.modules, *unwritten.tensors.values()])
+        walk.follow(unwritten.others)
     return walk.found
 
 
@@ -107,9 +113,14 @@ class _Walk:
         self._shared: list[tuple[Any, Path | None]] = []
         self._is_shared = False
 
-    def follow(self, model: nn.Module) -> None:
+    def leave_out(self, objects: Iterable[Any]) -> None:
+        """Takes objects for known, and what they refer to with them."""
+        self._seen.update(map(id, objects))
+
+    def follow(self, modules: Iterable[nn.Module]) -> None:
         """Visits everything that can be reached."""
-        self._push(model, None)
+        for module in modules:
+            self._push(module, None)
         while self._own and len(self._seen) < MOST_OBJECTS:
             self._visit(*self._own.pop())
         self._is_shared = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -18,29 +18,41 @@ class TensorState:
     """Tensors as they are when this is made.
 
     Their numbers are copied as long as the copies take at most ``room`` bytes; of those for which
-    there is no room it is only told whether they changed.
+    there is no room it is only told whether they changed. Fixed ones, by name, are those that
+    nothing should write to: it is told whether torch knows of a write.
     """
 
-    def __init__(self, reached: Iterable[tuple[Tensor, Path | None]], room: int) -> None:
+    def __init__(
+        self,
+        reached: Iterable[tuple[Tensor, Path | None]],
+        room: int,
+        fixed: Mapping[str, Tensor],
+    ) -> None:
         found = [(tensor, path) for tensor, path in reached if _has_memory(tensor)]
         self._paths = [path for _, path in found]
         self._tensors = [tensor for tensor, _ in found]
         self._memory = [tensor.data for tensor in self._tensors]
-        self._leaves = [tensor for tensor in self._tensors if tensor.is_leaf]
+        self._fixed = fixed
+        held = [*self._tensors, *fixed.values()]
+        self._leaves = [tensor for tensor in held if tensor.is_leaf]
         self._flags = [tensor.requires_grad for tensor in self._leaves]
         self._gradients = [tensor.grad for tensor in self._leaves]
-        gradients = [grad for grad in self._gradients if grad is not None and _has_memory(grad)]
-        distinct = {id(grad): grad.data for grad in gradients}
+        gradients = [tensor.grad for tensor in self._tensors if tensor.is_leaf]
+        distinct = {id(g): g.data for g in gradients if g is not None and _has_memory(g)}
         copied, told = _within(room, [*self._memory, *distinct.values()])
         self.room = room
         self._copies = in_groups(copied)
         self._checksums = [(tensor, Checksum(tensor)) for tensor in told]
-        self._marks = self._now()
+        self._marks = _marks(self._tensors)
+        self._fixed_marks = _marks(fixed.values())
 
     def written(self) -> bool:
         """Whether torch knows of a write since the last look; writes through ``.data`` or numpy
         leave no trace."""
-        return self._now() != self._marks
+        return _marks(self._tensors) != self._marks or self._fixed_written()
+
+    def _fixed_written(self) -> bool:
+        return _marks(self._fixed.values()) != self._fixed_marks
 
     def restore_numbers(self) -> bool:
         """Puts back which memory tensors stand for, and the numbers there; says if any differed.
@@ -48,6 +60,14 @@ class TensorState:
         Raises:
             ValueError: a tensor was overwritten of which there is no copy.
         """
+        if self._fixed_written():
+            now = zip(self._fixed, _marks(self._fixed.values()), self._fixed_marks, strict=True)
+            name = next(name for name, mark, before in now if mark != before)
+            raise ValueError(
+                f"a forward pass writes into {name}, and the class that does so declares "
+                "static_graph = True, that it does nothing of the kind; load the weights anew, and "
+                "take the declaration out"
+            )
         changed = False
         for tensor, memory in zip(self._tensors, self._memory, strict=True):
             if not _same_memory(tensor, memory):
@@ -56,7 +76,7 @@ class TensorState:
         with torch.no_grad():
             changed |= restored(self._copies)
         lost = [self._name(tensor) for tensor, checksum in self._checksums if checksum.changed()]
-        self._marks = self._now()
+        self._marks = _marks(self._tensors)
         if lost:
             raise ValueError(
                 f"the model writes into {lost[0]} while it runs, and its old values are lost: a "
@@ -75,17 +95,18 @@ class TensorState:
                 tensor.grad = gradient
         self.restore_numbers()
 
-    def _now(self) -> list[Any]:
-        return [
-            (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version)
-            for tensor in self._tensors
-        ]
-
     def _name(self, memory: Tensor) -> str:
         for kept, path in zip(self._memory, self._paths, strict=True):
             if kept is memory:
                 return str(path)
         return "a gradient"
+
+
+def _marks(tensors: Iterable[Tensor]) -> list[tuple[int, int]]:
+    """Where tensors are, and how often they were written to, as far as torch knows."""
+    return [
+        (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in tensors
+    ]
 
 
 def _has_memory(tensor: Tensor) -> bool:

@@ -1,10 +1,10 @@
 """Symbolic tracing: the graph of a model that is made of known layers, without running them.
 
-A probe runs a model on two samples and looks at every operator, because a forward() may do
-anything. Where each module is a layer of torch's whose graph is known, or of a class that declares
-its graph static (:data:`STATIC_GRAPH`), a pass with symbols in the place of feature maps tells the
-same in a tenth of the time. Its findings decide about speed alone, like the findings of a probe:
-every call is verified against plain autograd (:mod:`vkdnw.per_sample.verification`).
+Where each module is a layer of torch's whose graph is known, or of a class that declares its graph
+static (:mod:`vkdnw.per_sample.known_layers`), a pass with symbols in the place of feature maps
+tells the same as a probe in a tenth of the time. Its findings decide about speed alone, like the
+findings of a probe: every call is verified against plain autograd
+(:mod:`vkdnw.per_sample.verification`).
 """
 
 from __future__ import annotations
@@ -13,32 +13,25 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge
-from torch.nn.modules.module import _has_any_global_hook
 
 from vkdnw.backward.graph import Node
 from vkdnw.backward.layers import replaced_forwards
 from vkdnw.per_sample.capture import CallSite, Record, Records
+from vkdnw.per_sample.known_layers import (
+    BATCH_NORM,
+    IDENTITY,
+    LAYERS,
+    PLAIN,
+    NotSymbolicError,
+    Shape,
+)
 from vkdnw.per_sample.problem import Problem
 from vkdnw.runtime.layouts import channels_last_is_safe
-
-STATIC_GRAPH = "static_graph"
-"""An attribute, True, of a class that defines ``forward()``: whatever the data and the device, that
-calls submodules with feature maps, adds maps, multiplies them by numbers, and does nothing else
-with them. Shapes may be read."""
-
-PLAIN: set[type[Tensor]] = {Tensor, nn.Parameter}
-"""The types of tensors on which no class of a user's computes."""
-
-Shape = tuple[int, ...]
-
-
-class NotSymbolicError(Exception):
-    """A model does something else, so that only a probe can tell."""
 
 
 class Metadata(NamedTuple):
@@ -169,7 +162,7 @@ class SymbolicGraph:
         }
         maps = sum(torch.Size(each.shape).numel() for each in kept.values())
         statistics = sum(
-            2 * symbol.shape[1] for symbol in self.symbols if symbol.kind == _BATCH_NORM
+            2 * symbol.shape[1] for symbol in self.symbols if symbol.kind == BATCH_NORM
         )
         return (maps + statistics) * self.dtype.itemsize
 
@@ -183,12 +176,8 @@ def symbolic_graph(problem: Problem, samples: int) -> SymbolicGraph | None:
         or images.dim() != 4
         or problem.batch.kwargs
         or problem.options.output is not None
-        or _has_any_global_hook()
-        or not all(_is_known(module) for module in problem.modules.values())
-        or not all(map(_is_torchs, _LAYERS.keys() | _CONTAINERS))
-        or not all(
-            type(p) in PLAIN and p.dtype == images.dtype for p in problem.parameters.values()
-        )
+        or not problem.state.unwritten
+        or not all(p.dtype == images.dtype for p in problem.parameters.values())
     ):
         return None
     safe = channels_last_is_safe(problem.modules.values())
@@ -198,7 +187,7 @@ def symbolic_graph(problem: Problem, samples: int) -> SymbolicGraph | None:
     forwards = (
         (module, partial(_called, name, module))
         for name, module in problem.modules.items()
-        if type(module) in _LAYERS
+        if type(module) in LAYERS
     )
     try:
         with replaced_forwards(forwards):
@@ -211,118 +200,12 @@ def symbolic_graph(problem: Problem, samples: int) -> SymbolicGraph | None:
     return SymbolicGraph(layout, images.dtype, images.device, problem.modules, symbols)
 
 
-def _is_known(module: nn.Module) -> bool:
-    """Whether a module is a layer of the table, or declares that its graph is static."""
-    held = vars(module)
-    if module.training or not held.keys().isdisjoint(_METHODS):
-        return False
-    if (
-        held["_forward_hooks"]
-        or held["_forward_pre_hooks"]
-        or held["_backward_hooks"]
-        or held["_backward_pre_hooks"]
-    ):
-        return False
-    kind = type(module)
-    if kind in _LAYERS:
-        return True
-    owner = next((each for each in kind.__mro__ if "forward" in vars(each)), nn.Module)
-    return owner in _CONTAINERS or vars(owner).get(STATIC_GRAPH) is True
-
-
-def _is_torchs(kind: type[nn.Module]) -> bool:
-    """Whether a class of torch has the methods that it came with: programs replace them."""
-    methods = (getattr(kind, name, None) for name in _METHODS)
-    return all(each is None or each.__module__.startswith("torch.") for each in methods)
-
-
-_METHODS = ("forward", "_conv_forward", "__call__")
-
-_CONTAINERS = {nn.Sequential, nn.Module}  # of the second: ModuleDict and ModuleList, never called
-
-
-# ---- layers ------------------------------------------------------------------------------------
-
-
 def _called(name: str, module: nn.Module, x: Symbol) -> Symbol:
-    kind, shape = _LAYERS[type(module)]
+    kind, shape = LAYERS[type(module)]
     if not isinstance(x, Symbol):
         raise NotSymbolicError
     found = shape(module, x.shape)
-    return x if kind == _IDENTITY else x.followed(kind, found, name)
-
-
-def _require(holds: bool) -> None:
-    if not holds:
-        raise NotSymbolicError
-
-
-def _of_convolution(conv: Any, shape: Shape) -> Shape:
-    _require(conv.padding_mode == "zeros" and not isinstance(conv.padding, str))
-    _require(len(shape) == 4 and shape[1] == conv.in_channels)
-    sides = _sides(shape, conv.kernel_size, conv.stride, conv.padding, conv.dilation)
-    return shape[0], conv.out_channels, *sides
-
-
-def _of_pooling(pool: Any, shape: Shape) -> Shape:
-    _require(len(shape) == 4 and not pool.ceil_mode)
-    sizes = (pair(pool.kernel_size), pair(pool.stride), pair(pool.padding))
-    return *shape[:2], *_sides(shape, *sizes, (1, 1))
-
-
-def pair(size: Any) -> tuple[int, int]:
-    """A size of both sides, as layers keep it: a number or two."""
-    return (size, size) if isinstance(size, int) else tuple(size)
-
-
-def _sides(shape: Shape, kernel: Shape, stride: Shape, padding: Shape, dilation: Shape) -> Shape:
-    sides = tuple(
-        (side + 2 * p - d * (k - 1) - 1) // s + 1
-        for side, k, s, p, d in zip(shape[2:], kernel, stride, padding, dilation, strict=True)
-    )
-    _require(min(sides) > 0)
-    return sides
-
-
-def _of_norm(norm: Any, shape: Shape) -> Shape:
-    _require(len(shape) == 4 and shape[1] == norm.num_features)
-    return shape
-
-
-def _of_relu(relu: Any, shape: Shape) -> Shape:
-    _require(not relu.inplace)
-    return shape
-
-
-def _of_mean(pool: Any, shape: Shape) -> Shape:
-    _require(len(shape) == 4 and pool.output_size == 1)
-    return *shape[:2], 1, 1
-
-
-def _of_flatten(flatten: Any, shape: Shape) -> Shape:
-    _require((flatten.start_dim, flatten.end_dim) == (1, -1))
-    return shape[0], torch.Size(shape[1:]).numel()
-
-
-def _of_linear(linear: Any, shape: Shape) -> Shape:
-    _require(len(shape) == 2 and shape[1] == linear.in_features)
-    return shape[0], linear.out_features
-
-
-_IDENTITY = ""
-_BATCH_NORM = "NativeBatchNormBackward0"
-
-_LAYERS: dict[type[nn.Module], tuple[str, Callable[[Any, Shape], Shape]]] = {
-    nn.AdaptiveAvgPool2d: ("MeanBackward1", _of_mean),
-    nn.AvgPool2d: ("AvgPool2DBackward0", _of_pooling),
-    nn.BatchNorm2d: (_BATCH_NORM, _of_norm),
-    nn.Conv2d: ("ConvolutionBackward0", _of_convolution),
-    nn.Flatten: ("ViewBackward0", _of_flatten),
-    nn.Identity: (_IDENTITY, lambda _, shape: shape),
-    nn.Linear: ("AddmmBackward0", _of_linear),
-    nn.ReLU: ("ReluBackward0", _of_relu),
-}
-"""By a layer's very type: torch's name of its node, and the shape that it makes of one."""
+    return x if kind == IDENTITY else x.followed(kind, found, name)
 
 
 def _nothing(symbol: Symbol) -> tuple[Symbol, ...]:
@@ -337,7 +220,7 @@ _LAYERS_KEEP: dict[str, Callable[[Symbol], tuple[Symbol, ...]]] = {
     "AddmmBackward0": _sources,
     "AvgPool2DBackward0": _sources,
     "ConvolutionBackward0": _sources,
-    _BATCH_NORM: _sources,
+    BATCH_NORM: _sources,
     "ReluBackward0": lambda symbol: (symbol,),
 }
 """By the name of a node: the maps that it keeps for the backward pass."""

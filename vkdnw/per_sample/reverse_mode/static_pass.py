@@ -29,8 +29,9 @@ from vkdnw.ops.relu import rectify, relu_mask
 from vkdnw.per_sample.capture import CallSite, Record, Records, output_edge
 from vkdnw.per_sample.fusion.apply import folded_weights
 from vkdnw.per_sample.fusion.find import Fusion
+from vkdnw.per_sample.known_layers import pair
 from vkdnw.per_sample.plan import Plan
-from vkdnw.per_sample.probing.symbolic import Metadata, Symbol, pair
+from vkdnw.per_sample.probing.symbolic import Metadata, Symbol
 from vkdnw.per_sample.probing.trace import Trace
 from vkdnw.per_sample.reverse_mode.gradient_sinks import ForwardPass, Sources, edge_key
 
