@@ -65,12 +65,22 @@ def _sum(weights: Mapping[str, int]) -> str:
     return "+".join(name if one == 1 else f"{one}*{name}" for name, one in weights.items())
 
 
+RESIDUAL = "+".join(CONSENSUS)
+
+
+def _size(count: str) -> str:
+    return RESIDUAL.replace("capacity", count)
+
+
 def _without(part: str) -> Mapping[str, int]:
     return {name: weight for name, weight in CONSENSUS.items() if name != part}
 
 
 AGGREGATES: Mapping[str, Aggregate] = {
-    **{name: NAMED[name] for name in ("az_nas", "vkdnw_agg", "flow_agg", "consensus_agg")},
+    **{
+        name: NAMED[name]
+        for name in ("az_nas", "vkdnw_agg", "flow_agg", "consensus_agg", "residual_agg")
+    },
     **{
         one.name: one
         for one in (
@@ -80,6 +90,14 @@ AGGREGATES: Mapping[str, Aggregate] = {
             parse(f"consensus_synflow=agreement({_sum(CONSENSUS)}+synflow)"),
             parse(f"consensus_vkdnw=agreement({_sum(CONSENSUS)}+dense(layers,vkdnw))"),
             *(parse(f"without_{part}=agreement({_sum(_without(part))})") for part in CONSENSUS),
+            parse(f"residual_progressivity=residual({RESIDUAL}+progressivity)"),
+            parse(f"residual_layers=residual({RESIDUAL}+naswot_layers)"),
+            parse(f"residual_vkdnw=residual({RESIDUAL}+dense(layers,vkdnw))"),
+            *(parse(f"residual_of_{size}=residual({_size(size)})") for size in ("flops", "layers")),
+            *(
+                parse(f"residual_without_{part}=residual({'+'.join(_without(part))})")
+                for part in list(CONSENSUS)[1:]
+            ),
         )
     },
 }
@@ -193,8 +211,10 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     """The table as a picture: a row for each candidate, the best on the mean first."""
     from matplotlib import pyplot as plt
 
-    shown = table.drop(index=[n for n in table.index if n.startswith(("without", "consensus_"))])
-    shown = pd.concat([table.loc[["consensus_agg"]], shown])
+    shown = table.drop(
+        index=[n for n in table.index if n.startswith(("without", "consensus_", "residual_"))]
+    )
+    shown = pd.concat([table.loc[["residual_agg", "consensus_agg"]], shown])
     figure, axes = plt.subplots(figsize=(8.5, 0.32 * len(shown) + 1.2), layout="constrained")
     image = axes.imshow(shown, cmap="RdBu", vmin=-0.8, vmax=0.8, aspect="auto")
     axes.set_xticks(range(shown.shape[1]), shown.columns, rotation=30, ha="left")

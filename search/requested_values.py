@@ -58,7 +58,7 @@ def ranked_parts(text: str) -> tuple[str, ...]:
     if aggregate is None:
         return tuple(name.strip() for name in text.split(",") if name.strip())
     plain = all(len(term.columns) == 1 and term.weight == 1 for term in aggregate.terms)
-    if not (plain and aggregate.logarithm) or aggregate.agreement:
+    if not (plain and aggregate.logarithm) or aggregate.weighing != "fixed":
         raise ValueError(
             f"{text!r} is no plain sum of logarithms of ranks, which an evolution ranks by; name "
             f"values instead, such as {','.join(aggregate.parts)}"

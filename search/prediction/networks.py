@@ -21,7 +21,7 @@ from vkdnw.search.rankings.metrics import fill_undefined
 from vkdnw.search.spaces.search_space import SearchSpace
 from vkdnw.search.tasks import Evaluation
 
-PREFERRED = ("consensus_agg", "flow_agg", "vkdnw_agg", "az_nas", "single")
+PREFERRED = ("residual_agg", "consensus_agg", "flow_agg", "vkdnw_agg", "az_nas", "single")
 """The ranking of the networks before any is trained: the first of these on record."""
 
 

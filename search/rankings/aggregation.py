@@ -16,15 +16,18 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from vkdnw.search.rankings.term_weights import agreeing_weights, residual_weights
 
 if TYPE_CHECKING:  # a command that ranks by a value need not wait for it
     import pandas as pd
 
 Vector = NDArray[np.float64]
+Weighing = Literal["fixed", "agreement", "residual"]
 
 
 class AggregationError(ValueError):
@@ -53,8 +56,10 @@ class Aggregate:
     """Sum log(rank); otherwise the ranks themselves."""
     share: bool = False
     """Divide ranks by the number of networks first, which changes the sum and not its order."""
-    agreement: bool = False
-    """Multiply each weight by the term's correlation with the sum: see `agreeing_weights`."""
+    weighing: Weighing = "fixed"
+    """Whether weights are taken as they are, times each term's agreement with the sum
+    (`agreeing_weights`), or follow from the terms, the first of which is the size
+    (`residual_weights`)."""
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -105,7 +110,16 @@ NAMED: Mapping[str, Aggregate] = {
                 *(Term((part,)) for part in ("expressivity", "trainability", "jacov", "naswot")),
             ),
             "this package (docs/ranking.md): the agreement of the parts, in any search space",
-            agreement=True,
+            weighing="agreement",
+        ),
+        Aggregate(
+            "residual_agg",
+            tuple(
+                Term((part,))
+                for part in ("capacity", "expressivity", "trainability", "jacov", "naswot")
+            ),
+            "this package (docs/ranking.md): capacity, and what the other parts share beyond it",
+            weighing="residual",
         ),
     )
 }
@@ -147,40 +161,11 @@ def places_and_weights(table: pd.DataFrame, aggregate: Aggregate) -> tuple[Vecto
         ranks /= len(table)
     places = np.log(ranks) if aggregate.logarithm else ranks
     weights = np.array([term.weight for term in aggregate.terms])
-    return places, agreeing_weights(places, weights) if aggregate.agreement else weights
-
-
-AGREEMENT_STEPS = 20
-"""The weights of every space that was tried stand still to three digits after five."""
-
-
-def agreeing_weights(places: Vector, weights: Vector) -> Vector:
-    """Weights times how far each term agrees with all of them together, which needs no accuracy.
-
-    In step t the sum is ``s = sum_k w_k x_k``, and ``w_k`` becomes ``weights_k * max(0, corr(x_k,
-    s))``: a step of the power iteration for the first principal component of the terms, with
-    negative loadings cut off. A term that orders the networks of a space at random, or against the
-    others, loses its weight there. Compare Parisi et al. 2014, "Ranking and combining multiple
-    predictors without labeled data", PNAS 111.
-
-    Args:
-        places: logarithms of ranks, float64 ``[terms, networks]``.
-        weights: positive, float64 ``[terms]``.
-
-    Returns:
-        float64 ``[terms]``; all 0 where no term tells networks apart.
-    """
-    centred = places - places.mean(axis=1, keepdims=True)
-    lengths = np.linalg.norm(centred, axis=1)
-    agreeing = np.where(lengths > 0, weights, 0.0)
-    lengths = np.where(lengths > 0, lengths, 1.0)
-    for _ in range(AGREEMENT_STEPS):
-        total = agreeing @ centred
-        length = float(np.linalg.norm(total))
-        if length == 0:
-            return np.zeros_like(weights)
-        agreeing = weights * np.clip(centred @ total / (lengths * length), 0.0, None)
-    return agreeing
+    if aggregate.weighing == "agreement":
+        weights = agreeing_weights(places, weights)
+    elif aggregate.weighing == "residual":
+        weights = residual_weights(places)
+    return places, weights
 
 
 def scores_of_complete(
@@ -237,14 +222,14 @@ def undefined_rows(table: pd.DataFrame, aggregate: Aggregate) -> int:
 
 
 _NAME = r"[A-Za-z_][\w.]*"
-_AGREEMENT = re.compile(r"\s*agreement\((?P<terms>.*)\)\s*")
+_WEIGHING = re.compile(r"\s*(?P<weighing>agreement|residual)\((?P<terms>.*)\)\s*")
 _TERM = re.compile(
     rf"\s*(?P<sign>[+-])?\s*(?:(?P<weight>\d+(?:\.\d*)?|\.\d+)\s*\*)?\s*"
     rf"(?:dense\((?P<dense>\s*{_NAME}(?:\s*,\s*{_NAME})*)\s*\)|(?P<value>{_NAME}))\s*"
 )
 FORM = (
-    "NAME=TERM+TERM+... or NAME=agreement(TERM+TERM+...), a term being VALUE, WEIGHT*VALUE or "
-    "dense(VALUE,VALUE)"
+    "NAME=TERM+TERM+..., NAME=agreement(TERM+TERM+...) or NAME=residual(SIZE+TERM+TERM+...), a "
+    "term being VALUE, WEIGHT*VALUE or dense(VALUE,VALUE)"
 )
 
 
@@ -252,14 +237,16 @@ def parse(text: str) -> Aggregate:
     """Read an aggregate such as ``mine=expressivity+2*jacov-0.5*flops+dense(layers,vkdnw)``.
 
     ``dense(a,b)`` is the dense rank by a, and by b between networks of equal a. A term after a
-    minus sign is subtracted. ``agreement(...)`` around the terms weighs them by `agreeing_weights`.
+    minus sign is subtracted. ``agreement(...)`` around the terms weighs them by `agreeing_weights`,
+    ``residual(size+...)`` by `residual_weights`.
+
     Raises `AggregationError` that names the position of the error.
     """
     name, equals, body = text.partition("=")
-    agreement = _AGREEMENT.fullmatch(body)
-    start = len(name) + 1 + (agreement.start("terms") if agreement else 0)
-    if agreement:
-        body = agreement["terms"]
+    weighed = _WEIGHING.fullmatch(body)
+    start = len(name) + 1 + (weighed.start("terms") if weighed else 0)
+    if weighed:
+        body = weighed["terms"]
     if not equals or not re.fullmatch(_NAME, name.strip()):
         raise AggregationError(f"an aggregate is {FORM}; got {text!r}")
     terms: list[Term] = []
@@ -271,9 +258,26 @@ def parse(text: str) -> Aggregate:
             raise AggregationError(f"position {at} of {text!r} has no term; the form is {FORM}")
         terms.append(_term(match))
         position = match.end()
-    if agreement and any(term.weight < 0 for term in terms):
-        raise AggregationError(f"agreement() takes no term after a minus sign, got {text!r}")
-    return Aggregate(name.strip(), tuple(terms), agreement=agreement is not None)
+    weighing = _weighing(weighed["weighing"] if weighed else "fixed", terms, text)
+    return Aggregate(name.strip(), tuple(terms), weighing=weighing)
+
+
+def _weighing(name: str, terms: Sequence[Term], text: str) -> Weighing:
+    if name == "agreement":
+        if any(term.weight < 0 for term in terms):
+            raise AggregationError(f"agreement() takes no term after a minus sign, got {text!r}")
+        return "agreement"
+    if name == "residual":
+        if any(term.weight != 1 for term in terms):
+            raise AggregationError(
+                f"residual() sets all weights itself; it takes none, got {text!r}"
+            )
+        if len(terms) < 3:
+            raise AggregationError(
+                f"residual() needs a size and two terms or more beside it, got {text!r}"
+            )
+        return "residual"
+    return "fixed"
 
 
 def _term(match: re.Match[str]) -> Term:
@@ -286,7 +290,7 @@ def _term(match: re.Match[str]) -> Term:
 def describe(aggregate: Aggregate) -> str:
     """The terms as `parse` reads them."""
     terms = "+".join(map(_written, aggregate.terms)).replace("+-", "-")
-    return f"agreement({terms})" if aggregate.agreement else terms
+    return terms if aggregate.weighing == "fixed" else f"{aggregate.weighing}({terms})"
 
 
 def _written(term: Term) -> str:

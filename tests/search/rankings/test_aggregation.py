@@ -18,13 +18,13 @@ from vkdnw.search.rankings.aggregation import (
     AggregationError,
     Term,
     aggregate_scores,
-    agreeing_weights,
     describe,
     log_rank_sum,
     parse,
     term_ranks,
     undefined_rows,
 )
+from vkdnw.search.rankings.term_weights import agreeing_weights, residual_weights
 
 GOLDEN_NAMES = {
     "vkdnw_dim": "layers",
@@ -127,53 +127,22 @@ def test_ranks_are_among_the_rows_given(table):
     assert alone.tolist() == [0.0, math.log(2)]
 
 
-# Agreement
+# Weights that follow from the terms
 
 
-def first_principal_component(places):
-    """Loadings of the terms, by the dense eigen-decomposition of their correlation matrix."""
-    _, vectors = np.linalg.eigh(np.corrcoef(places))
-    return vectors[:, -1] * np.sign(vectors[:, -1].sum())
-
-
-def noisy_views(networks=400, noise=(0.3, 0.6, 1.0), seed=0):
-    """Terms that see one hidden order through more and more noise, of equal variance."""
-    random = np.random.default_rng(seed)
-    hidden = random.normal(size=networks)
-    views = np.stack([hidden + level * random.normal(size=networks) for level in noise])
-    return (views - views.mean(axis=1, keepdims=True)) / views.std(axis=1, keepdims=True)
-
-
-def test_weights_of_agreement_are_the_first_principal_component_where_terms_agree():
-    places = noisy_views()
-    found = agreeing_weights(places, np.ones(3))
-    expected = first_principal_component(places)
-    assert found / np.linalg.norm(found) == pytest.approx(expected, rel=1e-6)
-    assert found[0] > found[1] > found[2] > 0
-
-
-def test_a_term_against_the_others_and_one_that_is_constant_have_no_weight():
-    places = noisy_views()
-    against, constant = -places[:1], np.zeros_like(places[:1])
-    weights = agreeing_weights(np.concatenate([places, against, constant]), np.ones(5))
-    assert weights[:3] == pytest.approx(agreeing_weights(places, np.ones(3)), rel=1e-6)
-    assert weights[3:].tolist() == [0.0, 0.0]
-
-
-def test_terms_that_tell_no_networks_apart_agree_on_nothing():
-    assert agreeing_weights(np.ones((2, 5)), np.ones(2)).tolist() == [0.0, 0.0]
-
-
-def test_an_aggregate_by_agreement_is_the_sum_with_these_weights():
-    random = np.random.default_rng(2)
-    table = pd.DataFrame(noisy_views(400, seed=1).T, columns=["a", "b", "c"])
-    table["d"] = random.normal(size=400)
-    aggregate = parse("mine=agreement(2*a+b+c+d)")
-    places = np.log(np.stack([term_ranks(table, term) for term in aggregate.terms]))
-    weights = agreeing_weights(places, np.array([2.0, 1.0, 1.0, 1.0]))
-    found = aggregate_scores(table, aggregate).to_numpy()
-    assert found == pytest.approx(weights @ places, rel=1e-13)
-    assert weights[3] < 4 / math.sqrt(400)  # d is noise: four deviations of a chance correlation
+@pytest.mark.parametrize(
+    ("text", "weights_of"),
+    [
+        ("mine=agreement(2*a+b+c+d)", lambda x: agreeing_weights(x, np.array([2.0, 1, 1, 1]))),
+        ("mine=residual(a+b+c+d)", residual_weights),
+    ],
+)
+def test_an_aggregate_is_the_sum_with_these_weights(text, weights_of):
+    table = pd.DataFrame(np.random.default_rng(2).normal(size=(50, 4)), columns=list("abcd"))
+    table += table[["a"]].to_numpy()
+    places = np.log(np.stack([term_ranks(table, Term((name,))) for name in "abcd"]))
+    found = aggregate_scores(table, parse(text)).to_numpy()
+    assert found == pytest.approx(weights_of(places) @ places, rel=1e-13)
 
 
 # As text
@@ -194,7 +163,14 @@ def test_an_aggregate_is_written_as_text():
 
 
 @pytest.mark.parametrize(
-    "text", ["m=a", "m=a+2*b-0.5*c", "m=-1*a+dense(b,c)+3*dense(b)", "m=agreement(2*a+b)"]
+    "text",
+    [
+        "m=a",
+        "m=a+2*b-0.5*c",
+        "m=-1*a+dense(b,c)+3*dense(b)",
+        "m=agreement(2*a+b)",
+        "m=residual(a+b+dense(c,d))",
+    ],
 )
 def test_a_description_is_read_back(text):
     assert describe(parse(text)) == text.removeprefix("m=")
@@ -212,6 +188,8 @@ def test_a_description_is_read_back(text):
         ("m=a+dense()", "position 9"),
         ("m=2", "position 2"),
         ("m=agreement(a+)", "position 13"),
+        ("m=residual(a+2*b+c)", "residual\\(\\) sets all weights itself"),
+        ("m=residual(a+b)", "needs a size and two terms or more beside it"),
         ("m=agreement(a-b)", "takes no term after a minus sign"),
         ("m=0*a", "a weight must be finite and not 0, got 0"),
     ],
