@@ -75,12 +75,23 @@ def score(
         on_device, differentiation = differentiated(problem, partial(eigenvalues, problem))
     if differentiation.fallback_reason:
         _announce_fallback(differentiation)
+    return scored(model, problem, differentiation, on_device)
+
+
+def scored(
+    model: nn.Module, problem: Problem, differentiation: Differentiation, on_device: Tensor
+) -> Score:
+    """The score of a model that was differentiated, from all its eigenvalues, ascending.
+
+    Raises:
+        ZeroFisherError: they are zero.
+    """
     ascending = on_device.cpu()
     check_not_zero(ascending)
     quantiles = spectrum.deciles(ascending)
     size, classes = problem.batch.size, differentiation.trace.classes
     if said := low_rank(ascending, quantiles, size, classes):
-        warnings.warn(said, LowRankWarning, stacklevel=2)
+        warnings.warn(said, LowRankWarning, stacklevel=3)
     return Score(
         vkdnw=spectrum.entropy(quantiles),
         layers=sum(map(has_derivative, model.parameters())),

@@ -21,6 +21,7 @@ from vkdnw.ops.spectrum import low_rank_spectrum
 from vkdnw.options import Convention
 from vkdnw.per_sample.cotangents import ClassCotangents
 from vkdnw.per_sample.jacobian import Differentiation, jacobian_chunks
+from vkdnw.per_sample.probing.trace import Trace
 from vkdnw.per_sample.problem import Problem
 from vkdnw.per_sample.reverse_mode.chunking import Chunk
 from vkdnw.runtime.threads import several_threads
@@ -89,18 +90,37 @@ def eigenvalues(problem: Problem, differentiation: Differentiation) -> Tensor:
     over blocks of columns so that ``B C P`` numbers are never held. Each is then accurate to
     rounding of the largest eigenvalue.
     """
-    of_sample = differentiation.trace.classes - (problem.options.convention == "fisher")
-    rows = problem.batch.size * of_sample
-    columns = len(problem.selection)
-    small = columns <= DIRECT_COLUMNS and min(rows, columns) <= DIRECT_RANK
-    if small and rows * columns * 8 <= problem.max_memory // 4:
+    rows, columns = factor_shape(problem, differentiation.trace)
+    if has_small_factor(problem, differentiation.trace):
         factor = _factor(problem, differentiation, problem.selection)
-        nonzero = low_rank_spectrum(factor) / problem.batch.size
-    elif columns <= rows:
+        return eigenvalues_of(low_rank_spectrum(factor), problem)
+    if columns <= rows:
         nonzero = _gram_spectrum(problem, fisher_matrix(problem, differentiation))
     else:
         gram = _dual_gram(problem, differentiation, rows)
         nonzero = _gram_spectrum(problem, gram) / problem.batch.size
+    return _with_zeros(nonzero, columns)
+
+
+def factor_shape(problem: Problem, trace: Trace) -> tuple[int, int]:
+    """Rows M and columns P of the stacked factor."""
+    of_sample = trace.classes - (problem.options.convention == "fisher")
+    return problem.batch.size * of_sample, len(problem.selection)
+
+
+def has_small_factor(problem: Problem, trace: Trace) -> bool:
+    """Whether eigenvalues are the squared singular values of the factor."""
+    rows, columns = factor_shape(problem, trace)
+    small = columns <= DIRECT_COLUMNS and min(rows, columns) <= DIRECT_RANK
+    return small and rows * columns * 8 <= problem.max_memory // 4
+
+
+def eigenvalues_of(spectrum: Tensor, problem: Problem) -> Tensor:
+    """All P eigenvalues, from those of ``A^T A`` that can differ from zero."""
+    return _with_zeros(spectrum / problem.batch.size, len(problem.selection))
+
+
+def _with_zeros(nonzero: Tensor, columns: int) -> Tensor:
     zeros = torch.zeros(columns - len(nonzero), dtype=torch.float64, device=nonzero.device)
     return torch.cat([zeros, nonzero])
 

@@ -28,6 +28,7 @@ from vkdnw.per_sample import known_layers, problem
 from vkdnw.per_sample.reverse_mode.batched_vjp import AT_ONCE
 from vkdnw.proxies import Inputs
 from vkdnw.proxies.methods import BUILT_IN
+from vkdnw.score_group import score_group
 from vkdnw.search.configuration import Configuration
 from vkdnw.search.scoring import Scorer
 from vkdnw.search.spaces import nb201
@@ -144,6 +145,23 @@ def waits(wrap: Callable[[nn.Module], nn.Module]) -> list[int]:
     return counts
 
 
+def together() -> dict[str, Any]:
+    """Networks scored together there: whether as each alone, and runs of tapes."""
+    architectures = (DENSE, CELL, DENSE)
+    models = [nb201.build(each, channels=8, cells=1, classes=CLASSES) for each in architectures]
+    models = [vkdnw.initialise(m, seed=seed).eval().to(DEVICE) for seed, m in enumerate(models)]
+    x = inputs().noise.to(DEVICE)
+    expected = [vkdnw.score(model, x) for model in models]
+    runs: list[int] = []
+
+    def run(*arguments: Any) -> None:
+        runs.append(1)
+        backpropagate_on_cpu(*arguments)
+
+    other_device.REPLACED["vkdnw::backpropagate_"] = run
+    return {"equal": score_group(models, x) == expected, "runs": len(runs)}
+
+
 def backpropagate_on_cpu(*arguments: Any) -> None:
     """A device's tape: the CPU's but for the weights of 3x3 convolutions, [Co, 3, 3, Ci] there."""
     planes, cotangents, weights, *others = arguments
@@ -186,6 +204,7 @@ if __name__ == "__main__":
             "static": taped(cells),
             "recorded": taped(lambda: Undeclared(cells())),
             "waits": {"static": waits(lambda each: each), "recorded": waits(Undeclared)},
+            "together": together(),
             "cells": both(cells, NAMES),
             "disconnected": both(disconnected, FEW),
             # Attention is one operator on the CPU and several there. Searches count on the CPU.

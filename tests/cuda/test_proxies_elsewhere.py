@@ -58,6 +58,10 @@ def test_a_static_graph_is_not_probed_there(found: dict[str, Any]) -> None:
     assert 0 < found["waits"]["static"][0] < found["waits"]["recorded"][0]
 
 
+def test_networks_together_have_the_bits_of_each_alone(found: dict[str, Any]) -> None:
+    assert found["together"] == {"equal": True, "runs": 1}
+
+
 @pytest.mark.parametrize("where", ["cells", "disconnected", "transformer", "search"])
 @pytest.mark.parametrize("name", [each.name for each in BUILT_IN])
 def test_a_proxy_has_the_value_of_the_cpu(where: str, name: str, found: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 import vkdnw
 from tests.library.cases.networks import pre_activation_network, residual_network
 from vkdnw import SmallerChunksWarning
+from vkdnw.score_group import score_group
 from vkdnw.search.spaces import nb201
 
 pytestmark = pytest.mark.gpu
@@ -129,3 +130,10 @@ def test_a_network_that_overflows_is_an_error(device: torch.device) -> None:
             parameter.mul_(1e6)
     with pytest.raises(ValueError, match=r"finite|holds (inf|nan)|overflow"):
         vkdnw.score(model, x)
+
+
+def test_networks_together_have_the_bits_of_each_alone(device: torch.device) -> None:
+    """One launch for the tapes of all, and one for the spectra of one size."""
+    models = [network(each).to(device) for each in (*ARCHITECTURES, *ARCHITECTURES)]
+    x = images(16).to(device)
+    assert score_group(models, x) == [vkdnw.score(model, x) for model in models]

@@ -25,6 +25,7 @@ LAYERS = (
     {"per_sample"},
     {"fisher_information", "fisher_rank", "result"},
     {"api"},
+    {"score_group"},
     {"proxies"},
     {"testing"},
     {"vkdnw"},  # vkdnw/__init__.py, the public names

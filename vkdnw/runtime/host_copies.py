@@ -23,7 +23,7 @@ _copies: ContextVar[_Copies | None] = ContextVar("copies", default=None)
 def constants_copied(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Inside the block, ``on_host`` finds the constants of convolutions and normalisations."""
     wanted = [tensor for tensor in _constants(modules) if tensor.device.type != "cpu"]
-    token = _copies.set(_copied(wanted))
+    token = _copies.set({**(_copies.get() or {}), **_copied(wanted)})
     try:
         yield
     finally:

@@ -6,7 +6,8 @@ each chosen scalar is a short correlation of its layer's input with the gradient
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -80,8 +81,11 @@ def chunk_jacobian(
         piece.size, len(cotangents), plan.columns, dtype=trace.dtype, device=logits.device
     )
     if plan.entries or plan.dense:
-        keep_graph = problem.keeps_graphs
-        _accumulate(jacobian, trace, plan, recorder, passed, cotangents, together, keep_graph)
+        begun = begin(trace, plan, passed, cotangents, together)
+        taped = begun.sources.taped
+        for some in pulled(begun, recorder, cotangents, keep_graph=problem.keeps_graphs):
+            gradients = {} if taped is None else taped.gradients(some.to_tape)
+            add_columns(jacobian, begun, some, gradients)
     return jacobian, logits.detach()
 
 
@@ -152,17 +156,35 @@ def _sites(plan: Plan) -> list[CallSite]:
     return list(dict.fromkeys(part.site for part in parts))
 
 
-def _accumulate(
-    jacobian: Tensor,
-    trace: Trace,
-    plan: Plan,
-    recorder: Recorder,
-    passed: ForwardPass,
-    cotangents: Cotangents,
-    together: int,
-    keep_graph: bool,
-) -> None:
-    """Adds the terms of the plan's picks and dense rows, for some cotangents at a time."""
+@dataclass(frozen=True)
+class Begun:
+    """A chunk between its forward pass and its backward passes."""
+
+    trace: Trace
+    plan: Plan
+    records: Records
+    logits: Tensor  # [b, C]
+    inputs: list[Tensor]  # of the plan's entries
+    dense_inputs: list[Tensor]
+    dtype: torch.dtype  # in which columns are computed
+    sources: Sources
+    together: int  # cotangents of one backward pass
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """The gradients that autograd has computed for some cotangents."""
+
+    first: int  # of the cotangents
+    count: int
+    flowing: dict[EdgeKey, Tensor | None]  # [count, ...] by edge
+    to_tape: list[Tensor]  # its cotangents, if there is a tape: [count * b, D, H, W]
+
+
+def begin(
+    trace: Trace, plan: Plan, passed: ForwardPass, cotangents: Cotangents, together: int
+) -> Begun:
+    """Takes the channels that picks read, and finds where gradients will be read."""
     records, logits = passed.records, passed.logits
     with torch.no_grad():
         inputs = [_entry_input(trace, entry, records) for entry in plan.entries]
@@ -174,31 +196,55 @@ def _accumulate(
         inputs = [x.to(dtype) for x in inputs]
         dense_inputs = [x.to(dtype) for x in dense_inputs]
     sources = passed.sources(dtype)
-    sunk = _sink_gradients(trace, plan, sources)
     if sources.sinks:
         together = 1  # they hold one cotangent's gradients
     elif sources.taped is not None:
         together = _cotangents_of_tape(sources.taped, records, len(logits))
     if together < len(cotangents):  # they are read again, so they are copied close together
         inputs = [x.contiguous() for x in inputs]
+    return Begun(trace, plan, records, logits, inputs, dense_inputs, dtype, sources, together)
+
+
+def pulled(
+    begun: Begun, recorder: Recorder, cotangents: Cotangents, *, keep_graph: bool
+) -> Iterator[Pulled]:
+    """Autograd's gradients, for some cotangents at a time; sinks hold the latest one's."""
+    sources = begun.sources
     for first, flowing in _flowing_gradients(
-        recorder, sources, logits, cotangents, together, keep_graph=keep_graph
+        recorder, sources, begun.logits, cotangents, begun.together, keep_graph=keep_graph
     ):
-        captured = dict(zip(sources.edges, flowing, strict=True))
-        count = min(together, len(cotangents) - first)
-        rows = jacobian[:, first : first + count]  # [b, count, P]
-        if plan.entries:
-            read = sunk | _taped_gradients(trace, plan, sources, captured, count)
-            by_entry = [
-                read[number]
-                if number in read
-                else _entry_gradient(trace, entry, captured, records, count).to(dtype)
-                for number, entry in enumerate(plan.entries)
-            ]
-            jacobian_columns_(rows, inputs, by_entry, plan.picks, plan.affine)
-        for term, x in zip(plan.dense, dense_inputs, strict=True):
-            g = _gradient(trace, term.site, _flowing(captured, records, term.site, count))
-            _add_dense(rows, trace, term, x, g.to(dtype))
+        count = min(begun.together, len(cotangents) - first)
+        by_edge = dict(zip(sources.edges, flowing, strict=True))
+        to_tape = [
+            cotangents_at(node, by_edge[edge], count) for node, edge in sources.entry_edges.items()
+        ]
+        yield Pulled(first, count, by_edge, to_tape)
+
+
+def add_columns(jacobian: Tensor, begun: Begun, some: Pulled, taped: Mapping[int, Tensor]) -> None:
+    """Adds the terms of the plan's picks and dense rows to ``jacobian [b, K, P]``.
+
+    Args:
+        taped: the gradients that the tape has computed, ``[count * b, Cg, H, W]`` each by the
+            number of an entry.
+    """
+    trace, plan, records = begun.trace, begun.plan, begun.records
+    rows = jacobian[:, some.first : some.first + some.count]  # [b, count, P]
+    if plan.entries:
+        read = _sink_gradients(trace, plan, begun.sources)
+        for number, g in taped.items():
+            by_cotangent = g.unflatten(0, (some.count, -1))
+            read[number] = _gradient(trace, plan.entries[number].site, by_cotangent)
+        by_entry = [
+            read[number]
+            if number in read
+            else _entry_gradient(trace, entry, some.flowing, records, some.count).to(begun.dtype)
+            for number, entry in enumerate(plan.entries)
+        ]
+        jacobian_columns_(rows, begun.inputs, by_entry, plan.picks, plan.affine)
+    for term, x in zip(plan.dense, begun.dense_inputs, strict=True):
+        g = _gradient(trace, term.site, _flowing(some.flowing, records, term.site, some.count))
+        _add_dense(rows, trace, term, x, g.to(begun.dtype))
 
 
 def _flowing_gradients(
@@ -250,25 +296,6 @@ def _cotangents_of_tape(taped: TapeReadings, records: Records, samples: int) -> 
     """
     room = sum(record.output.nbytes for record in records.values())
     return max(1, room // (4 * samples * max(1, taped.numbers)))
-
-
-def _taped_gradients(
-    trace: Trace,
-    plan: Plan,
-    sources: Sources,
-    captured: dict[EdgeKey, Tensor | None],
-    count: int,
-) -> dict[int, Tensor]:
-    """The entries' gradients by the tape, if there is one: ``[count, b, Cg, G1, G2, G3]`` each."""
-    if sources.taped is None:
-        return {}
-    cotangents = [
-        cotangents_at(node, captured[edge], count) for node, edge in sources.entry_edges.items()
-    ]
-    return {
-        number: _gradient(trace, plan.entries[number].site, g.unflatten(0, (count, -1)))
-        for number, g in sources.taped.gradients(cotangents).items()
-    }
 
 
 def _computing_dtype(

@@ -57,11 +57,7 @@ def reverse_chunks(
             :func:`vkdnw.per_sample.probing.trace.without_rules`.
         MemoryError: not even one sample fits the budget.
     """
-    fusions = find_fusions(trace)
-    plan = make_plan(selection, trace, fusions)
-    if fusions and (plan.dense or plan.fallback):
-        # Dense rows are taken from layers as they are; so many of them leave little to gain.
-        fusions, plan = (), make_plan(selection, trace)
+    fusions, plan = planned(trace, selection)
     if any(fusion.norm for fusion in fusions):
         chunks = _computed(problem, trace, plan, fusions, cotangents)
         first = _if_faithful(chunks, trace)
@@ -72,6 +68,16 @@ def reverse_chunks(
         chunks.close()
         fusions, plan = (), make_plan(selection, trace)
     yield from _computed(problem, trace, plan, fusions, cotangents)
+
+
+def planned(trace: Trace, selection: Selection) -> tuple[tuple[Fusion, ...], Plan]:
+    """The layers that are computed together, and the columns to compute."""
+    fusions = find_fusions(trace)
+    plan = make_plan(selection, trace, fusions)
+    if fusions and (plan.dense or plan.fallback):
+        # Dense rows are taken from layers as they are; so many of them leave little to gain.
+        fusions, plan = (), make_plan(selection, trace)
+    return fusions, plan
 
 
 AGREEMENT = 1e-3  # of the largest logit: folding BatchNorm only rounds otherwise
