@@ -1,14 +1,9 @@
 """The devices that score, and the workers on each."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from vkdnw.search.configuration import Json
-from vkdnw.search.tasks import Scored, Task
-
-if TYPE_CHECKING:
-    from vkdnw.search.scoring import Scorer
 
 MEMORY = {"cpu": 2**30, "cuda": 2**32}
 """Bytes of a worker's intermediate results by kind of device, where the command does not say."""
@@ -80,19 +75,10 @@ def kind_of_device(text: str) -> Devices:
     return Devices(kind, (text,))
 
 
-def spread(
-    scorer: "Scorer",
-    devices: Devices,
-    workers: int,
-    finish: Callable[["Scorer"], Callable[[Task], Scored]] = lambda scorer: scorer,
-) -> Sequence[Callable[[Task], Scored]]:
-    """A function for each worker, `workers` on every device, the devices in turn.
+def spread(devices: Devices, workers: int) -> Sequence[str]:
+    """The device of each worker, by torch's name: `workers` on every device, the devices in turn.
 
-    `finish` makes a worker's function from a scorer on its device. Without workers there is one
-    function, for this process.
+    Without workers there is one, for this process.
     """
-    rounds = max(1, workers)
-    functions = [
-        finish(replace(scorer, device=name)) for _ in range(rounds) for name in devices.names
-    ]
-    return functions if workers else functions[:1]
+    names = [name for _ in range(max(1, workers)) for name in devices.names]
+    return names if workers else names[:1]

@@ -88,7 +88,10 @@ class Setup:
             folder=folder,
             settings=settings,
             inputs=inputs,
-            scorers=spread(Scorer(space, configuration), self.devices, self.workers, finish),
+            scorers=[
+                finish(Scorer(space, configuration, name))
+                for name in spread(self.devices, self.workers)
+            ],
             in_this_process=self.workers == 0 and self.address is None,
             note=self.note,
             task_timeout=self.task_timeout,

@@ -25,7 +25,7 @@ DEPTH = 2
 """Tasks that a machine holds for each of its workers."""
 PATIENCE_SECONDS = 0.2
 """How long a machine waits for outcomes before it answers."""
-MEMBERSHIP_SECONDS = 1.0
+MEMBERSHIP_SECONDS = 0.2
 """How often the engine is asked which machines there are."""
 CANCEL_SECONDS = 5.0
 """How long machines are waited for when tasks are taken back."""

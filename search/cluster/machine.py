@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic
 
-from vkdnw.search.cluster.interface import Greeting, Unfit
+from vkdnw.search.cluster.interface import Greeting, MachineLostError, Unfit
 from vkdnw.search.cluster.machine_identity import fingerprint
 from vkdnw.search.errors import ExecutorError
-from vkdnw.search.executors.interface import Done, Outcome, R, T
+from vkdnw.search.executors.interface import Done, Lost, Outcome, R, T
 from vkdnw.search.executors.process_pool import ProcessPool
 
 MOST_OUTCOMES = 2000
@@ -16,11 +17,45 @@ GATHER_SECONDS = 0.02
 """After the first outcome: how long others are waited for, so that answers are few."""
 
 
+@dataclass(frozen=True)
+class Probe(Generic[T]):
+    """A task whose values tell which class of machine this is."""
+
+    task: T
+
+
+@dataclass(frozen=True)
+class Probed:
+    """The answer to a probe."""
+
+    values: str
+    """To the last bit."""
+    fingerprint: dict[str, str]
+    """Of the machine, as the worker sees it."""
+
+
+@dataclass(frozen=True)
+class Worker(Generic[T, R]):
+    """The function of a worker: it answers probes besides tasks."""
+
+    function: Callable[[T], R]
+    hexadecimal: Callable[[R], str]
+
+    def __call__(self, task: T | Probe[T]) -> R | Probed:
+        if isinstance(task, Probe):
+            return Probed(self.hexadecimal(self.function(task.task)), fingerprint())
+        return self.function(task)
+
+
 class PooledMachine(Generic[T, R]):
     """Runs as the one actor of a machine.
 
+    It starts the workers at once and leaves all that needs torch to them: a machine that joins
+    would otherwise load torch twice, one time after the other.
+
     Args:
-        workers: makes the function of each worker, here, where the cores and devices are known.
+        cores: of the machine, as many as Ray may use.
+        workers: makes the function of each worker from the cores, here, where the devices are.
         probes: tasks whose values tell which class of machine this is.
         hexadecimal: the values of a probe's result to the last bit.
         task_timeout: seconds that a task may take; None for as long as it wants.
@@ -28,39 +63,49 @@ class PooledMachine(Generic[T, R]):
 
     def __init__(
         self,
-        workers: Callable[[], Sequence[Callable[[T], R]]],
+        cores: int,
+        workers: Callable[[int], Sequence[Callable[[T], R]]],
         probes: Sequence[T],
         hexadecimal: Callable[[R], str],
         task_timeout: float | None = None,
     ) -> None:
+        self._cores = cores
         self._workers = workers
         self._probes = probes
         self._hexadecimal = hexadecimal
         self._task_timeout = task_timeout
-        self._pool: ProcessPool[T, R]
+        self._pool: ProcessPool[Any, Any]
 
     def greet(self) -> Greeting | Unfit:
         """Start the workers, score the probes, and describe this machine, or say why it cannot
-        score."""
+        score.
+
+        Raises MachineLostError where a worker was killed meanwhile, so that it is tried again.
+        """
         try:
-            self._pool = ProcessPool(self._workers(), task_timeout=self._task_timeout)
-            probe = self._probe()
+            functions = self._workers(self._cores)
+            workers = [Worker(function, self._hexadecimal) for function in functions]
+            self._pool = ProcessPool(workers, task_timeout=self._task_timeout)
+            probed = self._probe()
         except (ExecutorError, ValueError, RuntimeError) as error:
             return Unfit(str(error))
-        return Greeting(self._pool.slots, fingerprint(), probe)
+        values = tuple(answer.values for answer in probed)
+        return Greeting(self._pool.slots, probed[0].fingerprint, values)
 
-    def _probe(self) -> tuple[str, ...]:
+    def _probe(self) -> list[Probed]:
         for task in self._probes:
-            self._pool.submit(task)
-        values: dict[T, str] = {}
-        while len(values) < len(self._probes):
+            self._pool.submit(Probe(task))
+        answers: dict[T, Probed] = {}
+        while len(answers) < len(self._probes):
             for outcome in self._pool.wait(1.0):
                 match outcome:
-                    case Done(task, result):
-                        values[task] = self._hexadecimal(result)
+                    case Done(probe, answer):
+                        answers[probe.task] = answer
+                    case Lost(blame="system"):
+                        raise MachineLostError(outcome.reason)
                     case unsuccessful:
                         raise RuntimeError(f"it cannot score a probe: {unsuccessful.reason}")
-        return tuple(values[task] for task in self._probes)
+        return [answers[task] for task in self._probes]
 
     def exchange(self, tasks: Sequence[T], patience: float) -> list[Outcome[T, R]]:
         """Take tasks; return the results of about the next `patience` seconds."""

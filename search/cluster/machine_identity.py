@@ -33,7 +33,7 @@ def fingerprint() -> dict[str, str]:
         "vkdnw": version("vkdnw"),
         "native library": f"{loaded.name} {_digest(loaded)}" if loaded else "none: plain torch",
         "native flags": " ".join(library.read_facts().cpu_features) if loaded else "none",
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # its own type would load torch where it is read
         "ATen capability": torch.backends.cpu.get_cpu_capability(),
         "processor": _processor(),
         "GPU": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none",

@@ -19,7 +19,10 @@ from vkdnw.search.errors import ExecutorError
 SILENT_SECONDS = 20.0
 """After which a head that answers no question is taken for dead; Ray itself ends the process 60 s
 after it has lost its head."""
-LOOK_SECONDS = 0.5
+INLINE_BYTES = 64 * 1024
+"""Arguments up to this size travel with a call; Ray puts what is longer than 100 KiB into its store
+by itself, for each call anew."""
+LOOK_SECONDS = 0.2
 """How often the head is asked which machines there are."""
 
 
@@ -28,7 +31,7 @@ class RayCluster:
 
     Args:
         address: "auto" for the cluster of this machine (or of RAY_ADDRESS), or "HOST:PORT".
-        arguments: of `PooledMachine`, sent to each machine.
+        arguments: of `PooledMachine` after its cores, sent to each machine.
 
     Raises:
         ExecutorError: Ray is not installed, or there is no cluster at the address.
@@ -36,7 +39,10 @@ class RayCluster:
 
     def __init__(self, address: str, arguments: Sequence[Any]) -> None:
         self._ray = connect(address)
-        self._arguments = self._ray.put(pickle.dumps(tuple(arguments)))  # sent to a machine once
+        packed = pickle.dumps(tuple(arguments))
+        # What is put is sent to a machine once. A machine that joins asks for it wherever it was
+        # sent, for ten seconds even one that has just died; little is therefore sent with the call.
+        self._arguments = packed if len(packed) <= INLINE_BYTES else self._ray.put(packed)
         self._nodes: dict[str, dict[str, Any]] = {}
         self._answered = time.monotonic()
         self._closed = threading.Event()
@@ -66,7 +72,7 @@ class RayCluster:
                 max_task_retries=0,
                 scheduling_strategy=pinned,
             )
-            .remote(self._arguments)
+            .remote(max(1, int(resources.get("CPU", 0))), self._arguments)
         )
         return RayMachine(self._ray, actor)
 
@@ -133,14 +139,15 @@ class _Actor:
     A module that is missing here is then an answer with a reason, not an actor that dies.
     """
 
-    def __init__(self, arguments: bytes) -> None:
+    def __init__(self, cores: int, arguments: bytes) -> None:
         os.environ.pop("OMP_NUM_THREADS", None)  # Ray sets it; the workers decide for themselves
+        self._cores = cores
         self._arguments = arguments
         self._machine: PooledMachine[Any, Any]
 
     def greet(self) -> Any:
         try:
-            self._machine = PooledMachine(*pickle.loads(self._arguments))
+            self._machine = PooledMachine(self._cores, *pickle.loads(self._arguments))
         except Exception as error:  # whatever the modules of a space of the user's own raise
             return Unfit(f"{type(error).__name__}: {_first_line(error)}")
         return self._machine.greet()

@@ -1,7 +1,6 @@
 """Everything that a machine needs to score, as one value that is sent to it once."""
 
 import io
-import os
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,33 +29,24 @@ class Shipment:
     configuration: Configuration
     device: str
     workers: int | None
-    """On each device; None for as many as the machine's cores keep busy."""
+    """On each device; None for as many as the cores of the machine keep busy."""
     inputs: Mapping[int, Mapping[str, str]]
     """Of each seed, the SHA-256 of the networks' inputs."""
     archives: Mapping[str, bytes]
     """By field of the configuration, the files as a tar archive."""
 
-    def __call__(self) -> Sequence[Callable[[Task], Scored]]:
-        """The function of each worker.
+    def __call__(self, cores: int) -> Sequence[Callable[[Task], Scored]]:
+        """The function of each worker, on a machine that lends so many cores.
 
-        Raises:
-            ExecutorError: the files that arrived are others.
-            ValueError: the machine has not the device.
+        Raises ValueError where the machine has not the device.
         """
-        from vkdnw.search.inputs.seeded import input_digests
-        from vkdnw.search.scoring import Scorer
-
-        configuration = self._unpacked()
-        for seed, expected in self.inputs.items():
-            found = input_digests(configuration, self.space.resolution, seed)
-            if found != dict(expected):
-                raise ExecutorError(
-                    f"the inputs of seed {seed} differ from the driver's; torch or the image "
-                    "library draws or decodes otherwise here"
-                )
         devices = find_devices(self.device)
-        count = devices.workers(self.workers, len(os.sched_getaffinity(0)))
-        return spread(Scorer(self.space, configuration), devices, max(1, count))
+        count = devices.workers(self.workers, cores)
+        configuration = self._unpacked()
+        return [
+            UnloadedScorer(self.space, configuration, name, self.inputs)
+            for name in spread(devices, max(1, count))
+        ]
 
     def _unpacked(self) -> Configuration:
         """The configuration with files of this machine."""
@@ -64,6 +54,44 @@ class Shipment:
         for field, archive in self.archives.items():
             found[field] = str(unpack(archive))
         return replace(self.configuration, **found)
+
+
+@dataclass(frozen=True)
+class UnloadedScorer:
+    """A `Scorer` that is on its way to a worker, where it is unpickled as one.
+
+    It does not load torch, so that the process that sends it need not.
+    """
+
+    space: SearchSpace
+    configuration: Configuration
+    device: str
+    inputs: Mapping[int, Mapping[str, str]]
+
+    def __call__(self, task: Task) -> Scored:
+        return _loaded(self.space, self.configuration, self.device, self.inputs)(task)
+
+    def __reduce__(self) -> Any:
+        return _loaded, (self.space, self.configuration, self.device, self.inputs)
+
+
+def _loaded(
+    space: SearchSpace,
+    configuration: Configuration,
+    device: str,
+    inputs: Mapping[int, Mapping[str, str]],
+) -> Callable[[Task], Scored]:
+    """Raises ExecutorError where this machine makes other inputs of the driver's files."""
+    from vkdnw.search.inputs.seeded import input_digests
+    from vkdnw.search.scoring import Scorer
+
+    for seed, expected in inputs.items():
+        if input_digests(configuration, space.resolution, seed) != dict(expected):
+            raise ExecutorError(
+                f"the inputs of seed {seed} differ from the driver's; torch or the image library "
+                "draws or decodes otherwise here"
+            )
+    return Scorer(space, configuration, device)
 
 
 def shipment(

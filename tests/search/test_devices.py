@@ -18,7 +18,6 @@ from vkdnw.search.tasks import Task
 
 ARCHITECTURE = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|skip_connect~2|"
 SPACE = NB201(channels=4, cells=1, classes=3, resolution=8)
-SCORER = Scorer(SPACE, Configuration(batch_size=2))
 TWO = Devices("cuda", ("cuda:0", "cuda:1"))
 
 
@@ -74,10 +73,8 @@ def test_the_kind_of_device_binds_a_run_and_its_number_does_not() -> None:
 
 
 def test_workers_are_so_many_on_each_device() -> None:
-    assert [scorer.device for scorer in spread(SCORER, TWO, 3)] == ["cuda:0", "cuda:1"] * 3
-    assert [scorer.device for scorer in spread(SCORER, TWO, 0)] == ["cuda:0"]
-    finished = spread(SCORER, TWO, 1, finish=lambda scorer: scorer.device.upper)
-    assert [function() for function in finished] == ["CUDA:0", "CUDA:1"]
+    assert spread(TWO, 3) == ["cuda:0", "cuda:1"] * 3
+    assert spread(TWO, 0) == ["cuda:0"]
 
 
 def test_workers_by_default_are_what_the_cores_keep_busy() -> None:

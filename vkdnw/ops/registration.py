@@ -15,10 +15,14 @@ from torch import Tensor
 from vkdnw.ops import library
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def native() -> bool:
     """:func:`vkdnw.ops.library.native`, as code that is being compiled may call it."""
     return library.native()
+
+
+# All that `torch.compiler.assume_constant_result` does, without the second that it takes to import
+# torch's compiler, in every process.
+native._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def loader(fakes: Mapping[str, Callable[..., object]]) -> Callable[[], None]:

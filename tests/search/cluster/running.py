@@ -27,7 +27,7 @@ from vkdnw.search.tasks import Asked, Scored, Task
 TASKS = [Task(f"net {i}", 0) for i in range(400)]
 
 
-def two_workers(seconds: float) -> Sequence[FakeScorer]:
+def two_workers(seconds: float, cores: int) -> Sequence[FakeScorer]:
     return [FakeScorer(seconds), FakeScorer(seconds)]
 
 

@@ -1,19 +1,15 @@
 """A run keeps to the class of machines that scored first, unless it is told to mix them."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.search.fakes import SETTINGS, FakeScorer
+from tests.search.fakes import SETTINGS
 from vkdnw.search.cluster.interface import Greeting
 from vkdnw.search.cluster.start_executor import Admission
 from vkdnw.search.errors import StateWarning
-from vkdnw.search.spaces import nb201
-from vkdnw.search.spaces.search_space import settings_of
 from vkdnw.search.state.results import open_results
 from vkdnw.search.state.store import Store, open_store
-from vkdnw.search.tasks import Asked, Task
 
 NEW = Greeting(2, {"host": "a", "torch": "2.13.0", "processor": "new"}, ("vkdnw=0x1.8p+0",))
 TWIN = Greeting(8, {"host": "b", "torch": "2.13.0", "processor": "new"}, ("vkdnw=0x1.8p+0",))
@@ -51,29 +47,3 @@ def test_a_mixed_run_takes_every_machine_and_says_so(tmp_path: Path) -> None:
         assert [admit(machine) for machine in (NEW, OLD, TWIN)] == [None, None, None]
     with pytest.warns(StateWarning, match="2 kinds of machines"), open_results(tmp_path) as results:
         assert results.tally().machine_classes == 2
-
-
-def test_every_table_of_a_mixed_run_says_so(
-    tmp_path: Path, vkdnw: Callable[..., tuple[int, str, str]]
-) -> None:
-    run, truth = tmp_path / "run", tmp_path / "truth.csv"
-    cells = nb201.live()[:4]
-    truth.write_text("\n".join(["arch,cifar10", *(f"{c},{60 + i}" for i, c in enumerate(cells))]))
-    with open_store(run) as store:
-        store.begin({**SETTINGS, **settings_of(nb201.NB201())}, {}, {0: {"batch": "digest"}})
-        for machine in (NEW, OLD):
-            assert Admission(store, mixed=True)(machine) is None
-        store.ask([Asked(cell, cell) for cell in cells], [0], ["vkdnw"])
-        tasks = [Task(cell, 0) for cell in cells]
-        store.record([(task, FakeScorer()(task)) for task in tasks])
-    for words in (
-        ("top", run),
-        ("evaluate", run, "--truth", truth),
-        ("compare", run, run),
-        ("export", run, "--out", tmp_path / "scores.csv"),
-        ("report", run, "--out", tmp_path / "page.html"),
-    ):
-        with pytest.warns(StateWarning, match="2 kinds of machines scored; they differ in the"):
-            code, _, told = vkdnw(*words)
-        assert code == 0, told
-    assert "2 kinds, which differ in the last bits" in (tmp_path / "page.html").read_text()
