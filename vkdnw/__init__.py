@@ -66,7 +66,7 @@ def __dir__() -> list[str]:
 
 
 def _version() -> str:
-    """Of the installed package; here, since reading it takes longer than the rest of an import."""
+    """The version of the installed package; reading it takes longer than the rest of an import."""
     from importlib.metadata import version
 
     return version("vkdnw")

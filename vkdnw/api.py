@@ -1,6 +1,6 @@
 """The public functions: score a network, or take its Jacobian or Fisher information matrix.
 
-All three take a model as it is, in eval mode, and leave it as it was found.
+All three take an unchanged model in eval mode, and restore its state.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from vkdnw.weights import DEFAULT, Weights, has_derivative
 
 
 class FallbackWarning(UserWarning):
-    """Parameters were differentiated in a slower way, which is exact, for the reason given.
+    """Parameters were differentiated by a slower exact method, for the reason given.
 
     Some, because they have no layer rule; or all, because the fast way differed from autograd.
     """
@@ -121,7 +121,7 @@ def fisher(
     """The Fisher information matrix of a classifier on a batch.
 
     Args:
-        model: maps the batch to logits ``[B, C]``, treating samples apart (eval mode). It is left
+        model: maps the batch to logits ``[B, C]``, each sample on its own (eval mode). It is left
             as it was found, also when an error is raised.
         batch: a tensor ``[B, ...]``, or a tuple or dict of the model's arguments.
         output: where the logits are in the model's output: a key, an attribute, a position, or
@@ -133,10 +133,10 @@ def fisher(
         dtype: computes in this dtype on a converted copy; by default in the model's own.
         max_memory: the memory of a chunk of the computation, in bytes or as text (``"1GiB"``); by
             default the free memory of the device less a margin. The result does not depend on it
-            beyond rounding. A GPU that runs out of memory all the same goes on with smaller chunks,
-            and a warning says so.
+            beyond rounding. If a GPU still runs out of memory, the call goes on with smaller
+            chunks, and a warning says so.
         tf32: lets a GPU round the factors of float32 products to 10 bits, as torch does by default
-            for convolutions; here float32 is float32 unless this is asked for.
+            for convolutions; the default keeps float32's precision.
         mode: ``"reverse"`` for backward passes, one for each of C - 1 cotangents; ``"forward"`` for
             tangents, one for each of P scalars, which give all classes; ``"auto"`` for the one with
             fewer passes through the network (:mod:`vkdnw.per_sample.choose_mode`), and for reverse
@@ -200,7 +200,7 @@ def jacobian(
 
 
 def _collected(problem: Problem, differentiation: Differentiation) -> Tensor:
-    """The Jacobians of all chunks, each written to its place as it comes."""
+    """The Jacobians of all chunks, each written to its place when it is computed."""
     trace = differentiation.trace
     shape = (problem.batch.size, trace.classes, len(problem.selection))
     chunk_size(
@@ -223,7 +223,7 @@ def _collected(problem: Problem, differentiation: Differentiation) -> Tensor:
 
 
 def _announce_fallback(differentiation: Differentiation) -> None:
-    """Warns, once a call, of parameters that were differentiated in a slower way, and why."""
+    """Warns once a call of parameters that were differentiated by a slower method, and why."""
     fallback = differentiation.trace.fallback
     reason = differentiation.fallback_reason
     if reason and not fallback:

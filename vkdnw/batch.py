@@ -107,8 +107,8 @@ def as_batch(value: BatchLike) -> Batch:
     """Reads the caller's ``batch``.
 
     Raises:
-        TypeError: neither a tensor nor a tuple, list or mapping of arguments, or one of them holds
-            tensors in turn.
+        TypeError: neither a tensor nor a tuple, list or mapping of arguments, or an argument that
+            contains tensors itself.
         ValueError: no tensor with a sample axis, an empty batch, or tensors of different sizes.
     """
     args: tuple[Any, ...] = ()
@@ -160,7 +160,7 @@ def _check_kind(name: str, value: Any) -> None:
 
 
 def _check_argument(name: str, value: Any) -> None:
-    """Refuses arguments that hold samples and cannot be cut into them."""
+    """Refuses arguments that hold samples but cannot be cut into samples."""
     if isinstance(value, Tensor):
         if value.is_nested or value.layout != torch.strided:
             kind = "a nested tensor" if value.is_nested else f"a {value.layout} tensor"
@@ -187,7 +187,7 @@ def _hint(value: Any) -> str:
 
 
 def _is_array(value: Any) -> bool:
-    """Whether it is an array of another library, which torch can read."""
+    """Whether a value is an array of another library, which torch can read."""
     return hasattr(value, "__array__") and not isinstance(value, Tensor) and hasattr(value, "dtype")
 
 
@@ -196,7 +196,7 @@ def _has_samples(value: Any) -> bool:
 
 
 def _in_order_of(whole: Tensor, piece: Tensor) -> Tensor:
-    """A copy of some of a tensor's rows, its strides in the order of the whole tensor's."""
+    """A copy of some of a tensor's rows, with strides in the order of the whole tensor's."""
     if len(piece) > len(whole):
         return piece.clone(memory_format=torch.contiguous_format)
     return torch.empty_like(whole[: len(piece)]).copy_(piece.detach())

@@ -130,7 +130,7 @@ def check_device(members: Members) -> None:
 
 
 def _magnitude(tensors: Iterable[Tensor]) -> float:
-    """The sum of all magnitudes, NaN where one number is: a device is asked once for all."""
+    """The sum of all magnitudes, NaN if one number is NaN: one transfer from a device for all."""
     floating = [
         _readable(tensor)
         for tensor in tensors
@@ -142,7 +142,7 @@ def _magnitude(tensors: Iterable[Tensor]) -> float:
 
 
 def _readable(tensor: Tensor) -> Tensor:
-    """The numbers in a tensor, dense, of a dtype that torch computes in."""
+    """The numbers in a tensor as a dense tensor, of a dtype that torch computes in."""
     tensor = tensor.detach()
     if tensor.layout != torch.strided:
         tensor = tensor.to_dense()

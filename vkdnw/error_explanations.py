@@ -1,7 +1,7 @@
 """Explains errors that a model raises while it is scored.
 
-A call first runs the model on two samples. Where that fails, the error is torch's, about sizes that
-the caller has never seen. The explanation adds how the model was run, and the remedy.
+A call first runs the model on two samples. Where that fails, torch's error is about sizes that
+the caller does not know. The explanation adds how the model was run, and the remedy.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def explained(model: nn.Module, piece: Batch, *, first: bool = True) -> Iterator
 
 @contextmanager
 def differentiation_explained() -> Iterator[None]:
-    """Says of torch's error in a backward pass that it is the model's, and names a remedy.
+    """Explains torch's error in a backward pass as an error of the model, and names a remedy.
 
     Raises:
         ValueError: autograd cannot differentiate the model.
@@ -82,7 +82,7 @@ def _remedy_of_backward(line: str) -> str:
 
 @contextmanager
 def proxies_explained(names: Sequence[str], model: nn.Module) -> Iterator[None]:
-    """Says of an error that ``model`` raises inside the block which proxies ran it, and names a
+    """Adds to an error that ``model`` raises inside the block which proxies ran it, and a
     remedy.
 
     Exceptions of other kinds, and a device that runs out of memory, pass as they are.
@@ -120,7 +120,7 @@ _ABOUT_INPUTS = frozenset(
 
 
 def _is_the_models(error: Exception) -> bool:
-    """Whether it is an error of the model or of its inputs; ``torch.OutOfMemoryError`` is none."""
+    """Whether an error is the model's or its inputs'; ``torch.OutOfMemoryError`` is neither."""
     return type(error) in _ABOUT_INPUTS and not _is_ours(error)
 
 
@@ -129,7 +129,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _is_ours(error: BaseException) -> bool:
-    """Whether this package raised it, in its own words, and not an operator that it watches."""
+    """Whether this package raised the error itself, and not an operator under its dispatch mode."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -87,8 +87,8 @@ def eigenvalues(problem: Problem, differentiation: Differentiation) -> Tensor:
     most min(M, P) nonzero ones. Where ``A [M, P]`` is small they are its squared singular values,
     each accurate to rounding of the largest singular value. Else they are the eigenvalues of the
     smaller Gram matrix: the Fisher matrix ``[P, P]``, or its dual ``A A^T [M, M]``, which is summed
-    over blocks of columns so that ``B C P`` numbers are never held. Each is then accurate to
-    rounding of the largest eigenvalue.
+    over blocks of columns so that ``B C P`` numbers are never in memory at once. Each is then
+    accurate to rounding of the largest eigenvalue.
     """
     rows, columns = factor_shape(problem, differentiation.trace)
     if has_small_factor(problem, differentiation.trace):

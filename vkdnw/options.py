@@ -31,7 +31,7 @@ class Options:
 
 
 def check_options(options: Options) -> None:
-    """Refuses values that no call can use.
+    """Refuses values of options that are not allowed.
 
     Raises:
         ValueError, TypeError: names the option, its value and the values allowed.

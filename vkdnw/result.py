@@ -23,11 +23,13 @@ class Score:
     layers: int  #: parameter tensors of the model, trainable layers in the paper's words
     eigenvalues: Tensor  #: [P] float64, ascending, on the CPU
     deciles: Tensor  #: [9] float64: quantiles 0.1 .. 0.9 of the eigenvalues
-    fallback: tuple[str, ...]  #: parameters without a layer rule; reverse mode goes by sample
+    fallback: tuple[
+        str, ...
+    ]  #: parameters without a layer rule; reverse mode takes one sample at a time
     unreached: tuple[str, ...]  #: chosen parameters that the logits do not depend on
     mode: Literal["reverse", "forward"]  #: in which the derivatives were taken
     mode_reason: str  #: why in this one
-    fallback_reason: str = ""  #: why a slower way was taken; empty where none was
+    fallback_reason: str = ""  #: why a slower method was used; empty if none was
 
     @property
     def single(self) -> float:
@@ -35,7 +37,7 @@ class Score:
         return self.layers + self.vkdnw
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it in plain Python (floats, lists, strings), as ``json.dumps`` takes it."""
+        """All fields as plain Python values (floats, lists, strings) for ``json.dumps``."""
         numbers = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
         return {"single": self.single, **numbers}
 
@@ -79,7 +81,7 @@ class Score:
         return f"<table>{rows}</table>"
 
     def _lines(self) -> list[tuple[str, str]]:
-        """Names and values in short, the one that ranks first; names of parameters are counted."""
+        """Names and short values, the value that ranks first; names of parameters are counted."""
         lowest, highest = (
             _numbers(self.eigenvalues[[0, -1]]).split() if len(self.eigenvalues) else ("", "")
         )

@@ -51,7 +51,7 @@ def sampled(tensors: int = 128) -> WeightChoice:
 
     The draw is ``random.Random(n).sample(range(n), tensors)`` for a model of n parameter tensors:
     the same for all models with as many. It reaches to the end of deep models, which the first 128
-    tensors do not; VKDNW's search in the MobileNetV2 space chooses so.
+    tensors do not. VKDNW's search in the MobileNetV2 space uses this choice.
     """
     return WeightChoice("sampled", tensors=_positive("tensors", tensors))
 
@@ -138,8 +138,8 @@ Weights = WeightChoice | Mapping[str, Sequence[int]]
 
 
 def has_derivative(parameter: Tensor) -> bool:
-    """Whether derivatives with respect to a parameter are numbers worth the name: torch rounds
-    them to its dtype, and integers and numbers of eight bits are for storage."""
+    """Whether derivatives with respect to a parameter are accurate: torch rounds them to its
+    dtype, and integers and numbers of eight bits are for storage."""
     return parameter.is_floating_point() and parameter.itemsize > 1
 
 
@@ -149,7 +149,7 @@ def select(
     """Applies a choice, or an explicit ``{parameter name: flat indices}``, to a model.
 
     Args:
-        parameters: the model's, by name, where they are known: listing them takes a while.
+        parameters: the model's, by name, where they are known: listing them takes time.
 
     Raises:
         ValueError: the model has no parameters, or the choice does not fit it.

@@ -1,1 +1,1 @@
-"""Backward passes: the autograd graph as it is read, and the native tape compiled from it."""
+"""Backward passes: reading the autograd graph, and the native tape compiled from it."""

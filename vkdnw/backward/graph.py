@@ -1,4 +1,4 @@
-"""Reads the autograd graph: which nodes use which."""
+"""Reads the autograd graph: the users of every node's output."""
 
 from __future__ import annotations
 

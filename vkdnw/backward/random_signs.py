@@ -20,7 +20,7 @@ class Signs:
     def packed(self) -> Tensor | None:
         """``[B, H, W, C / 8]`` of images whose channels are a multiple of 16.
 
-        Such are the packed cotangents of :func:`vkdnw.ops.backpropagate.backpropagate_`.
+        This is the form of the packed cotangents of :func:`vkdnw.ops.backpropagate.backpropagate_`.
         """
         if len(self.shape) != 4 or self.shape[1] % 16:
             return None
@@ -30,7 +30,7 @@ class Signs:
     def numbers(self, device: torch.device | str = "cpu") -> Tensor:
         """Float32 on a device; four-dimensional shapes in channels_last.
 
-        Only bits are copied there: a thirty-second of the size.
+        Only bits are copied to the device: a thirty-second of the size.
         """
         bits = self.bits.to(device).int()
         signs = _byte_signs().to(device).index_select(0, bits).flatten()[: self.shape.numel()]
@@ -41,7 +41,8 @@ class Signs:
 
 
 def random_signs(shape: torch.Size, source: torch.Generator) -> Signs:
-    """Fair coins, of which 64 are one draw: a tenth of the time of ``randint``."""
+    """Independent signs, each +1 with probability 1/2. 64 are one draw, a tenth of the time of
+    ``randint``."""
     words = torch.empty((shape.numel() + 63) // 64, dtype=torch.int64, device="cpu")
     words.random_(-(2**63), None, generator=source)  # all 64 bits
     return Signs(shape, words.view(torch.uint8))

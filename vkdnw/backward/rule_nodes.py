@@ -59,7 +59,7 @@ def _convolution(node: Node) -> nn.Module:
 
 
 def _normalised(node: Node) -> Tensor:
-    """The normalised input of a LayerNorm: its node has saved mean and deviation, not eps."""
+    """The normalised input of a LayerNorm: its node saves mean and deviation, but not eps."""
     x: Tensor = node._saved_input.detach()
     mean, inverse_std = node._saved_result1, node._saved_result2
     return x.sub(mean).mul_(inverse_std)

@@ -3,7 +3,7 @@
 The graph proves that the tape is right: a node is put on it only if its kind, its sizes and its
 constants show that a native layer computes its backward, and if all nodes that it leads to are on
 the tape as well. The nodes above, such as the head of a network, stay with autograd, which computes
-the cotangents. Nodes that lead to no node in question are left out.
+the cotangents. Nodes that do not lead to a goal are left out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from vkdnw.ops.backpropagate import NONE, Layer, Norm
 Shape = tuple[int, ...]
 
 TAPE_DEVICES = {"cpu", "cuda"}
-"""Types of devices that have a kernel for tapes; those of norms are the CPU's alone."""
+"""Types of devices that have a kernel for tapes; tapes with norms run on the CPU only."""
 
 
 def compile_tape(regions: Sequence[Region], users: dict[Node, list[Node]]) -> Tape | None:
@@ -33,7 +33,7 @@ def compile_tape(regions: Sequence[Region], users: dict[Node, list[Node]]) -> Ta
 
     Regions that share layers share masks, weights and statistics. Goals that cannot be on the tape
     have no number; where a region has a start, there is no tape if its start or a goal cannot be on
-    it, and a goal that no gradient from the start arrives at has no number.
+    it, and a goal that receives no gradient from the start has no number.
 
     Args:
         users: the graph, see :func:`vkdnw.backward.graph.consumers`.
@@ -67,7 +67,7 @@ def compile_tape(regions: Sequence[Region], users: dict[Node, list[Node]]) -> Ta
 def _leading_to(
     goals: Iterable[Node], users: dict[Node, list[Node]], start: Node | None = None
 ) -> set[Node]:
-    """Some nodes and everything that a gradient passes on its way to them, below a start."""
+    """Some nodes and all nodes on the way of a gradient to them, below a start."""
     found = set(goals)
     waiting = list(found)
     while waiting:
@@ -121,7 +121,7 @@ def _tape_layers(
 
 
 def _shapes_of_images(nodes: Iterable[Node]) -> dict[Node, Shape]:
-    """Of the nodes whose output gradients are maps that the tape can hold."""
+    """The shapes of nodes' output gradients that the tape can hold as maps."""
     found = {}
     for node in nodes:
         metadata = node._input_metadata[0]  # made anew for each look
@@ -199,7 +199,7 @@ class _Writer:
     norms: list[Norm] = field(default_factory=list)
 
     def add_seeds(self, entries: tuple[Node, ...]) -> tuple[Node, ...]:
-        """Adds the values that are given; returns the entries that a region begins at."""
+        """Adds the values with given gradients; returns the entries at which a region begins."""
         needed = entries if any(part.region.start is None for part in self.parts) else ()
         for node in needed:
             for part in self.parts:
@@ -243,7 +243,7 @@ class _Writer:
                 ]
 
     def _row(self, user: Node, sent: TapeLayer) -> tuple[Any, ...]:
-        """A term but for its values: the source as a node, the layer and its constants."""
+        """A term without its values: the source as a node, the layer and its constants."""
         return (
             user,
             int(sent.layer),

@@ -130,7 +130,7 @@ def gradients_of_all(
 def make_tape_readings(tape: Tape, read: dict[int, tuple[int, Tensor]]) -> TapeReadings:
     """Lays out the reads of entries, by number: some channels of the gradient of a value.
 
-    Entries that read the same share it: all layers whose outputs are summed up have one gradient.
+    Entries that read the same channels share them: summed outputs have one gradient.
     """
     keys = {entry: (value, tuple(channels.tolist())) for entry, (value, channels) in read.items()}
     distinct = sorted(set(keys.values()))

@@ -1,9 +1,9 @@
 """The backward passes of a train-mode pass as one native tape.
 
 From the logits to the input, and from every feature to the one before, gradients go through the
-same layers. On one tape they do so side by side: the values that BatchNorm and ReLU keep of the
-forward pass are fetched once for both. The tape is compiled from the autograd graph
-(:mod:`vkdnw.backward.tape_compiler`); where a part of it is not known, there is no tape, and
+same layers. On one tape both are computed together: the values that BatchNorm and ReLU keep of the
+forward pass are read once for both. The tape is compiled from the autograd graph
+(:mod:`vkdnw.backward.tape_compiler`); if a part of it has no native layer, there is no tape, and
 autograd differentiates.
 """
 
@@ -203,7 +203,7 @@ def run_train_tape(
 
 
 def _filled_cotangent(cotangent: Tensor | Signs) -> Tensor:
-    """As a tape has it: packed, or in channels_last, with channels filled up."""
+    """A cotangent in the form of a tape: packed, or in channels_last, with channels filled up."""
     if isinstance(cotangent, Signs):
         packed = cotangent.packed
         return _filled_cotangent(cotangent.numbers()) if packed is None else packed
@@ -211,6 +211,6 @@ def _filled_cotangent(cotangent: Tensor | Signs) -> Tensor:
 
 
 def _product(block: Block, numbers: Tensor) -> Tensor | None:
-    """Of the numbers that the tape wrote, the last of which says whether nothing was changed."""
+    """The product from the tape's numbers; the last is 1 if the gradient is unchanged."""
     unchanged = block.arrival == block.cotangent or bool(numbers[-1])
     return None if unchanged else numbers[:-1].view(block.product)

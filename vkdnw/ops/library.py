@@ -1,8 +1,8 @@
 """Loads the compiled ops on first use, and explains a failure with its cause and its remedy.
 
-`import vkdnw` never needs the library; whatever calls an op calls `load()` before. Where it is
-missing or is for another machine, :func:`native` is false, and plain torch operations compute:
-exact as well, but slower. One warning says so. Two environment variables decide otherwise:
+`import vkdnw` never needs the library; whatever calls an op calls `load()` before. If it is
+missing or for another machine, :func:`native` is false, and plain torch operations compute. They
+are exact as well, but slower. One warning says so. Two environment variables decide otherwise:
 
     VKDNW_REQUIRE_NATIVE=1   an error instead
     VKDNW_PLAIN=1            plain torch operations although there is a library, without a warning
@@ -37,14 +37,14 @@ class NativeLibraryError(ImportError):
 
 
 class PlainOpsWarning(UserWarning):
-    """The compiled ops cannot be used, so that plain torch operations compute, which is slower."""
+    """The compiled ops cannot be used; plain torch operations compute instead, which is slower."""
 
 
 def native() -> bool:
     """Whether the compiled ops compute; if not, plain torch operations do, and a warning says why.
 
-    It is decided without loading anything, so that all processes of a machine decide alike. A
-    library that fits and yet does not load is an error on its first use, not a reason for less.
+    The decision needs no loading, so all processes of a machine decide alike. A library that fits
+    and yet does not load is an error on its first use, not a reason for plain operations.
 
     Raises:
         NativeLibraryError: they cannot, and VKDNW_REQUIRE_NATIVE=1 is set.
@@ -71,7 +71,7 @@ def _is_native(library: Path, plain: bool, required: bool) -> bool:
 
 
 def plain_is_chosen() -> bool:
-    """Whether plain torch operations were asked for, so that their use is no fault."""
+    """Whether plain torch operations were requested; their use is then no fault."""
     return _is_set(PLAIN)
 
 
@@ -87,7 +87,7 @@ def _is_set(variable: str) -> bool:
 def obstacle(library: Path | None = None) -> str | None:
     """Why the library cannot be used here, with the remedy; None when it can.
 
-    As far as its build facts and the CPU tell. It is not loaded, and neither is torch.
+    Judged by its build facts and the CPU. Neither the library nor torch is loaded.
     """
     library = LIBRARY if library is None else library
     if plain_is_chosen():

@@ -1,8 +1,8 @@
-"""The ops that a score cannot do without, as plain torch operations.
+"""The ops that every score needs, as plain torch operations.
 
 They take the place of the native ones where the compiled library is missing
 (:func:`vkdnw.ops.library.native`). They compute the same quantities in the same precision, on any
-device of torch, and are slower. Whatever else is native only saves time: it is left out then, and
+device of torch, and are slower. All other native code only saves time. It is left out then, and
 torch's own layers and autograd compute instead.
 
 Arguments are those of the typed functions of this package, which document them.

@@ -24,7 +24,7 @@ def rectify(x: Tensor) -> tuple[Tensor, Tensor]:
     """ReLU, and a mask of where its gradient passes, in one pass over memory.
 
     The first result equals torch.relu(x) to the bit: -0.0 and NaN are kept. The gradient
-    passes where it is not <= 0, hence also where it is NaN: as torch's threshold_backward has it.
+    passes where x is not <= 0, hence also where x is NaN, as in torch's threshold_backward.
 
     Args:
         x: [M, C, H, W] float32 channels_last, C a multiple of 16.

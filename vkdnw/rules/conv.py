@@ -46,7 +46,7 @@ def _canonical(layer: _ConvNd, tensor: Tensor, lead: int) -> Tensor:
 
 
 def _supports(layer: nn.Module) -> bool:
-    """A convolution whose weight and padding are still those that it was made with."""
+    """A convolution whose weight and padding were not replaced after construction."""
     if not isinstance(layer, _ConvNd):
         return False
     if layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
@@ -106,7 +106,7 @@ class _Geometry(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def _remembered_picks(geometry: _Geometry, indices: tuple[int, ...]) -> Picks:
-    """The networks of a search space have the same few layers; nobody writes to picks."""
+    """Kept for reuse, and read-only: the networks of a search space have the same few layers."""
     return _picks_of(geometry, torch.tensor(indices, device="cpu"))
 
 

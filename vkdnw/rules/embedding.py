@@ -42,7 +42,7 @@ def _picks(layer: nn.Module, leaf: str, indices: Tensor) -> Picks:
 
 
 def _dense(layer: nn.Module, leaf: str, x: Tensor, g: Tensor, rows: range) -> Tensor:
-    """``x`` holds the indicators of exactly ``rows`` here: the caller chose whole rows."""
+    """``x`` holds the indicators of exactly ``rows``, because whole rows are chosen."""
     return torch.einsum("kbdt,bvt->kbvd", g.flatten(-3), x.flatten(-3))
 
 

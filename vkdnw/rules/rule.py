@@ -43,7 +43,7 @@ class Picks:
 class Rule:
     """How one layer type is differentiated; ``leaf`` is the parameter's name in the layer.
 
-    ``supports``  whether this very layer is covered (options may exclude it).
+    ``supports``  whether this layer is covered (its options may exclude it).
     ``batched``   whether an input has a leading axis of rows before the layer's own axes: layers
                   also take a lone image, or a vector of parameters.
     ``channels``  input ``[b, r, ...]`` to canonical ``x``; ``r`` rows of the layer's leading axis
@@ -84,7 +84,7 @@ def pointwise_picks(
 
 
 REMEMBERED = 16
-"""Scalars of a parameter at most whose picks are remembered, so that they take little memory."""
+"""Picks are kept for reuse for at most so many scalars of a parameter, to bound the memory."""
 
 
 def _positions(count: int) -> tuple[Tensor, ...]:

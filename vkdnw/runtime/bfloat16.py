@@ -1,4 +1,4 @@
-"""bfloat16 on a CPU without instructions for it: said before anything is computed."""
+"""A warning of bfloat16 on a CPU without instructions for it, before anything is computed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INSTRUCTIONS = frozenset({"avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16"})
 
 
 class SlowDtypeWarning(UserWarning):
-    """The dtype is computed by conversion here: correct, and many times slower than float32."""
+    """This CPU computes the dtype by conversion: correct, and many times slower than float32."""
 
 
 def warn_of_slow_bfloat16(
@@ -26,7 +26,7 @@ def warn_of_slow_bfloat16(
     Args:
         tensors: a model's parameters.
         features: instruction sets by their Linux names; those of this machine by default. Where
-            the system does not list them, nothing is said.
+            the system does not list them, there is no warning.
     """
     features = running_cpu_features() if features is None else features
     if features is None or features & INSTRUCTIONS:

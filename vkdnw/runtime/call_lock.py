@@ -3,11 +3,11 @@
 A call hooks the layers of the model, replaces the forward of some, and sets values that torch keeps
 once for the process: the number of threads, the precision of float32, the random state, the level
 of forward differentiation. A second call in the middle of that, of the same model or of another
-one that shares a layer, would compute something else. So it waits: a call uses all threads that
-torch was given, and nothing is lost by going one after the other.
+one that shares a layer, would give wrong results. So it waits. A call uses all of
+torch's threads, so calls one after the other take no longer.
 
-A call from within another one, by the model's forward or by a hook, would wait for ever or take
-the first one's hooks for the caller's; it is refused.
+A call from within another one, by the model's forward or by a hook, would wait for ever or treat
+the first call's hooks as the caller's. It is refused.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _lock = threading.Lock()
-_owner: int | None = None  # the thread whose call is under way
+_owner: int | None = None  # the thread whose call is running
 _name = ""  # the function that was called there
 _depth = 0  # calls that this package makes of itself
 _permitted = False  # whether the next call of the owner's is this package's own
@@ -57,7 +57,7 @@ def one_call(name: str) -> Iterator[None]:
 
 @contextmanager
 def from_within() -> Iterator[None]:
-    """Inside the block, the call under way may make one of its own."""
+    """Inside the block, the running call may make a call of its own."""
     global _permitted
     _permitted = threading.get_ident() == _owner
     try:
@@ -68,7 +68,7 @@ def from_within() -> Iterator[None]:
 
 @contextmanager
 def helping() -> Iterator[None]:
-    """To be entered by threads that compute for a call."""
+    """A block for threads that compute for a call."""
     thread = threading.get_ident()
     _helpers.add(thread)
     try:
@@ -78,17 +78,17 @@ def helping() -> Iterator[None]:
 
 
 def _is_foreign() -> bool:
-    """Whether a call is under way, and this thread was not started by Python: then it is one of
-    torch's, running a hook in that call's backward pass."""
+    """Whether a call is running and this thread was not started by Python. It is then one of
+    torch's threads, which runs a hook in that call's backward pass."""
     if _owner is None:
         return False
-    dummy = threading._DummyThread  # stands for a thread that only asked who it is
+    dummy = threading._DummyThread  # the placeholder object of a thread that Python did not start
     started = {each.ident for each in threading.enumerate() if not isinstance(each, dummy)}
     return threading.get_ident() not in started
 
 
 def _forget() -> None:
-    """In a child process there is no call under way, whatever its parent was doing."""
+    """In a child process no call is running, even if one was in its parent."""
     global _lock, _owner, _depth, _permitted
     _lock = threading.Lock()
     _owner, _depth, _permitted = None, 0, False

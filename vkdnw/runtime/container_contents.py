@@ -1,8 +1,8 @@
 """The contents of containers, objects and generators that a model holds, noted and put back.
 
-Contents are noted as references and compared by identity: that takes no memory, and a fraction of a
-millisecond for a network of hundreds of modules. Numbers in tensors are another matter
-(:mod:`vkdnw.runtime.tensor_bits`).
+Contents are noted as references and compared by identity. This takes no memory, and a fraction of a
+millisecond for a network of hundreds of modules. For numbers in tensors see
+:mod:`vkdnw.runtime.tensor_bits`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Contents:
         return changed
 
     def moved_generators(self) -> list[tuple[str, Any]]:
-        """Generators of random numbers that stand elsewhere than before: their kind, and where."""
+        """Generators of random numbers whose state has changed: their kind, and where they are."""
         return [
             (f"{kind.__module__.removesuffix('._C')}.{kind.__qualname__}", _flat(generator.read()))
             for kind, generator in self._generators
@@ -72,7 +72,7 @@ class Contents:
         """Puts all of it back.
 
         Of shared objects (those that hooks and closures refer to, classes, globals) only that
-        in which a pass has left a tensor with its graph: the counter of a hook is its owner's.
+        in which a pass has left a tensor with its graph: a hook's counter belongs to the caller.
         """
         for module, kind in self._kinds:
             if type(module) is not kind:
@@ -177,7 +177,7 @@ def _has_new_graph(now: Iterable[Any], before: tuple[Any, ...]) -> bool:
 
 @dataclass(frozen=True)
 class _Noted:
-    """Something that is read as one value and written as one."""
+    """State that is read as one value and written as one."""
 
     read: Callable[[], Any]
     write: Callable[[Any], object]
@@ -208,7 +208,7 @@ def _global(known: dict[str, Any], name: str) -> _Noted:
 
 
 def _class(kind: type) -> _Noted:
-    """The attributes of a class, as a dict: of those that came, one with a graph is taken away."""
+    """The attributes of a class, as a dict. Of added attributes, those with a graph are removed."""
 
     def read() -> dict[str, Any]:
         return {name: value for name, value in vars(kind).items() if _is_data(name, value)}
@@ -257,9 +257,9 @@ def _array(array: Any) -> _Noted:
 
 
 def _cached_function(function: Any) -> _Noted:
-    """A function with a memory, of ``functools``: entries that a pass put there may have a graph.
+    """A cached function of ``functools``: entries that a pass added may have a graph.
 
-    It can be emptied, and nothing can be taken out; from then on it is to be empty.
+    The cache can only be cleared as a whole, and is expected to be empty from then on.
     """
 
     def size() -> int:

@@ -1,8 +1,8 @@
 """Python's cyclic garbage collector, paused where nothing needs it.
 
 A pass through a model makes tens of thousands of small objects that reference counting frees again.
-Seen by the collector while they are alive, they count as long-lived, and every few passes it goes
-through all of the program's objects, which takes as long as half a score of a small network.
+If the collector runs while they are alive, they count as long-lived. Every few passes it then
+traverses all objects of the program, which takes half as long as a score of a small network.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _was_enabled = False  # before the first of them
 
 @contextmanager
 def gc_disabled() -> Iterator[None]:
-    """Collects no cycles inside the block; they are found afterwards.
+    """Collects no cycles inside the block; they are collected afterwards.
 
     Blocks should be as short as one pass through a model, or some of a small one: a model that
-    leaves cycles behind would keep its feature maps for that long. The collector is the process's
-    own, so blocks that overlap in time share the pause; the last one to end gives it back.
+    leaves cycles behind would keep its feature maps for that long. The collector belongs to
+    the process, so blocks that overlap in time share the pause; the last one to end turns it on.
     """
     global _inside, _was_enabled
     with _lock:
@@ -41,7 +41,7 @@ def gc_disabled() -> Iterator[None]:
 
 
 SELDOM = 100_000
-"""Objects made, and not freed again, before the collector looks at them."""
+"""Number of objects made and not freed after which the collector runs."""
 
 
 @contextmanager

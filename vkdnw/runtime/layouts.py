@@ -1,4 +1,4 @@
-"""Which models torch's CPU convolutions compute rightly on images in channels_last."""
+"""Models that torch's CPU convolutions compute correctly on images in channels_last."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ def channels_last_is_safe(modules: Iterable[nn.Module]) -> bool:
     With torch 2.13 on a processor without AVX-512, the weight gradient of such a convolution on
     images in channels_last writes past its memory: the process ends with "double free or
     corruption". Images that are contiguous, other kernel sizes and more channels are computed
-    rightly.
+    correctly.
     """
     return not any(map(_overruns, modules))
 

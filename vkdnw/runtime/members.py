@@ -1,4 +1,4 @@
-"""A model's modules, parameters and buffers: walking hundreds of small modules takes a while."""
+"""A model's modules, parameters and buffers, listed once: walking small modules takes time."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def parse_size(text: str) -> int:
 
 
 def in_bytes(max_memory: int | str | None) -> int | None:
-    """The caller's ``max_memory``, in bytes; None where it was left open.
+    """The caller's ``max_memory``, in bytes; None where none was given.
 
     Raises:
         ValueError, TypeError: it is no size, or not a positive one.

@@ -1,4 +1,4 @@
-"""Leaves a model as it was found, whatever happens in between."""
+"""Keeps the state of a model and restores it, also after an error."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from vkdnw.runtime.tensor_state import TensorState
 
 @dataclass(frozen=True)
 class Parts:
-    """A model's modules and parameters, each once, in its order: walking them takes a while."""
+    """A model's modules and parameters, each once, in its order: listing them takes time."""
 
     modules: list[nn.Module]
     parameters: list[nn.Parameter]
@@ -42,11 +42,11 @@ class State:
 
     Tensors, lists, dicts and plain objects are found wherever the model's modules hold them
     (:mod:`vkdnw.runtime.reachable`). Numbers are copied, and everything else is noted by reference.
-    Of parts that no forward pass writes to there is nothing to copy; torch's counters of writes are
-    watched all the same.
+    Parts that no forward pass writes to are not copied; only torch's counters of writes are
+    compared.
     """
 
-    @gc_disabled()  # thousands of small objects, none of them garbage
+    @gc_disabled()  # thousands of small objects, all of them in use
     def __init__(
         self, model: nn.Module, room: int = 2**62, unwritten: Unwritten | None = None
     ) -> None:
@@ -79,11 +79,11 @@ class State:
 
     @property
     def writes(self) -> bool:
-        """Whether a pass before the last :meth:`rewind` left numbers of the model's changed."""
+        """Whether a pass before the last :meth:`rewind` changed numbers of the model."""
         return self._writes
 
     def rewind(self) -> bool:
-        """Gives the next forward pass the model as it was found; says if a pass left a change.
+        """Restores the model before the next forward pass; returns whether a pass changed it.
 
         To be called before a forward pass, while no other thread runs the model. Caches are empty
         again, so no tensor with the graph of an earlier pass is used again; counters, masks and
@@ -91,9 +91,9 @@ class State:
         length of a call stay: hooks, ``requires_grad``, the forwards of layers that it computes
         together.
 
-        The first times, before any pass and after one, all numbers are compared. After that they
-        are where torch knows of a write, or where a comparison found one. For the 427 modules of
-        a NAS-Bench-201 network it takes 0.4 ms, and 2 where all are compared.
+        All numbers are compared the first two times, before any pass and after one. After that
+        only those are for which torch recorded a write or an earlier comparison found one. For the
+        427 modules of a NAS-Bench-201 network it takes 0.4 ms, and 2 where all are compared.
         """
         torch.clear_autocast_cache()
         parametrize._cache.clear()
@@ -108,7 +108,7 @@ class State:
         return changed
 
     def moved_generators(self) -> list[tuple[str, Any]]:
-        """The model's own generators of random numbers that have moved: their kind, and where."""
+        """Generators of the model whose state has changed: their kind, and their place."""
         return self._contents.moved_generators()
 
     def restore(self) -> None:
@@ -139,7 +139,7 @@ def preserved(
 
 @contextmanager
 def _no_cached_weights() -> Iterator[None]:
-    """``parametrize.cached()`` of the caller's: its tensors have graphs that are the caller's."""
+    """Leaves the caller's ``parametrize.cached()``: its tensors have the caller's graphs."""
     cached = dict(parametrize._cache)
     parametrize._cache.clear()
     try:
@@ -151,9 +151,9 @@ def _no_cached_weights() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Registered:
-    """Which tensors a scripted module holds as buffers: it keeps them beyond Python's reach.
+    """The tensors that a scripted module holds as buffers, which Python cannot reach.
 
-    In Python's reach it keeps the methods that were called.
+    Python can reach the methods that were called.
     """
 
     tensors: dict[str, Tensor | None]

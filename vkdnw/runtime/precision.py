@@ -1,7 +1,7 @@
 """The precision of float32 on a GPU, for the length of a call.
 
 torch lets cuDNN round the factors of float32 convolutions to TF32, 10 bits of mantissa, unless told
-otherwise. A Jacobian asked for in float32 is computed in float32 here; TF32 has to be asked for.
+otherwise. A Jacobian in float32 is computed in float32; TF32 is an option.
 
 torch has two sets of names for these settings, and refuses to read one where it was set by the
 other. Both are set here, so that a model may read either.
@@ -58,7 +58,7 @@ _MATMUL = ("highest", "high", "medium")
 
 
 def _read(setting: Callable[[], Any]) -> Any:
-    """None where torch refuses, because the caller has set both names, and they disagree."""
+    """None where torch refuses because the caller has set both names to different values."""
     try:
         return setting()
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""The random state of torch, numpy and Python, as it was, after a block."""
+"""Restores the random state of torch, numpy and Python after a block."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 
 @contextmanager
 def random_state_kept(devices: Iterable[torch.device]) -> Iterator[None]:
-    """Gives the global generators of the CPU, of some GPUs, of Python and of numpy back the state
-    that they had."""
+    """Restores the state of the global generators of the CPU, of some GPUs, of Python and of
+    numpy."""
     of_python = random.getstate()
     numpy = sys.modules.get("numpy.random")  # a module that is not imported has no state
     of_numpy = None if numpy is None else numpy.get_state()

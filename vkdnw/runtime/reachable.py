@@ -1,6 +1,6 @@
 """Finds the objects of a model: tensors, containers, objects, and generators of random numbers.
 
-A model may keep features, caches and counters anywhere that Python lets it: in attributes of its
+A model may keep features, caches and counters in any place that Python allows: in attributes of its
 modules, in lists and dicts there, in plain objects that modules refer to, in values that the
 closure of a hook holds, in a class, in a global. All of it is found by following references.
 """
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from vkdnw.runtime.members import Unwritten
 
 MOST_OBJECTS = 1_000_000
-"""Objects beyond which nothing more is followed: they are a program's data, and no cache."""
+"""A limit: with more objects, nothing more is followed. They are a program's data, not a cache."""
 
 ATOMS = frozenset(
     {type(None), bool, int, float, complex, str, bytes, range, slice, type(Ellipsis), type}
@@ -74,8 +74,8 @@ Container = dict[Any, Any] | list[Any] | deque[Any] | set[Any]
 class Reached:
     """Everything that a model holds, each once.
 
-    Objects reached through hooks, closures, classes and globals may be another's as well as the
-    model's; it is listed as shared.
+    Objects reached through hooks, closures, classes and globals may belong to other code as well as
+    to the model; they are listed as shared.
     """
 
     modules: list[nn.Module] = field(default_factory=list)
@@ -181,7 +181,7 @@ class _Walk:
 
     def _module(self, module: nn.Module, path: Path | None) -> None:
         self.found.modules.append(module)
-        if isinstance(module, torch.jit.ScriptModule):  # its attributes lie beyond Python
+        if isinstance(module, torch.jit.ScriptModule):  # Python cannot read its attributes
             self._scripted(module, path)
             return
         held = vars(module)
@@ -194,7 +194,7 @@ class _Walk:
                 self.found.hooks.append(value)
                 for hook in value.values():
                     self._push_shared(hook, path)
-            elif kind in _BUILT_IN and not value:  # as most are, in a network of small modules
+            elif kind in _BUILT_IN and not value:  # the usual case in a network of small modules
                 self._container(value)
             elif name in _REGISTERED:
                 self._items(value, path, attributes=True)

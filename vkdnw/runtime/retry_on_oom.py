@@ -21,7 +21,7 @@ OUT_OF_MEMORY = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUSOLVER_STATUS_ALLOC_FAILED",
 )
-"""How libraries on a GPU say that memory ran out, where torch raises a plain RuntimeError."""
+"""Words of a plain RuntimeError by which libraries on a GPU report that memory ran out."""
 
 
 class SmallerChunksWarning(UserWarning):
@@ -34,13 +34,13 @@ def retry_on_oom(
     fewest: Callable[[], int],
     device: torch.device,
 ) -> Iterator[T]:
-    """``compute`` of every range in order, cut in halves from where memory ran out.
+    """Computes every range in order; a range for which memory ran out, and later ones, are halved.
 
     Args:
-        fewest: samples that a piece must have, 1 or 2; called only where pieces get so small.
+        fewest: samples that a piece must have, 1 or 2; called only for such small pieces.
 
     Raises:
-        MemoryError: so few samples do not fit.
+        MemoryError: this number of samples does not fit.
     """
     waiting = list(ranges)[::-1]
     warned = False

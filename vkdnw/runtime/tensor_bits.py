@@ -20,7 +20,7 @@ _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 class Numbers:
     """The numbers in tensors of one device and dtype, copied as one and compared as one.
 
-    A network of many small buffers then takes two operations, and a GPU is waited for once.
+    A network of many small buffers then takes two operations and one transfer from a GPU.
     """
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
@@ -48,21 +48,21 @@ class Numbers:
 
 
 class Checksum:
-    """Tells whether a tensor changed, without a copy: for weights that memory holds but once."""
+    """Detects changes of a tensor without a copy: for weights that fit memory only once."""
 
     def __init__(self, tensor: Tensor) -> None:
         self._tensor = _without_repeats(tensor.detach())
         self._sum = _checksum(self._tensor)
 
     def changed(self) -> bool:
-        """Whether a bit differs, up to one chance in 2^63."""
+        """Whether a bit differs; undetected with probability 2^-63."""
         return _checksum(self._tensor) != self._sum
 
 
 def restored(groups: Sequence[Numbers]) -> bool:
     """Restores groups in which a number changed; says whether there was one.
 
-    A GPU is waited for once, not for each group.
+    There is one transfer from a GPU, not one for each group.
     """
     asked: dict[torch.device, list[tuple[Numbers, Tensor]]] = {}
     for group in groups:
@@ -127,7 +127,7 @@ def _bits(tensor: Tensor) -> Tensor:
 
 
 def _checksum(tensor: Tensor) -> int:
-    """A sum of all numbers' bits with odd factors, modulo 2^64: every change of one is seen."""
+    """A sum of all numbers' bits with odd factors, modulo 2^64: any change of one changes it."""
     total = torch.zeros((), dtype=torch.int64, device=tensor.device)
     factors = torch.arange(_PIECE, device=tensor.device).mul_(0x5DEECE66D).bitwise_or_(1)
     flat = _bits(tensor).flatten()

@@ -17,9 +17,9 @@ from vkdnw.runtime.tensor_bits import Checksum, in_groups, restored
 class TensorState:
     """Tensors as they are when this is made.
 
-    Their numbers are copied as long as the copies take at most ``room`` bytes; of those for which
-    there is no room it is only told whether they changed. Fixed ones, by name, are those that
-    nothing should write to: it is told whether torch knows of a write.
+    Their numbers are copied as long as the copies take at most ``room`` bytes; for the others
+    only whether they changed is known. Fixed ones, by name, are those that nothing should write
+    to; for them only the writes that torch recorded are known.
     """
 
     def __init__(
@@ -47,15 +47,15 @@ class TensorState:
         self._fixed_marks = _marks(fixed.values())
 
     def written(self) -> bool:
-        """Whether torch knows of a write since the last look; writes through ``.data`` or numpy
-        leave no trace."""
+        """Whether torch recorded a write since the last call; writes through ``.data`` or numpy
+        are not recorded."""
         return _marks(self._tensors) != self._marks or self._fixed_written()
 
     def _fixed_written(self) -> bool:
         return _marks(self._fixed.values()) != self._fixed_marks
 
     def restore_numbers(self) -> bool:
-        """Puts back which memory tensors stand for, and the numbers there; says if any differed.
+        """Restores the memory of tensors and the numbers in it; returns whether any differed.
 
         Raises:
             ValueError: a tensor was overwritten of which there is no copy.
@@ -103,14 +103,14 @@ class TensorState:
 
 
 def _marks(tensors: Iterable[Tensor]) -> list[tuple[int, int]]:
-    """Where tensors are, and how often they were written to, as far as torch knows."""
+    """The addresses of tensors, and the numbers of writes that torch recorded."""
     return [
         (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in tensors
     ]
 
 
 def _has_memory(tensor: Tensor) -> bool:
-    """Whether it stands for plain memory; compressed, sparse and symbolic tensors do not."""
+    """Whether a tensor is plain memory; compressed, sparse and symbolic tensors are not."""
     return (
         tensor.layout == torch.strided
         and tensor.device.type != "meta"
@@ -121,7 +121,7 @@ def _has_memory(tensor: Tensor) -> bool:
 
 
 def _is_wrapper(tensor: Any) -> bool:
-    """Whether it is of a class that holds other tensors, which are found among its attributes."""
+    """Whether a tensor's class holds other tensors, which are found among its attributes."""
     return bool(is_traceable_wrapper_subclass(tensor))
 
 

@@ -2,7 +2,7 @@
 
 Small operators lose more at the barriers of a busy machine than a second thread gains, so this
 package runs them on one thread and parallelises over samples itself; large products and
-eigenvalue problems get the caller's number back.
+eigenvalue problems use the caller's number of threads.
 """
 
 from __future__ import annotations

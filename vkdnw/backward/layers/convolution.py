@@ -30,7 +30,7 @@ from vkdnw.ops.convolution import (
 )
 
 Forward = Callable[[Tensor], tuple[Tensor, Tensor | None]]
-"""From the input as it came to the output and, of a native one, its channels' moments."""
+"""From the input to the output and, for a native convolution, its channels' moments."""
 
 
 @dataclass(frozen=True)

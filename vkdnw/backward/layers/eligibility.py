@@ -10,7 +10,7 @@ from vkdnw.ops.convolution import CHANNEL_MULTIPLE
 
 Layout = torch.memory_format | None
 
-MAX_PLAIN_CHANNELS = 128  # plain products lose their lead where weights leave level 1
+MAX_PLAIN_CHANNELS = 128  # plain products are not faster where weights do not fit the level 1 cache
 
 
 def are_native_images(x: Tensor) -> bool:
@@ -29,7 +29,7 @@ def have_native_channels(x: Tensor) -> bool:
 
 
 def data_gradient(conv: nn.Module, x: Tensor, layout: Layout) -> Layer | None:
-    """The layer of a tape that computes a convolution's data gradient; None where none gains.
+    """The layer of a tape that computes a convolution's data gradient; None where none is faster.
 
     Args:
         x: an input of the convolution; its channels and size do not matter.

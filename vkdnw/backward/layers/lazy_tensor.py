@@ -2,7 +2,7 @@
 
 Results of BatchNorm and pooling are mostly added to other maps, and those of ReLU are mostly read
 by a convolution. The reader can compute them on the way. So the native layers return tensors
-without memory, which hold a LazyOp; a sum of such tensors is another one. Any operation of torch on
+without memory, each with a LazyOp; a sum of such tensors is another one. Any operation of torch on
 one, from Python or from C++, computes its numbers first, to the same bits. To autograd they are
 ordinary tensors.
 """
@@ -24,7 +24,7 @@ from vkdnw.ops.batch_norm import Summand, normalised_sum
 
 @dataclass(frozen=True)
 class VersionedTensor:
-    """A tensor that a layer reads, and how often it had been written to."""
+    """A tensor that a layer reads, and its version, the number of writes to it."""
 
     tensor: Tensor
     version: int
@@ -34,7 +34,7 @@ class VersionedTensor:
         return cls(tensor, tensor._version)
 
     def check(self) -> None:
-        """Raises OverwrittenError where the tensor was written to since."""
+        """Raises OverwrittenError if the tensor was written to since."""
         if self.tensor._version != self.version:
             raise OverwrittenError(
                 "a feature map was overwritten in place after a layer had read it, so its gradient "
@@ -79,7 +79,7 @@ class LazyTensor(Tensor):
 
     @classmethod
     def of(cls, like: Tensor, op: LazyOp) -> Any:
-        """The result of the op; all but its numbers is that of another tensor."""
+        """The result of the op: shape, dtype and layout are those of another tensor."""
         lazy = torch.Tensor._make_wrapper_subclass(
             cls, like.shape, strides=like.stride(), dtype=like.dtype, device=like.device
         )
@@ -87,7 +87,7 @@ class LazyTensor(Tensor):
         return lazy
 
     def detached(self) -> Tensor:
-        """This tensor outside the graph, still lazy; changes of either count for both."""
+        """This tensor outside the graph, still lazy; both share one version counter."""
         self.op.shared = True
         try:
             return self.detach()
@@ -114,7 +114,7 @@ def _known(argument: Any) -> Any:
     """An argument in which lazy tensors are computed."""
     if isinstance(argument, LazyTensor):
         return argument.op.value()
-    if isinstance(argument, Tensor | int | float | None):  # most are, and a tree takes its time
+    if isinstance(argument, Tensor | int | float | None):  # the usual case, and faster than a tree
         return argument
     return tree_map_only(LazyTensor, lambda lazy: lazy.op.value(), argument)
 
@@ -179,7 +179,7 @@ def _sum(first: Any, second: Any) -> Any:
 
 
 def _terms(value: Any) -> tuple[Term, ...]:
-    """Those of a lazy sum; none of anything else."""
+    """The terms of a lazy sum; none for other tensors."""
     op = value.op if isinstance(value, LazyTensor) else None
     return op.terms if isinstance(op, SumLazyOp) else ()
 

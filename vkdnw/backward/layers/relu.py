@@ -38,7 +38,7 @@ class Rectified:
 
 
 def rectified(x: Tensor) -> tuple[Tensor, Tensor]:
-    """ReLU of a tensor and its mask, kept with it: parallel branches of a cell rectify the same."""
+    """ReLU of a tensor and its mask, kept with the tensor: parallel branches of a cell share it."""
     kept: tuple[int, tuple[Tensor, Tensor]] | None = getattr(x, "_vkdnw_rectified", None)
     if kept is None or kept[0] != x._version:
         kept = x._version, _Rectification.apply(x)  # type: ignore[no-untyped-call]
@@ -92,7 +92,7 @@ def train_relu(on_relu: Callable[[Tensor], None], lazy: bool) -> Callable[[Tenso
 
 
 def _mask(input: Tensor) -> Tensor:
-    """The mask, kept with the input: parallel branches of a cell rectify the same."""
+    """The mask, kept with the input: parallel branches of a cell share it."""
     kept: tuple[int, Tensor] | None = getattr(input, "_vkdnw_mask", None)
     if kept is None or kept[0] != input._version:
         mask = _mask_of_sum(input)
@@ -102,7 +102,7 @@ def _mask(input: Tensor) -> Tensor:
 
 
 def _mask_of_sum(input: Tensor) -> Tensor | None:
-    """The mask that comes with a lazy sum, unless the sum was written to since."""
+    """The mask that is computed with a lazy sum, unless the sum was written to since."""
     op = input.op if isinstance(input, LazyTensor) else None
     if not isinstance(op, SumLazyOp) or input._version > 0:
         return None

@@ -43,8 +43,8 @@ def native_layers(
     Args:
         weights: whether gradients of weights are wanted, at the time of a backward pass.
         on_relu: is called with the output of every ReLU that is replaced.
-        lazy: whether results may wait until they are needed. A forward pass may then raise
-            :class:`OverwrittenError`, and has to be run again without.
+        lazy: whether results may be computed only when they are needed. A forward pass may then
+            raise :class:`OverwrittenError`, and has to be run again with ``lazy=False``.
     """
     found = ((module, _train_forward(module, weights, on_relu, lazy)) for module in modules)
     return replaced_forwards((module, forward) for module, forward in found if forward is not None)
@@ -56,7 +56,7 @@ def _train_forward(
     on_relu: Callable[[Tensor], None],
     lazy: bool,
 ) -> Forward | None:
-    if "forward" in vars(module):  # nothing that the caller put there is replaced
+    if "forward" in vars(module):  # a forward that the caller has set is not replaced
         return None
     if type(module) is nn.ReLU and not module.inplace:
         return train_relu(on_relu, lazy)

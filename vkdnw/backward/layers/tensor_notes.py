@@ -14,10 +14,10 @@ Origin = TypeVar("Origin")
 
 
 class OverwrittenError(RuntimeError):
-    """A feature map was changed in place before a layer that read it was done with it.
+    """A feature map was changed in place while a layer that read it still needed it.
 
-    In a forward pass: run it again with nothing left lazy. In a backward pass the gradient is
-    lost, as it is to torch's own layers.
+    In a forward pass: run it again without lazy tensors. In a backward pass the gradient cannot be
+    computed, as with torch's own layers.
     """
 
 
@@ -31,7 +31,7 @@ class _Note:
 
 
 def note(output: Tensor, read: Tensor, origin: object) -> None:
-    """Remembers how an output was made of a tensor, for the layer that reads it next.
+    """Records how an output was made of a tensor, for the layer that reads it next.
 
     There is no note on a value outside the graph: gradients of its readers end there.
     """

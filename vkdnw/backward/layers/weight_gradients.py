@@ -7,6 +7,6 @@ from dataclasses import dataclass
 
 @dataclass
 class WeightGradients:
-    """Whether backward passes compute gradients of weights; autograd would ask for all of them."""
+    """Whether backward passes compute gradients of weights; by default autograd requests all."""
 
     wanted: bool = False
