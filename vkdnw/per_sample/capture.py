@@ -28,7 +28,7 @@ class CallSite(NamedTuple):
 
 
 class PathChanged(Exception):
-    """The model called other layers than in the probe, or used parameters otherwise."""
+    """The model called other layers than in the probe, or used parameters in another way."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Record:
     source: Node | None = None  # the edge of the input; known once its values are gone
 
     def without_values(self) -> Record:
-        """The same with tensors of the same sizes that hold one number: it keeps no memory."""
+        """The same record, with tensors of the same sizes that take no memory."""
         return replace(
             self,
             input=_of_size(self.input),
@@ -108,9 +108,9 @@ class Recorder:
 
     @contextmanager
     def sinking(self, sinks: Mapping[str, GradientSink]) -> Iterator[None]:
-        """Hands the output gradients of native convolutions to ``sinks``, by layer, as they pass.
+        """Passes the output gradients of native convolutions to ``sinks``, by layer, as they come.
 
-        Reading a gradient while it is in cache is cheaper than keeping it.
+        Reading a gradient while it is in cache costs less than storing it.
         """
         self._current.sinks = sinks
         try:
@@ -125,7 +125,7 @@ class Recorder:
             sinks[name](gradient)
 
     def _note_lent(self, name: str, layer: nn.Module) -> None:
-        """A model may lend a layer other weights (``torch.func.functional_call``)."""
+        """Records that a layer has other weights for a call (``torch.func.functional_call``)."""
         for leaf, own in self._own[name].items():
             if layer._parameters.get(leaf) is not own:
                 self.lent.add((name, leaf))
@@ -152,7 +152,7 @@ class Recorder:
 
 
 def _cannot_be_noted(value: Any) -> bool:
-    """Whether a value is no tensor with a graph and a version that can be noted.
+    """Whether a value is not a tensor with a graph and a version that can be noted.
 
     Those of ``torch.func`` are wrappers, those of inference mode have none, and nested tensors have
     no sizes.

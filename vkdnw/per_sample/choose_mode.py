@@ -39,11 +39,11 @@ class Decision:
 
 
 class ForwardRefused(Exception):
-    """Forward mode cannot differentiate this model, or not as reverse mode does; says why."""
+    """Forward mode cannot differentiate this model, or its result differs from reverse mode's."""
 
 
 def decide(problem: Problem, trace: Trace) -> Decision:
-    """Forward mode where it is asked for, or where it crosses fewer layers.
+    """Forward mode where it is requested, or where it passes fewer layers.
 
     Both numbers are in units of a backward pass of the batch. A parameter without a rule costs
     reverse mode as many passes again, sample by sample; it costs forward mode nothing more.

@@ -1,4 +1,4 @@
-"""The combinations of logits that a call differentiates, as data: ``[K, C]`` is never held.
+"""The combinations of logits that a call differentiates, as data: ``[K, C]`` is never stored.
 
 Every class, or every class but one, means K as large as C: for a vocabulary of 50,000 a matrix of
 them takes 20 GB in float64. A pass takes one row, or a few.
@@ -16,7 +16,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ClassCotangents:
-    """K rows ``[C]`` of zeros and ones, made when they are asked for, float64.
+    """K rows ``[C]`` of zeros and ones, float64, made on demand.
 
     ``every`` is the identity. ``differences`` are those of each class to the last, C - 1 rows.
     ``leading`` are the first C - 1 rows of the identity.

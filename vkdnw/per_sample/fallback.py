@@ -1,6 +1,6 @@
 """The exact fallback: autograd itself, one sample at a time, for parameters without a rule.
 
-It covers whatever autograd differentiates: bare parameters, attention, recurrent layers,
+It covers everything that autograd differentiates: bare parameters, attention, recurrent layers,
 parametrised weights, custom functions. The arithmetic is that of the batched backward passes; the
 cost is that of batches of one.
 """

@@ -26,7 +26,7 @@ class Differentiation:
     trace: Trace
     decision: Decision
     verification: Verification
-    fallback_reason: str = ""  # why a faster way was left; empty where none was
+    fallback_reason: str = ""  # why a faster method was not used; empty if it was
 
 
 def jacobian_chunks(
@@ -34,10 +34,10 @@ def jacobian_chunks(
 ) -> Iterator[Chunk]:
     """Derivatives of ``cotangents [K, C] @ logits`` for every sample, chunk by chunk, in order.
 
-    They are verified when all have been taken; nothing may be made of them before.
+    They are verified when all have been read, and must not be used before.
 
     Raises:
-        PathChanged, ForwardRefused, NotAsAutograd: go on another way; :func:`differentiated` does.
+        PathChanged, ForwardRefused, NotAsAutograd: :func:`differentiated` uses another method.
         MemoryError: not even one sample fits the budget.
         ValueError: samples mix, or the model changes from call to call.
     """
@@ -50,7 +50,7 @@ def jacobian_chunks(
 def differentiated(
     problem: Problem, run: Callable[[Differentiation], T]
 ) -> tuple[T, Differentiation]:
-    """Runs by the fastest way that agrees with autograd.
+    """Computes by the fastest method that agrees with autograd.
 
     Forward mode comes first if it is cheaper, then reverse mode with the rules. Where that differs
     from autograd, torch computes the layers one by one. Where that differs too, or where the
@@ -108,4 +108,4 @@ def _fault(fault: Exception) -> str:
 
 
 _FAULTS = (RuntimeError, IndexError, KeyError, TypeError, AttributeError, AssertionError)
-"""Errors that a rule may raise on a layer it does not fit; the caller's own come again."""
+"""Errors that a rule may raise on a layer it does not fit; the model's own occur again."""

@@ -1,7 +1,7 @@
 """Plain autograd: the model as the caller gave it, on a few samples, and one backward pass.
 
-Nothing of this package takes part: no hooks, no layer computed with another, no change of layout,
-no native kernel. The result of a call is compared with this (:mod:`vkdnw.per_sample.verification`).
+Nothing of this package is used: no hooks, no fused layers, no change of layout, no native
+kernel. The result of a call is compared with this (:mod:`vkdnw.per_sample.verification`).
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Copy:
         self._parameters = dict(self._model.named_parameters())
 
     def fill_zeros(self) -> None:
-        """Puts small numbers where parameters are zero, so that nothing hides behind them."""
+        """Puts small numbers where parameters are zero, since zeros hide dependences."""
         generator = torch.Generator(device="cpu").manual_seed(0)
         with torch.no_grad():
             for parameter in self._parameters.values():
@@ -106,8 +106,8 @@ class Copy:
     def run(self, samples: Sequence[int], cotangents: Tensor) -> PlainPass:
         """The pass of :func:`plain_pass`, of the copy.
 
-        The model that runs is copied once more, for a pass may leave something in it (a count of
-        calls, say), which would look like rounding in the next one.
+        The model that runs is copied once more: a pass may change its state (a count of calls, for
+        example), which would look like rounding in the next pass.
         """
         model = copy.deepcopy(self._model)
         parameters = dict(model.named_parameters())

@@ -112,7 +112,7 @@ def _tables(
 ) -> tuple[tuple[Entry, ...], Tensor, Tensor]:
     """The entries, and the rows ``[Q, 10]`` and ``[Q, 2]`` of all picks in the native op's tables.
 
-    All layers' picks are laid out together: there are hundreds of them, of one row or two.
+    All layers' picks are laid out together: there are hundreds of layers with one or two rows each.
     """
     parts = [(number, part) for number, at in enumerate(picked.values()) for part in at]
     if not parts:

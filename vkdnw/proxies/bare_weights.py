@@ -2,7 +2,7 @@
 
 A module may hold a matrix of its own and call ``torch.nn.functional.linear``, ``matmul`` or
 ``einsum`` with it: GPT-2's layers do, adapters of low rank, stacked experts. By their classes they
-are no layers with weights, so that a sum over such weights would leave them out without a word.
+are not layers with weights, and a sum over weights would silently leave them out.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from vkdnw.runtime.model_state import preserved
 
 
 def check_bare_weights(model: nn.Module, images: Tensor) -> None:
-    """Runs the model on images where it has bare parameters, and looks what multiplies.
+    """Runs a model with bare parameters on images, and finds products with them.
 
-    The model is left as it was. One that fails on the images is let pass: its error comes again.
+    The model's state is kept. An error of the model is ignored here: it occurs again in the passes.
 
     Raises:
         ValueError: a product with numbers of the images has such a parameter for a factor.
@@ -59,7 +59,7 @@ def check_bare_weights(model: nn.Module, images: Tensor) -> None:
 
 
 class _Products(TorchDispatchMode):
-    """Finds a product of something that depends on the images with a bare parameter."""
+    """Finds a product of a bare parameter with a tensor that depends on the images."""
 
     def __init__(self, bare: dict[int, str], images: Tensor) -> None:
         """``bare`` are the parameters' names, by the address of their memory."""

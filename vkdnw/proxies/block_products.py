@@ -1,4 +1,4 @@
-"""How a block maps cotangents of its output back: products of both sides, by autograd's gradient.
+"""Products of a block's cotangent with the gradient at its input, by autograd.
 
 The tape of a pass computes the same where it can (:mod:`vkdnw.backward.train_tape`).
 """

@@ -1,4 +1,4 @@
-"""Computes several proxies of one model, with as few passes as they need together."""
+"""Computes several proxies of one model in as few passes as possible."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _compute_group(
         with complete(call.model):
             if first.compute is not None:
                 return {first.name: first.compute(call)}
-            with gc_disabled():  # until the pass is gone, and its thousands of small objects
+            with gc_disabled():  # until the thousands of small objects of the pass are freed
                 return _from_passes(group, call)
 
 
@@ -160,7 +160,7 @@ def _cuda(batch: Tensor) -> list[torch.device]:
 def _agreement(
     call: Call, state: State, batch: Tensor, units: bool = False, smooth: bool = False
 ) -> Agreement:
-    """Counts how images switch ReLUs, once a pass over copies of one has shown where they are."""
+    """Counts the ReLU units in which images agree; a pass over copies of one locates images."""
     copies = 3 if len(batch) == 2 else 2
     with torch.random.fork_rng(_cuda(batch), device_type="cuda"):
         try:

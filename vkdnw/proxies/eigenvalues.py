@@ -1,4 +1,4 @@
-"""Eigenvalues and singular values of the small matrices that proxies come down to.
+"""Eigenvalues and singular values of the small matrices of proxies.
 
 On a CPU they are LAPACK's. On another device they are the library's own
 (:func:`vkdnw.ops.spectrum.low_rank_spectrum`): torch's for CUDA fail on matrices of low rank

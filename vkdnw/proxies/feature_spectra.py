@@ -16,7 +16,7 @@ ROWS = 4096
 """Pixels of a feature that are converted to float64 at a time: they fit a core's cache."""
 
 NATIVE_CHANNELS = 256
-"""Up to which covariances are the library's own; products of wider ones are BLAS's to compute."""
+"""Up to this width covariances are the library's own; wider ones are products of BLAS."""
 
 NATIVE = ("cpu", torch.float32)
 

@@ -1,8 +1,8 @@
 """The features F_0 .. F_K of AZ-NAS: the outputs of the stem and of every block.
 
-Any model is cut into blocks by one rule, or as the caller names it. Values are reduced to the
-numbers that proxies need while the model runs, so that layers that work in place afterwards do no
-harm. A feature keeps the covariance of its channels and its place in the graph.
+Any model is cut into blocks by one rule, or by the caller's names. While the model runs, features
+are reduced to the numbers that proxies need, before later layers may overwrite them. A feature
+keeps the covariance of its channels and its place in the graph.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from vkdnw.proxies.feature_spectra import covariance
 
 @dataclass(frozen=True)
 class Feature:
-    """A feature as it came out of its module."""
+    """The output of a feature's module."""
 
     name: str
     shape: torch.Size
@@ -44,7 +44,7 @@ class Features:
     """The features of a forward pass, in order."""
 
     def __init__(self, spectra: bool, square: bool) -> None:
-        """Reduces features to their spectra, or not; says whether the images are square."""
+        """Takes whether features are reduced to spectra, and whether the images are square."""
         self.found: list[Feature] = []
         self._spectra = spectra
         self._square = square
@@ -65,8 +65,8 @@ class Features:
 def channel_axis(shape: torch.Size, square: bool) -> int:
     """The axis of the channels: 1 of maps ``[B, C, H, W]``, the last of tokens ``[B, T, D]``.
 
-    Some transformers pass maps ``[B, H, W, C]`` on. Where the images are square, so are the maps,
-    and that tells the two apart.
+    Some transformers pass maps ``[B, H, W, C]`` on. Where images are square, maps are square too,
+    which distinguishes the two.
     """
     if len(shape) == 4 and square and shape[1] == shape[2] != shape[3]:
         return 3

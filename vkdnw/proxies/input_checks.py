@@ -1,4 +1,4 @@
-"""Refuses inputs that a proxy or a model cannot read, in this package's words."""
+"""Refuses inputs that a proxy or a model cannot read, with an error of this package."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vkdnw.runtime.model_state import Parts
 
 
 def check_inputs(proxy: Proxy, inputs: Inputs, parts: Parts) -> None:
-    """Refuses inputs that lack a tensor that a proxy reads, or hold one that a model cannot read.
+    """Refuses inputs without a tensor that a proxy reads, or with one that the model cannot read.
 
     Raises ValueError.
     """
@@ -38,7 +38,7 @@ def check_inputs(proxy: Proxy, inputs: Inputs, parts: Parts) -> None:
 
 
 def check_batch(name: str, batch: Tensor, parts: Parts) -> None:
-    """Refuses a batch that no parameter of the model is of the dtype or the device of."""
+    """Refuses a batch whose dtype or device is that of no parameter of the model."""
     if batch.dtype in (torch.uint8, torch.int8, torch.bool):
         raise ValueError(
             f"{name} are {batch.dtype}, as images are stored; a model reads floating-point "

@@ -35,7 +35,7 @@ class Inputs:
     """Another batch, for proxies that need two (zico)."""
     second_labels: Tensor | None = None
     size: tuple[float, float] | None = None
-    """(mu, sigma): the size that is aimed at and its spread, in thousands of parameters
+    """(mu, sigma): the target size and its spread, in thousands of parameters
     (swap_regularised)."""
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ def record_outputs(
 ) -> Iterator[None]:
     """Inside the block, modules that are chosen report the tensor that they return, in their order.
 
-    Of a tuple the first element counts; anything else that is no tensor is passed over.
+    Of a tuple the first element counts; other values that are not tensors are ignored.
     """
 
     def hook(module: nn.Module, args: Any, returned: Any) -> None:

@@ -1,7 +1,7 @@
 """The loss and its gradients by torch's own layers, for proxies that share no pass.
 
-Nothing here is faster than it has to be: second derivatives need layers that have them, and
-heavy-tailed sums the least rounding.
+The native layers are not used here: second derivatives need layers that have them, and
+heavy-tailed sums need the least rounding.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""Which native layers and tapes a train-mode pass may use: verified, model by model.
+"""Verifies for each model the native layers and tapes that a train-mode pass may use.
 
 Native layers and tapes are derived from the types of layers and from the autograd graph, and a
-model may do more than that shows: attributes set after construction, forwards replaced, hooks on
-tensors, tensors read by their strides. So the model first runs on two of its images twice: by
-torch's own layers, as the caller gave it, and natively. Whatever is not equal up to rounding is not
-used for the batch.
+model may do more than that shows: attributes set after construction, replaced forwards, hooks on
+tensors, tensors read by their strides. Therefore the model first runs on two of its images twice:
+by torch's own layers, unchanged, and natively. A native quantity that is not equal up to rounding
+is not used for the batch.
 
 Logits, the gradient of the input, and those of all parameters are compared for a random cotangent
-of the logits; products of the first block, the last and one more for random signs. Each of them has
-a verdict of its own, because a value must not depend on the other proxies. Where a tensor has a
-hook, everything is torch's: a hook may act on some gradients only, and not on these.
+of the logits; products of the first block, the last and one more for random signs. Each quantity is
+accepted or rejected by itself, because a value must not depend on the other proxies. Where a tensor
+has a hook, only torch's layers are used: the hook may act on other gradients than these.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ are rounding alone, such as that of a bias in front of a BatchNorm."""
 
 @dataclass(frozen=True)
 class Verified:
-    """For which quantities a native pass agrees with a plain one."""
+    """The quantities for which a native pass agrees with a plain one."""
 
     layers: bool = False  # logits and the gradient of the input, on which all others rest
     products: bool = False  # of blocks
@@ -83,7 +83,7 @@ def verified(
         state.rewind()
         torch.set_rng_state(rng)
         return _native_verdict(model, state, pair, both, draws, expected)
-    except Exception:  # a model that is at fault, or does not take two images, says so itself
+    except Exception:  # a model that fails, or does not take two images, raises its own error later
         return NOTHING
     finally:
         state.restore()

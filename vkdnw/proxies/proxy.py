@@ -35,7 +35,7 @@ class Proxy:
     batches: int = 1
     released: str | None = None  #: the change by convention="released"
     sums_weights: bool = False
-    """Whether it sums over the weights of layers, so that none may lie outside of a layer."""
+    """Whether it sums over the weights of layers; then no weight may be outside of a layer."""
     compute: Callable[[Call], Value] | None = None
     """Computes it by passes of its own."""
     from_pass: Callable[[TrainPass, Call], Value] | None = None
@@ -43,7 +43,7 @@ class Proxy:
     requires: tuple[Observable, ...] = ()
     """The values that have to be observed in that pass."""
     request: Callable[[TrainPass, Call], None] | None = None
-    """Announces its requests of the pass before any value is computed: backward passes that are
+    """Makes its requests of the pass before any value is computed: backward passes that are
     requested by several proxies run together."""
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A model in the state that a proxy asks for, and as it was found afterwards."""
+"""Puts a model into the state that a proxy requires, and restores it afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which units of a network's ReLUs each image switches on."""
+"""The units of a network's ReLUs that are on for each image."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from vkdnw.proxies.relu_calls import RecordedReLUs
 
 NO_RELU = "the model's forward pass has no ReLU that reads the images"
-"""Why a proxy that is defined by the units that ReLUs switch on has no value."""
+"""The reason for no value of a proxy that is defined by active ReLU units."""
 
 NO_ACTIVATION = "the model's forward pass has no activation function that reads the images"
-"""The same for a proxy that counts GELU and its like as well."""
+"""The same for a proxy that also counts GELU and similar activations."""
 
 EXACT = 2**24
 """Counts up to here are exact in float32."""
@@ -35,7 +35,7 @@ class Probed:
 def probe_relus(model: nn.Module, copies: Tensor, smooth: bool = False) -> list[Probed]:
     """The ReLU calls of a forward pass over copies of one image, in their order.
 
-    Where ``smooth``, the calls of GELU and its like too.
+    Where ``smooth``, also the calls of GELU and similar activations.
 
     Each returns the same for all copies, which shows how the rows of
     images lie behind each other.
@@ -85,7 +85,7 @@ class Agreement:
             copies: the number of images of the probe.
             probed: the ReLUs of the probe, or why there are none.
             units: whether the patterns of single units are kept.
-            smooth: whether GELU and its like were probed, and are reported, as well as ReLU.
+            smooth: whether GELU and similar activations are probed and reported as well.
         """
         self._images, self._copies = images, copies
         self._collects = units
@@ -165,13 +165,13 @@ class Agreement:
     def kernel(self) -> Tensor:
         """``[B, B]`` float64: the number of units, of ``units``, in which images agree.
 
-        Only where there is no reason against it.
+        Only where :attr:`reason` is empty.
         """
         return torch.stack(self.layers).sum(0)
 
     @property
     def distinct_units(self) -> int:
-        """How many units differ in which images switch them on, if units are kept."""
+        """The number of different patterns of units over the images, if units are kept."""
         return len(_distinct(torch.cat(self._patterns)))
 
 

@@ -55,12 +55,12 @@ class Recording:
     observed: frozenset[Observable]
     features: tuple[str, ...] | None = None  # names of modules; None: found by rule
     output: Output = None
-    relus: Agreement | None = None  # is told of the ReLUs, if they are observed
-    activations: Agreement | None = None  # of those and of GELU and its like
+    relus: Agreement | None = None  # observes the ReLUs, if they are requested
+    activations: Agreement | None = None  # of those and of GELU and similar activations
 
     @property
     def agreements(self) -> list[Agreement]:
-        """All that are told of ReLUs."""
+        """All observers of ReLUs."""
         return [each for each in (self.relus, self.activations) if each is not None]
 
 
@@ -154,7 +154,7 @@ class TrainPass:
 
     @cached_property
     def taped(self) -> TrainGradients:
-        """All that was requested, as far as tapes compute it."""
+        """The requested values that tapes compute."""
         if not self._native:
             return TrainGradients()
         wanted = self._input if self._input_is_requested else None

@@ -72,7 +72,7 @@ def _refuse_computed_weights(name: str, module: nn.Module) -> None:
 
 @contextmanager
 def without_normalisation(model: nn.Module) -> Iterator[None]:
-    """Inside the block, torch's normalising functions return their input, whoever calls them.
+    """Inside the block, torch's normalising functions return their input, in every caller.
 
     Some modules normalise and apply an activation: the activation is kept. Within ``model``, a call
     raises ValueError where a normalisation layer does not use torch's function for it, or is
@@ -104,7 +104,7 @@ Hook = Callable[..., None]
 
 
 def _checked(name: str, module: nn.Module, mode: _IdentityForNorms) -> tuple[Hook, Hook]:
-    """Hooks that see to it that a layer's normalisation has been left out."""
+    """Hooks that check that a layer's normalisation was left out."""
     before: list[int] = []
 
     def enter(*_: Any) -> None:

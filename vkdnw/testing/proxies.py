@@ -22,7 +22,7 @@ BESIDE = ("naswot", "jacov", "grad_norm")
 
 
 class ProxyTests:
-    """Inherit from this class, and say which proxy it is.
+    """Inherit from this class, and set the proxy's name.
 
     ``model`` and ``inputs`` are fixtures; override them where the proxy needs others.
     """
@@ -82,7 +82,7 @@ class ProxyTests:
             assert getattr(proxy, field).strip(), f"{field} is empty"
 
     def test_refuses_an_input_that_is_missing(self, proxy: Proxy, model: nn.Module) -> None:
-        """With the name of the proxy and of the input."""
+        """The message names the proxy and the input."""
         if proxy.input == "none":
             pytest.skip("it reads none")
         with pytest.raises(ValueError, match=rf"proxy {proxy.name} reads {proxy.input}"):

@@ -1,1 +1,1 @@
-"""Tangents of the chosen scalars, some of them side by side through the layers behind them."""
+"""Tangents of the chosen scalars, several at a time through the layers behind them."""

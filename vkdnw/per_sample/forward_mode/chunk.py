@@ -56,7 +56,7 @@ def logit_derivatives(
 
     Raises:
         ForwardRefused: an operation of the model has no forward derivative; says which. Or the
-            logits are others with tangents, or with BatchNorms folded, than without.
+            logits with tangents, or with folded BatchNorms, differ from those without.
         torch.OutOfMemoryError: they do not fit the device.
     """
     recorder = Recorder(
@@ -89,7 +89,7 @@ def logit_derivatives(
 
 
 class _NoticedMemory(TorchFunctionMode):
-    """Notices that a tensor is given other memory, as ``module.to()`` does even if it need not.
+    """Detects that a tensor gets other memory, as by ``module.to()`` even where none is needed.
 
     torch ends the process with a segmentation fault where such a tensor carries a tangent.
     """
@@ -121,7 +121,7 @@ def _forward(
 
 
 def _input_alone(record: Record) -> Record:
-    """The record of a call, with the sizes and the layout of its output and none of its values."""
+    """The record of a call, with the size and the layout of its output but without its values."""
     return replace(record, output=record.output.detach().to("meta"))
 
 
@@ -167,7 +167,7 @@ def _carried(
             columns, logits = torch.func.jacfwd(logits_of, has_aux=True)(start)
     except torch.OutOfMemoryError:
         raise
-    except Exception as error:  # the same forward pass has just gone well without tangents
+    except Exception as error:  # the same forward pass succeeded without tangents
         raise ForwardRefused(_said(error, trace)) from error
     return columns, logits
 
@@ -212,7 +212,7 @@ def _add_change(
 
 @contextmanager
 def _differentiable_attention() -> Iterator[None]:
-    """Attention by operations that have forward derivatives, not by one that has none."""
+    """Attention by operations with forward derivatives, in place of the fused one without."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -223,7 +223,7 @@ def _differentiable_attention() -> Iterator[None]:
 
 
 def _said(error: Exception, trace: Trace) -> str:
-    """An error's first line; torch names its own operations there, and not a model's functions."""
+    """An error's first line, in which torch names its own operations, not a model's functions."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     functions = {node.name() for node in trace.users if hasattr(node, "_forward_cls")}
     named = f" ({', '.join(sorted(functions))})" if "autograd.Function" in lines[0] else ""

@@ -1,4 +1,4 @@
-"""Cuts the chosen scalars into groups whose tangents go through the network side by side.
+"""Cuts the chosen scalars into groups whose tangents go through the network together.
 
 A group shares one forward pass of the network, and its tangents begin where the first of its
 scalars is used; so scalars that are used close together go together.
@@ -17,7 +17,7 @@ from vkdnw.per_sample.probing.trace import Trace
 from vkdnw.per_sample.problem import Problem
 from vkdnw.weights import Selection
 
-LANES = 16  # tangents side by side: more share the forward pass little better and need the cache
+LANES = 16  # tangents of a group: more would save little of the forward pass and exceed the cache
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from vkdnw.runtime.host_copies import on_host
 def fused(
     trace: Trace, fusions: tuple[Fusion, ...], recorder: Recorder
 ) -> AbstractContextManager[None]:
-    """Inside the block, the convolution of each fusion does the work of its neighbours."""
+    """Inside the block, the convolution of each fusion also computes its neighbours."""
     named = _forwards(trace, fusions, recorder)
     return replaced_forwards((trace.module(name), forward) for name, forward in named)
 
@@ -55,7 +55,7 @@ def _identity(input: Tensor) -> Tensor:
 def _passing(passed: threading.local) -> Forward:
     """The ReLU's forward: the convolution behind it takes the ReLU's own input from the graph.
 
-    The output is rectified all the same: other code may read it outside the graph.
+    The output is rectified in any case: other code may read it outside the graph.
     """
 
     def forward(input: Tensor) -> Tensor:

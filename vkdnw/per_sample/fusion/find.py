@@ -54,7 +54,7 @@ class Fusion:
 
 
 def find_fusions(trace: Trace) -> tuple[Fusion, ...]:
-    """Every convolution of the probe that gains from being fused."""
+    """Every convolution of the probe that is faster when fused."""
     if trace.plain:
         return ()
     single = _single_calls(trace)
@@ -74,7 +74,7 @@ def find_fusions(trace: Trace) -> tuple[Fusion, ...]:
 
 
 def find_folds(trace: Trace) -> tuple[Fusion, ...]:
-    """Every convolution that can compute the BatchNorm behind it, whatever becomes of its output.
+    """Every convolution that can compute the BatchNorm behind it, however its output is used.
 
     For passes that read nothing of the pair but the sum of its output and another value.
     """
@@ -149,9 +149,9 @@ def _norm_after(
 
 
 def _folded_norms(trace: Trace, single: set[CallSite]) -> dict[str, FoldedNorm]:
-    """Every BatchNorm that a convolution can compute: all at once, for their vectors are short.
+    """Every BatchNorm that a convolution can compute, all at once: their vectors are short.
 
-    Its normalised input is had from its output, which must not cancel.
+    Its normalised input is computed from its output, which must not lose digits by cancellation.
     """
     found = {
         site.layer: norm
@@ -182,7 +182,7 @@ def _folded_norms(trace: Trace, single: set[CallSite]) -> dict[str, FoldedNorm]:
 
 
 def _with_intact_outputs(trace: Trace, fusions: tuple[Fusion, ...]) -> tuple[Fusion, ...]:
-    """Drops folds whose BatchNorm output is overwritten, unless by a ReLU that fusion tames.
+    """Drops folds whose BatchNorm output is overwritten, unless by a ReLU that is fused.
 
     The derivative of BatchNorm's weight needs its output. An in-place ReLU destroys it, but a fused
     one leaves its input alone.

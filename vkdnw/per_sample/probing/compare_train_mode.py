@@ -1,4 +1,4 @@
-"""Refuses a model in train mode whose modules behave otherwise there: by name, of any class."""
+"""Refuses, by name, modules of any class that are in train mode and compute differently there."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def _asked(
         return torch.autograd.grad(
             logits, parameters, cotangents, retain_graph=problem.keeps_graphs, allow_unused=True
         )
-    except RuntimeError:  # a reentrant checkpoint says that it cannot be asked
+    except RuntimeError:  # a reentrant checkpoint refuses autograd.grad
         return [None] * len(parameters)
 
 
@@ -80,7 +80,7 @@ def _logits(problem: Problem, samples: int) -> tuple[Tensor, Tensor]:
 
 @contextmanager
 def without_gradients(leaves: Iterable[Tensor]) -> Iterator[None]:
-    """Inside the block leaves have no ``.grad``, and no hooks that act when they get one."""
+    """Inside the block leaves have no ``.grad``, and no hooks that act on gradients."""
     kept = [(leaf, leaf.grad, leaf._post_accumulate_grad_hooks) for leaf in leaves]
     hooks = [(held, dict(held)) for _, _, held in kept if held]
     for leaf, _, _ in kept:

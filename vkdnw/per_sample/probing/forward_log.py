@@ -1,4 +1,4 @@
-"""Watches the operators that a forward pass calls: which mix samples, and which draw numbers.
+"""Records the operators of a forward pass: those that may mix samples, and those that draw numbers.
 
 Not every operation is in the autograd graph: detached, index and random tensors never enter it. A
 dispatch mode sees every operator of torch, whatever calls it.
@@ -21,7 +21,7 @@ class ForwardLog(TorchDispatchMode):
     """The operations of one forward pass that went through torch's operators."""
 
     def __init__(self, model: nn.Module, inputs: list[Tensor], samples: int) -> None:
-        """``inputs`` are the tensors that the model is given, of so many samples."""
+        """``inputs`` are the tensors passed to the model, for this number of samples."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.mixing: str | None = None
         """The first operation that may carry numbers from one sample to another."""
@@ -45,7 +45,7 @@ class ForwardLog(TorchDispatchMode):
         return address(tensor) in self._constants
 
     def returned(self, logits: Tensor) -> None:
-        """Adds the output of the pass to the log, which is read as well."""
+        """Adds the output of the pass to the log, since the caller reads it."""
         self._read([address(logits)])
         self._held.clear()
 

@@ -1,4 +1,4 @@
-"""Layers that are read off the autograd graph: operations that take a parameter as it is.
+"""Layers found in the autograd graph: operations that use a parameter directly.
 
 A module may call a layer's operation in a ``forward`` of its own: a BatchNorm that applies an
 activation too, a convolution that pads first, a LayerNorm over channels. Where every use of a
@@ -32,7 +32,7 @@ class Operation:
 
     @property
     def name(self) -> str:
-        """Stands where a module's name would; it contains spaces, as none of those does."""
+        """Takes the place of a module's name; it contains spaces, which module names do not."""
         return f"operation on {', '.join(self.leaves.values())}"
 
     @property
@@ -112,7 +112,7 @@ def _read(node: Node, names: dict[int, str]) -> list[str | None]:
 
 
 def _unlike(found: list[Operation]) -> set[str]:
-    """Parameters of operations that go by one name and compute differently."""
+    """Parameters of operations with one name that compute differently."""
     constants: dict[str, tuple[Any, ...]] = {}
     return {
         name

@@ -1,7 +1,7 @@
 """Runs the model on two samples, and checks that samples do not mix.
 
-Gradients say so exactly: the gradient of one sample's logits must vanish, to the bit, on every row
-that belongs to the other sample.
+Gradients show this exactly: the gradient of one sample's logits must be zero, to the bit, on every
+row that belongs to the other sample.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class Probe:
     kept: list[Tensor]  # the activations themselves
 
     def released(self) -> Probe:
-        """The probe without values, once no gradient will be asked of it any more.
+        """The probe without values, when no further gradient is needed.
 
-        The graph is read later, and would hold two samples' activations all the while.
+        The graph is read later, and would keep two samples' activations until then.
         """
         self.kept.clear()
         records = {site: record.without_values() for site, record in self.records.items()}
@@ -153,7 +153,7 @@ def _of_records(records: Records) -> int:
 def fewest_samples(
     problem: Problem, shape: torch.Size, layout: torch.memory_format, nodes: Iterable[Node]
 ) -> int:
-    """Samples that a pass needs to be right: 1, or 2, of which one may be the other's copy.
+    """Samples that a correct pass needs: 1, or 2, of which one may be the other's copy.
 
     Two where a ``squeeze()`` drops the axis of a lone one, and where torch's derivatives of a lone
     one are wrong: those of an eval-mode BatchNorm on a CPU are (torch 2.13), if the gradient that
@@ -185,7 +185,7 @@ _SAME_ALONE = 1e-3  # of a parameter's largest derivative; torch's fault is no m
 
 
 def _has_lone_derivatives(problem: Problem, classes: int) -> bool:
-    """Whether a sample has the derivatives alone that it has beside a copy of itself."""
+    """Whether a sample's derivatives alone are those beside a copy of itself."""
     generator = torch.Generator(device="cpu").manual_seed(0)
     cotangent = torch.randn(1, classes, generator=generator, device="cpu", dtype=torch.float64)
     alone = plain_pass(problem, (0,), cotangent)
@@ -200,14 +200,14 @@ def _has_lone_derivatives(problem: Problem, classes: int) -> bool:
 def sample_rows(probe: Probe, ruled: Records) -> dict[CallSite, int]:
     """Rows of each call that belong to one sample; calls not laid out by sample are left out.
 
-    Where all operations keep samples apart, that is so wherever a sample is read at all. Else the
+    Where all operations keep samples apart, this holds for every call that reads a sample. Else the
     gradient of one sample's logits must vanish exactly on the rows of the other sample.
 
-    None are told where an operation has no derivative.
+    The result is empty where an operation has no derivative.
 
     Raises:
         ValueError: it does not vanish on the other sample's input, so samples mix; or it cannot be
-            had, as where the model runs a reentrant checkpoint.
+            computed, as with a reentrant checkpoint.
     """
     rows = {
         site: count
@@ -272,7 +272,7 @@ def _is_there(gradient: Tensor) -> Tensor:
 
 
 def _numbers(flags: list[Tensor]) -> list[bool]:
-    """Answers of a device, which is waited for once."""
+    """Numbers from a device, in one transfer."""
     return torch.stack(flags).tolist() if flags else []
 
 

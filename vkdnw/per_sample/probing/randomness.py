@@ -1,8 +1,8 @@
 """Refuses models that draw at random, by the name of the module that does.
 
-A call that draws numbers has another result each time, and chance decides whether two calls show
-it. So it is the generators that are looked at: torch's, numpy's and Python's must stand after a
-forward pass where they stood before it. Numbers that are drawn and never read do no harm.
+A call that draws numbers has another result each time, but two calls may agree by chance. Therefore
+the generators are compared: the states of torch's, numpy's and Python's must be the same before and
+after a forward pass. Numbers that are drawn and never read are allowed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _plain(state: Any) -> tuple[Any, ...]:
 def check_draws(
     model: nn.Module, log: ForwardLog | None, before: tuple[Any, ...], again: Callable[[], object]
 ) -> None:
-    """Refuses a forward pass that has moved a generator.
+    """Refuses a forward pass that has changed a generator's state.
 
     Args:
         log: of the pass; None where it could not be kept.
@@ -62,7 +62,7 @@ def check_draws(
 
 
 class Logged(Protocol):
-    """A pass that was looked into, or not."""
+    """A pass with its log, if one could be kept."""
 
     @property
     def log(self) -> ForwardLog | None: ...
@@ -96,7 +96,7 @@ def check_own_generators(
 
 
 def _drawing_module(model: nn.Module, again: Callable[[], object]) -> str:
-    """The innermost module during which a generator moves."""
+    """The innermost module during whose forward a generator's state changes."""
     names = {id(module): name for name, module in model.named_modules()}
     found: list[nn.Module] = []
     before: dict[int, list[Any]] = {}

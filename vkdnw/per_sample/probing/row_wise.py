@@ -2,8 +2,8 @@
 
 Samples lie behind one another along the first axis of a tensor, one or several rows each. An
 operation keeps them apart if the rows of a sample in its output depend on the rows of that sample
-in its inputs alone; that follows from the operation, its shapes and the axes it was given. Whatever
-is not listed here may mix samples: it need not, and then the check that follows costs a little more
+in its inputs alone; that follows from the operation, its shapes and the axes it was given. An
+operation that is not listed may mix samples. If it does not, only the check costs a little more
 (:mod:`vkdnw.per_sample.verification`).
 """
 
@@ -246,4 +246,4 @@ _TESTS: dict[str, Test] = {
     "lift_fresh": lambda call: call.tensors()[0].numel() == 1,
     **dict.fromkeys(("empty", "zeros", "ones", "full", "arange", "scalar_tensor"), lambda _: True),
 }
-"""By the operators' names, those that write in place like the others."""
+"""By the operators' names; variants that write in place have the entry of the others."""

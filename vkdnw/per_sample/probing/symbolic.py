@@ -44,7 +44,7 @@ class Metadata(NamedTuple):
 
 @dataclass
 class _Pass:
-    """A pass with symbols under way: those that it has made."""
+    """A running pass with symbols: the symbols made so far."""
 
     dtype: torch.dtype
     device: torch.device
@@ -168,7 +168,7 @@ class SymbolicGraph:
 
 
 def symbolic_graph(problem: Problem, samples: int) -> SymbolicGraph | None:
-    """The graph of the problem's model for so many samples; None where only a probe can tell."""
+    """The graph of the problem's model for a number of samples; None where a probe is needed."""
     images = problem.batch.args[0] if len(problem.batch.args) == 1 else None
     if (
         not isinstance(images, Tensor)

@@ -25,7 +25,7 @@ def sum_of_entropies(shared: TrainPass, call: Call) -> Value:
 
 
 def flat_feature(shared: TrainPass) -> str | None:
-    """Says which feature has no spectrum, if one has none."""
+    """Names a feature without a spectrum, if there is one."""
     for feature, entropy in zip(shared.features, shared.entropies, strict=True):
         if math.isnan(entropy):
             return f"feature {feature.name} is the same at every pixel, so it has no spectrum"

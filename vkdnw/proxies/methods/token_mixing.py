@@ -13,7 +13,7 @@ from vkdnw.proxies.value import Value, checked, undefined
 
 
 def sum_of_mixing(shared: TrainPass, call: Call) -> Value:
-    """Sum over blocks of the entropy, in nats, of where a token's gradient goes.
+    """Sum over blocks of the entropy, in nats, of how a token's gradient is distributed.
 
     In each image one token of F_k is drawn, and random signs on its channels are differentiated
     through the block. The squared norms of that gradient at the tokens of F_(k-1), divided by their
