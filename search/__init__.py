@@ -1,4 +1,4 @@
-"""Search spaces, the runs that score them, and the rankings that come out.
+"""Search spaces, runs that score their networks, and rankings of the scores.
 
 >>> from vkdnw import search
 >>> run = search.enumerate("nb201", out="runs/a", sample=200, live=True, proxies="flow_agg")

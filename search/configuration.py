@@ -52,7 +52,7 @@ class Configuration:
 
     `max_memory` is fixed, not taken from the memory that happens to be free: it decides into which
     pieces a computation is cut, hence how its sums round, and a score must not depend on the
-    machine's other tenants.
+    machine's other programs.
     """
 
     batch_size: int = 64

@@ -1,4 +1,4 @@
-"""Text of strangers on a terminal: names, paths and reasons may hold sequences that command it."""
+"""Foreign text on a terminal: names, paths and reasons may contain control sequences."""
 
 import re
 
@@ -7,7 +7,7 @@ _COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u
 
 
 def printable(text: str) -> str:
-    r"""The text with every character that commands a terminal spelt out, as in ``\x1b[31m``."""
+    r"""The text with every control character of a terminal escaped, as in ``\x1b[31m``."""
     return _COMMANDS.sub(lambda found: _spelt(ord(found[0])), text)
 
 

@@ -1,4 +1,4 @@
-"""A model's way to a device: in one copy instead of one for each tensor."""
+"""Moves a model to a device in one copy instead of one for each tensor."""
 
 from collections.abc import Mapping
 from typing import Any

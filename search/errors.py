@@ -26,7 +26,7 @@ class StoreError(RunError):
 
 
 class StateWarning(UserWarning):
-    """Something is wrong with the state of a run that can be read all the same."""
+    """Something is wrong with the state of a run that can still be read."""
 
 
 class RunLocked(StoreError):

@@ -40,7 +40,7 @@ class Progress(Protocol):
         """So many more have come in."""
 
     def note(self, text: str) -> None:
-        """Say something besides."""
+        """Show a message."""
 
 
 def progress_here() -> Progress:
@@ -64,7 +64,7 @@ class Expecting(Protocol):
     """A progress that shows how long the rest takes by the times of tasks of its kinds."""
 
     def expect(self, remaining: Remaining) -> None:
-        """Judge by this from now on; it is told of every task that comes in."""
+        """Estimate the remaining time by this from now on; it receives every finished task."""
 
 
 class Meter:
@@ -100,7 +100,7 @@ class Meter:
             if not self.remaining.known:
                 return f"starting{failed}"
             rate = self.remaining.rate
-            # It hears of a result a moment after the counts do.
+            # It receives a result a moment after the counts.
             left = self.remaining.seconds if self.done < self.total else 0.0
         elif self.rate:
             rate, left = self.rate, (self.total - self.done) / self.rate

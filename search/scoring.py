@@ -128,7 +128,7 @@ class Scorer:
         return _Found({VKDNW: score.vkdnw}, arrays=kept, fallback=score.fallback)
 
     def _proxies(self, model: nn.Module, names: tuple[str, ...], task: Task, seed: int) -> _Found:
-        """Every other value; each proxy draws the weights that its paper wants."""
+        """Every other value; each proxy draws the weights of its paper."""
         c, resolution = self.configuration, self.space.resolution
         found = compute_on(
             self.device,
@@ -147,7 +147,7 @@ class Scorer:
 
 
 def _is_of(model: nn.Module, dtype: torch.dtype) -> bool:
-    """Whether a conversion would change nothing: it takes a while to find that out by itself."""
+    """Whether a model has the dtype already; converting it for nothing takes time."""
     held = (*model.parameters(), *model.buffers())
     return all(tensor.dtype == dtype for tensor in held if tensor.is_floating_point())
 

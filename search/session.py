@@ -29,11 +29,11 @@ class Session:
     in_this_process: bool = False
     """Score here, by the first of the scorers, and start no worker."""
     on_result: OnResult | None = None
-    """Is told of every result, once it is on disk."""
+    """Called with every result, once it is on disk."""
     note: str | None = None
     """A remark on the run for the user."""
     task_timeout: float | None = None
-    """Seconds that a task may take in a worker of this machine; None for as long as it wants."""
+    """Seconds that a task may take in a worker of this machine; None for no limit."""
     cluster: Callable[[Store, Callable[[str], None]], Executor[Task, Scored]] | None = None
     """Makes the executor of a cluster, which then scores instead of this machine."""
     own_code: Settings = field(default_factory=dict)
@@ -81,7 +81,7 @@ def carry_out(
         driver: proposes tasks.
         remaining: the tasks that are left.
         most: tasks that may be computed at once; more workers are not started here.
-        progress: is told of results, and of how long it will take.
+        progress: receives results and the remaining time.
         interruption: ends it early.
 
     Raises:

@@ -21,10 +21,10 @@ machine's, and the same command tries it again."""
 DEPTH = 2
 """Tasks in flight for each slot, so that a worker finds its next task waiting."""
 HOPELESS = 20
-"""Failures, and not one success on record, after which the cause is not the networks."""
+"""After so many failures without any success the cause is not the networks."""
 BATCH = 2000
-"""Results written in one transaction at most, and tasks proposed at once: whatever is left comes in
-the next round, so that the executor is never left alone for long."""
+"""Results written in one transaction at most, and tasks proposed at once: the rest is taken in
+the next round, so that the executor never waits long."""
 POLL_SECONDS = 0.2
 """How long an interrupt may go unnoticed."""
 NO_WORKER_SECONDS = 30.0
@@ -37,7 +37,7 @@ class Driver(Protocol):
     """Decides which tasks come next.
 
     An enumeration proposes a list; an evolution proposes children and learns from results, which
-    it is told only once they are on disk.
+    it receives only when they are on disk.
     """
 
     def propose(self, room: int) -> Sequence[Task]:

@@ -2,7 +2,7 @@
 
 Start-up does not count: time begins with the first task that came in. Tasks that compute other
 values take other times: those of each kind are measured apart, and a kind that nothing has come in
-of yet is guessed from the costs of its proxies beside the others.
+of yet is estimated from the costs of its proxies.
 """
 
 import time
@@ -47,12 +47,12 @@ class Remaining:
             self._begun = max(self._begun, self._recent.popleft()[0])
 
     def failed(self, names: Names) -> None:
-        """A task has failed, which tells nothing of how long others take."""
+        """A task has failed; its time is not counted."""
         self._left[names] -= 1
 
     @property
     def known(self) -> bool:
-        """Whether anything has come in to judge by."""
+        """Whether any result has come in."""
         return bool(self._recent) and self._elapsed > 0
 
     @property
@@ -62,7 +62,7 @@ class Remaining:
 
     @property
     def seconds(self) -> float:
-        """Until nothing is left. Needs something to judge by."""
+        """Until nothing is left. Needs at least one result."""
         work = sum(
             count * self._expected(names) for names, count in self._left.items() if count > 0
         )

@@ -1,4 +1,4 @@
-"""Searches from Python: begin or go on with one, open one, and look at its results.
+"""Searches from Python: start or continue one, open one, and read its results.
 
 Use it as `from vkdnw import search`; the command line is a thin layer over the same functions.
 """

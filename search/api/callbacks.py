@@ -8,10 +8,10 @@ from vkdnw.search.tasks import Failure, Scored, Task
 
 @dataclass(frozen=True)
 class Result:
-    """The argument of a callback: one network under one seed, on disk already."""
+    """The argument of a callback: one network under one seed, already on disk."""
 
     architectures: Sequence[str]
-    """Those asked for that are this network."""
+    """The requested architectures that are this network."""
     network: str
     seed: int
     values: Mapping[str, float]
@@ -37,7 +37,7 @@ class ResultCallback:
     counts: Callable[[str], Mapping[str, float]]
     """The counts that the string of a network gives: layers, flops, parameters."""
     architectures: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """By network, where others than the network itself were asked for."""
+    """Requested architectures by network, where they differ from it."""
 
     def __call__(self, task: Task, result: Scored | Failure) -> None:
         names = self.architectures.get(task.network, (task.network,))

@@ -1,4 +1,4 @@
-"""`search.compare`: runs side by side, and how they agree pair by pair."""
+"""`search.compare`: several runs, and the agreement of each pair."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

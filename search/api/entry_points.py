@@ -51,8 +51,8 @@ def enumerate(  # noqa: A001
 ) -> Run:
     """Score architectures of a search space without training, and keep the scores in a folder.
 
-    The same call goes on where it was stopped; more architectures, seeds or proxies may be asked
-    for at any time, and only missing values are computed.
+    The same call continues a stopped run. More architectures, seeds or proxies may be requested
+    at any time, and only missing values are computed.
 
     Args:
         space: a name (`nb201`), `module:class`, a class, or a space.
@@ -80,7 +80,7 @@ def enumerate(  # noqa: A001
         workers: processes; None for one for each usable core, 0 to score in this process. On a
             cluster, processes of each machine.
         task_timeout: seconds that a network may take before its worker process is ended and it
-            counts as failed; None for as long as it wants. Not for `workers=0`.
+            counts as failed; None for no limit. Not for `workers=0`.
         executor: `processes` of this machine, or `ray`: every machine of the Ray cluster that
             RAY_ADDRESS names or that this machine belongs to; `ray:HOST:PORT` for another one.
         mixed: of a cluster, take also machines whose scores differ in the last bits.
@@ -187,7 +187,7 @@ def evolve(
             milliseconds; latencies are then known before scoring. Networks that are not in it are
             left out.
         latency_column: of the table.
-        latency_fit: let a regression fitted to the table stand in for networks that are not in it.
+        latency_fit: predict the latencies of networks that are not in the table by a regression.
         rank_by: the values whose logarithms of ranks are summed, or an aggregate (`flow_agg`).
         strategy: the paper's steady-state `evolution`, `ageing` evolution, or `random` search.
         pareto: seek the front of the aggregate against this cost, instead of one best network.

@@ -43,7 +43,7 @@ def enumerate_with(options: EnumerationOptions) -> SearchSpace:
 
 
 def set_up_enumeration(options: EnumerationOptions) -> tuple[Setup, Selection]:
-    """The scoring, and which architectures. Raises ArgumentError and ValueError."""
+    """The setup of the scoring, and the architectures. Raises ArgumentError and ValueError."""
     sizes, subset = split_subset(options.space, options.sizes)
     setup = set_up(replace(options, sizes=sizes))
     selection = Selection(

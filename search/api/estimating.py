@@ -1,6 +1,6 @@
 """`search.estimate`: the work, the time and the disk space of a call.
 
-Nothing is written to the run: two of its networks are scored in a folder that is thrown away.
+Nothing is written to the run: two of its networks are scored in a temporary folder.
 """
 
 import tempfile
@@ -31,7 +31,7 @@ from vkdnw.search.state.database import STATE_NAME
 from vkdnw.search.state.results import open_results
 
 BYTES_OF_A_TASK, BYTES_OF_A_VALUE, BYTES_OF_AN_ARCHITECTURE = 450, 110, 350
-"""In the state of a run, as it is on disk; spectra come on top, 8 bytes a number."""
+"""In the state of a run on disk, without spectra, which take 8 bytes a number."""
 DECILES = 9
 
 
@@ -73,7 +73,7 @@ class Estimate:
 def estimate(space: SpaceLike, out: PathLike, **arguments: Any) -> Estimate:
     """The work of `enumerate` with these arguments, or of `evolve` where one is its own.
 
-    Scores two networks in this process to see how long they take, and keeps nothing.
+    Scores two networks in this process to measure their time, and keeps nothing.
 
     Raises ArgumentError as they do.
     """
@@ -111,7 +111,7 @@ def _estimate(
     architectures: int,
     networks: Set[str] | None = None,
 ) -> Estimate:
-    """Measure, and count; `networks` is None where they are not known yet and all differ."""
+    """Measure and count; `networks` is None where they are not known yet and are all different."""
     seeds = range(options.seeds)
     seconds, eigenvalues = _measure(options, setup.space, measured, names)
     count = architectures if networks is None else len(networks)
@@ -134,7 +134,7 @@ def _estimate(
 def _measure(
     options: SearchOptions, space: SearchSpace, architectures: Sequence[str], names: tuple[str, ...]
 ) -> tuple[float, int]:
-    """Score architectures in a folder that is thrown away.
+    """Score architectures in a temporary folder.
 
     Returns:
         The seconds for one, and the number of eigenvalues that are kept of it.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def evolve_with(options: EvolutionOptions) -> SearchSpace:
-    """Search as the options say, and return the space.
+    """Search with the options, and return the space.
 
     Raises as :func:`vkdnw.search.evolve` does.
     """
@@ -134,7 +134,7 @@ def _count(text: int | str | None) -> int | None:
 
 
 def _founder(setup: Setup, plan: SearchPlan) -> Callable[[Any], str]:
-    """The paper's evolution begins where the space says; other strategies at samples."""
+    """The paper's evolution begins with the space's founder; other strategies with samples."""
     begins: Callable[[Any], str] = (
         getattr(setup.space, "founder", setup.space.sample)
         if plan.strategy == "evolution"
@@ -144,7 +144,7 @@ def _founder(setup: Setup, plan: SearchPlan) -> Callable[[Any], str]:
 
 
 def _finish(setup: Setup, plan: SearchPlan) -> Callable[["Scorer"], Callable[[Task], Scored]]:
-    """Makes the function of a worker from a scorer: it measures latencies too where they count."""
+    """Makes a worker's function from a scorer; it also measures latencies if they are bounded."""
     side = getattr(setup.space, "target_resolution", setup.space.resolution)
 
     def finish(scorer: "Scorer") -> Callable[[Task], Scored]:

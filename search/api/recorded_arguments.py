@@ -75,7 +75,7 @@ def _evolution(settings: Mapping[str, Json]) -> dict[str, Any]:
 def _latencies(settings: Mapping[str, Json]) -> dict[str, Any]:
     """The table of latencies, if the run was given one.
 
-    Raises StoreError for a run that does not tell where it lay.
+    Raises StoreError for a run without the table's path on record.
     """
     recorded = settings.get("latency_table")
     if recorded is None:

@@ -112,9 +112,9 @@ class Setup:
         }
 
     def _kernels(self) -> dict[str, Json]:
-        """A setting of runs on a machine without compiled ops: plain ones round differently.
+        """A setting of runs on a machine without compiled ops, since plain ones round differently.
 
-        On a cluster its machines decide; their scores tell which class of machines they are.
+        On a cluster it depends on the machines; their probe scores give their class.
         """
         return {} if self.address is not None or native() else {"kernels": "plain"}
 
@@ -215,7 +215,7 @@ def _text(path: PathLike | None) -> str | None:
 
 
 def _low_rank(space: SearchSpace, configuration: Configuration) -> str | None:
-    """A remark where the batch cannot fill the spectrum of a network with many tensors."""
+    """A remark where the batch is too small for the spectrum of a network with many tensors."""
     kind, numbers = parse_scalars(configuration.scalars)
     scalars = numbers.get("tensors", 0) if kind in ("first", "sampled") else 0
     rank = configuration.batch_size * (space.classes - 1)

@@ -1,4 +1,4 @@
-"""Whether a run already has everything that a call asks for.
+"""Whether a run already has all results of a call.
 
 The call then returns the run at once: nothing is opened for writing, and torch is not loaded.
 """
@@ -23,7 +23,7 @@ def is_up_to_date(
         settings: of the call.
         evaluations: of an evolution: so many networks are scored or have failed for good.
 
-    False where that cannot be told from settings alone: images from files, which may have changed,
+    False where settings alone do not decide it: images from files, which may have changed,
     listed architectures, and `all` proxies, which may have become more.
     """
     if settings.get("data") or settings.get("images") or settings.get("proxies") == ALL:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # a command that prints no data frame need not wait for it
+if TYPE_CHECKING:  # loaded only by commands that print a data frame
     import pandas as pd
 
 Row = Mapping[str, Any]
@@ -31,7 +31,7 @@ class Section:
     shown: Sequence[Row] | None = None
     """The rows that people are shown, where those are not all."""
     keys: int = 1
-    """So many first columns stand again where a table is shown in parts, because it is wide."""
+    """The number of first columns that are repeated where a wide table is shown in parts."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ class Report:
     before: Sequence[str] = ()
     """Lines for people above the table."""
     after: Sequence[str] = ()
-    """And below it."""
+    """Lines below it."""
 
     def data(self) -> dict[str, Any]:
-        """The one shape of JSON and YAML: `command`, `about`, `rows`, and further tables."""
+        """The structure of JSON and YAML: `command`, `about`, `rows`, and further tables."""
         more = {name: list(map(dict, section.rows)) for name, section in self.more.items()}
         return {
             "command": self.command,

@@ -1,6 +1,6 @@
 """Completion with Tab in a shell: names of proxies, values of a run, columns of a table.
 
-`vkdnw --install-completion` lets a shell ask. Options and spaces complete by themselves.
+`vkdnw --install-completion` registers it. Options and spaces are completed by Typer.
 """
 
 from collections.abc import Iterable
@@ -58,7 +58,7 @@ def _last_of_list(names: Iterable[str], incomplete: str) -> list[str]:
 
 
 def _values_of(source: str | Path | None) -> list[str]:
-    """Nothing where there is no run yet: whoever presses Tab wants names, not an error."""
+    """Empty where there is no run yet: completion shows no errors."""
     from vkdnw.search.rankings.run_ranking import ranking_of
 
     if source is None:

@@ -19,7 +19,7 @@ def as_toml(arguments: Mapping[str, Any]) -> str:
 
 
 def expanded(words: Sequence[str]) -> list[str]:
-    """The words of a command line, with those of `--config FILE` before them, so that they yield.
+    """The words of a command line behind those of `--config FILE`, so that they have precedence.
 
     Raises:
         typer.BadParameter: the file cannot be read, or names no space where the words name none.

@@ -38,7 +38,7 @@ def say(text: str) -> None:
 
 
 def print_line(console: Console, text: str) -> None:
-    """Print a line as it is: not wrapped, so that it can be copied, and no part of it coloured."""
+    """Print a line without wrapping or colours, so that it can be copied."""
     console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 

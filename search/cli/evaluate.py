@@ -143,8 +143,7 @@ def evaluate(
 def sampled_evaluations(run: Path, count: int | None, seed: int) -> Sequence["Evaluation"]:
     """Those of a sample of the architectures of a run, or all where `count` is None.
 
-    Values of some networks alone lean to strings that have many equals; a sample of strings does
-    not.
+    A sample of networks favours strings with many equal ones; a sample of strings does not.
     """
     from vkdnw.search.rankings.score_columns import load_evaluations
     from vkdnw.search.spaces.selection import sample

@@ -1,4 +1,4 @@
-"""Running a command line: exit codes, and errors told in one line.
+"""Running a command line: exit codes, and errors in one line.
 
 Exit codes: 0 done, 1 failure, 2 usage, 130 interrupted (143 by SIGTERM).
 """
@@ -26,7 +26,7 @@ OLD_SPELLINGS = {
 }
 """Messages for options that a command had once."""
 EXPECTED = (RunError, ValueError, OSError, ImportError)
-"""Errors whose message was written for the user; any other is a defect and is told as such."""
+"""Errors whose message was written for the user; any other is reported as a defect."""
 
 
 def run(app: typer.Typer, arguments: Sequence[str]) -> int:
@@ -36,7 +36,7 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
         sys.stdout.flush()
         return int(code or 0)
     except BrokenPipeError:
-        # The reader of our output has left (`vkdnw top RUN | head`): nothing more to say.
+        # The reader of the output has ended (`vkdnw top RUN | head`).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
@@ -50,7 +50,7 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
 
 
 def open_standard_streams() -> None:
-    """Give a process that was started with closed streams some that swallow everything.
+    """Open the null device in place of standard streams that were closed at the start.
 
     A file opened later would otherwise get the number of a closed stream, and its output.
     """

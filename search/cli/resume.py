@@ -29,7 +29,7 @@ def resume(
     form: output_formats.Format = "table",
     as_json: output_formats.AsJson = False,
 ) -> None:
-    """Go on with a run as it was begun, whatever stopped it; finished results stay."""
+    """Continue a run with the same options after any interruption; finished results are kept."""
     from vkdnw.search.api.run import open as open_run
     from vkdnw.search.cli.space_command import show
 

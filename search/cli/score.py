@@ -183,5 +183,5 @@ def _column(name: str) -> Column:
 
 
 def _count(key: str, heading: str | None = None) -> Column:
-    """A number that says nothing where it is 0."""
+    """A number as text; empty for 0."""
     return Column(heading or key, lambda row: str(row[key] or ""))

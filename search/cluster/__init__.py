@@ -1,1 +1,1 @@
-"""A run on many machines: one process pool on each, and one driver that holds the only state."""
+"""A run on many machines: one process pool on each, and one driver with the only state."""

@@ -24,7 +24,7 @@ class Surveyed:
 
 
 def survey(address: str) -> list[Surveyed]:
-    """Every machine that the cluster knows, those that are gone included.
+    """Every machine that the cluster has on its list, also those that have left.
 
     Raises ExecutorError where there is no cluster at the address.
     """
@@ -68,7 +68,7 @@ def _surveyed(ray: Any, node: dict[str, Any], reply: Any) -> Surveyed:
 
 
 def classes(machines: list[Surveyed]) -> dict[tuple[str, ...], list[str]]:
-    """Addresses by the facts that decide the last bits of a score, as far as versions tell."""
+    """Addresses grouped by the versions that can change the last bits of a score."""
     found: dict[tuple[str, ...], list[str]] = {}
     for machine in machines:
         if machine.fingerprint:

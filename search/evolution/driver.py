@@ -120,7 +120,7 @@ class Search:
         return child
 
     def _show_until(self, number: int) -> bool:
-        """Show the strategy the results of all children before `number`; False when one is out."""
+        """Show the strategy all results of children before `number`; False if one is missing."""
         while self._shown < number:
             if self._shown not in self._results:
                 return False

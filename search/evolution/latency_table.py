@@ -1,7 +1,7 @@
 """Latencies of a device from a published table, known before a network is built.
 
-For architectures that a table does not have, a regression fitted to it can stand in, if asked for:
-of 10^11 networks a table has some thousand.
+For architectures that are not in the table a regression fitted to it can predict the latency, as an
+option: a table has some thousand of 10^11 networks.
 """
 
 import hashlib
@@ -51,7 +51,7 @@ class LatencyTable:
     equal: Mapping[str, float]
     """By network (the canonical string): the mean over equal ones, for strings not in `seconds`."""
     fitted: "Regression | None" = None
-    """Stands in for networks that the table does not have."""
+    """Predicts networks that are not in the table."""
 
     def teller(self, space: SearchSpace) -> Callable[[str], LatencyCost]:
         """A function that returns the cost of an architecture, latency included."""
@@ -101,7 +101,7 @@ def load(path: Path | str, column: str, space: SearchSpace, *, fit: bool = False
         path: a published table (`benchmarks.catalogue`), or any with a column ``arch``.
         column: of a published table, a latency or a throughput; of another, milliseconds.
         space: whose architectures these are.
-        fit: let a regression stand in for networks that are not in the table.
+        fit: predict networks that are not in the table by a regression.
 
     A figure that is not positive, or empty, is one that the device does not have. An architecture
     whose string is not in the table has the mean over the equal networks that are.

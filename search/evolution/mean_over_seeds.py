@@ -17,8 +17,8 @@ Known = Mapping[str, Mapping[int, Values | Failure]]
 class OverSeeds:
     """A driver that turns each task of another one into a task for each seed.
 
-    The other driver hears of a network when it is scored under all seeds: of the means, or of a
-    failure where one of them failed.
+    The other driver gets a network's result when it is scored under all seeds: the means, or a
+    failure if one of them failed.
     """
 
     def __init__(self, driver: Driver, seeds: Sequence[int], known: Known) -> None:

@@ -61,7 +61,7 @@ class Ageing:
     """Ageing evolution (Real et al. 2019): the population is the last P children.
 
     A parent is the best of a few drawn from it, by the sum of logarithms of ranks within the
-    population; the oldest leaves whatever its worth. The first P children are founders.
+    population; the oldest leaves, whatever its values. The first P children are founders.
     """
 
     def __init__(self, keys: int, population: int, tournament: int) -> None:
@@ -87,8 +87,8 @@ class Ageing:
 class Pareto:
     """Two objectives: the sum of logarithms of ranks, and a cost, the last value of a row.
 
-    As in NSGA-II (Deb et al. 2002), parents come from the best P - 1 children by fronts: those that
-    no other child betters in both, then those that only these better, and so on. The cost is
+    As in NSGA-II (Deb et al. 2002), parents come from the best P - 1 children by fronts: the
+    children that no other dominates, then those dominated by these only, and so on. The cost is
     negative in the rows (higher is better) and is not part of the sum.
     """
 

@@ -26,7 +26,7 @@ def start(
         functions: of tasks, one for each worker.
         in_this_process: start no worker. A task then cannot be ended from outside.
         task_timeout: see `ProcessPool`.
-        note: is told of trouble with workers.
+        note: receives messages about problems with workers.
     """
     if in_this_process:
         return InProcess(functions[0])

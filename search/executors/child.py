@@ -31,7 +31,7 @@ MALLOC = (
 """Keeps freed memory, in large pages: a worker asks for the same feature maps again and again, and
 the page faults of giving them back cost a tenth of the time. Other C libraries ignore it."""
 FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT})
-"""Signals that a process does not send itself by a mistake."""
+"""Signals that come from outside the process."""
 EXIT_PATIENCE = 5.0
 """Seconds between the end of a worker's connection and the end of its process."""
 
@@ -87,8 +87,8 @@ class Child(Generic[T]):
         return time.monotonic() - self._begun
 
     def stopped_for(self) -> float:
-        """Seconds for which the process was seen stopped (by SIGSTOP, or a debugger), to be asked
-        now and then; 0 where it runs, or where the system does not tell."""
+        """Seconds for which the process was seen stopped (by SIGSTOP, or a debugger), to be called
+        repeatedly; 0 where it runs, or where the system does not report it."""
         if _state_of(self.pid) not in ("T", "t"):
             self._stopped_since = None
             return 0.0
@@ -97,7 +97,7 @@ class Child(Generic[T]):
         return time.monotonic() - self._stopped_since
 
     def how_it_ended(self) -> tuple[str, Blame]:
-        """Say how a worker that broke its connection ended, and see to it that it has."""
+        """Describe how a worker with a broken connection ended, and end it if it has not."""
         try:
             status = self._process.wait(EXIT_PATIENCE)
         except subprocess.TimeoutExpired:

@@ -1,6 +1,6 @@
 """Tasks carried out by processes of this machine.
 
-Why not a pool that exists: `concurrent.futures` breaks as a whole when one worker is killed, and
+Why not an existing pool: `concurrent.futures` breaks as a whole when one worker is killed, and
 so does loky (every future pending then fails with TerminatedWorkerError, and which task the dead
 worker held is not told). Here a lost worker costs its own task only, is noticed at once (its
 socket closes), and is replaced.
@@ -38,7 +38,7 @@ class ProcessPool(Generic[T, R]):
         task_timeout: seconds that a task may take before its worker is ended and it fails; None
             for as long as it wants.
         stopped_timeout: seconds that a worker may be stopped (by SIGSTOP, say) before it is lost.
-        note: is told of workers that cannot be started for a while.
+        note: receives messages about workers that cannot be started for a while.
 
     Raises:
         ExecutorError: from `wait`, when no worker can be started.
@@ -59,7 +59,7 @@ class ProcessPool(Generic[T, R]):
         self._task_timeout, self._stopped_timeout = task_timeout, stopped_timeout
         self._looked_at = time.monotonic()
         self._restarts = Restarts(len(functions), note)
-        self._broken: ExecutorError | None = None  # raised once all outcomes have been handed over
+        self._broken: ExecutorError | None = None  # raised when all outcomes have been returned
         # Workers hold the read end and leave when the write end, held here alone, closes.
         self._lifeline, self._held_open = os.pipe()
         self._children: list[Child[T] | None] = [None] * len(functions)
@@ -131,7 +131,7 @@ class ProcessPool(Generic[T, R]):
                 self._replace(place, child)  # it died idle: the task never left
 
     def _listen(self, place: int, child: Child[T]) -> list[Outcome[T, R]]:
-        """Take one message from a worker, or the news of its death."""
+        """Take one message from a worker, or notice its death."""
         try:
             message = child.connection.recv()
         except (EOFError, OSError):

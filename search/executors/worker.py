@@ -39,7 +39,7 @@ def main(connection_fd: int, lifeline_fd: int) -> None:
 
 
 def _exit_with_parent(lifeline_fd: int) -> None:
-    """Leave when the parent is gone, in the middle of a task too: nobody wants its result."""
+    """Exit when the parent is gone, also during a task: its result has no use."""
     os.read(lifeline_fd, 1)  # the parent never writes, so this returns at its death
     os._exit(1)
 

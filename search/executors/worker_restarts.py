@@ -9,9 +9,9 @@ START_ATTEMPTS = 10
 """Workers that die in a row before any has ever been ready: starting more is pointless then."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 600.0
 """Seconds before the next attempt; each failure in a row doubles them. They are short for a few
-workers that someone killed, and long where memory is gone for hours."""
+killed workers, and long where memory is exhausted for hours."""
 TOLD_PAUSE = 4.0
-"""Pauses from here on are told."""
+"""Pauses from this length on are reported."""
 
 
 class Restarts:

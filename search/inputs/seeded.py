@@ -33,7 +33,7 @@ def batch_on(device: str, configuration: Configuration, resolution: int, seed: i
 def labelled(
     configuration: Configuration, resolution: int, seed: int
 ) -> tuple[Tensor, Tensor] | None:
-    """Two batches of labelled images, one after the other, for the proxies that want such.
+    """Two batches of labelled images, one after the other, for proxies that need labels.
 
     ``[2 batch_size, 3, resolution, resolution]`` float32 and ``[2 batch_size]`` int64; None where
     the configuration names none. Raises DataError for images without labels.

@@ -1,4 +1,4 @@
-"""The scores of models one by one, each with a true reason where there is none."""
+"""The scores of models one by one, each with the reason if there is none."""
 
 import math
 import time
@@ -80,7 +80,7 @@ class ModelScore:
 
 
 def score_model(source: Source, settings: Settings) -> ModelScore:
-    """Build and score one model; whatever goes wrong becomes the line's reason."""
+    """Build and score one model; any error becomes the line's reason."""
     begun = time.perf_counter()
     try:
         seeds = range(settings.seed, settings.seed + settings.seeds)

@@ -1,4 +1,4 @@
-"""The networks of a run as a model of few accuracies sees them: one row each."""
+"""The networks of a run as rows for a model fitted to few accuracies."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace

@@ -1,8 +1,8 @@
 """Accuracies from the official files of NATS-Bench's topology space, without running anything.
 
 The release is a folder of pickles: `meta.pickle.pbz2` with the architectures, and a file of
-trainings for each. Their own reader unpickles them, which runs whatever code a file brings; they
-are read here by `restricted_pickle`. Accuracies are those that their reader returns.
+trainings for each. NATS-Bench's own reader unpickles them, which runs any code in a file. Here
+`restricted_pickle` reads them. Accuracies are those that their reader returns.
 """
 
 import bz2

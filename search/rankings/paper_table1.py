@@ -1,4 +1,4 @@
-"""Table 1 of the paper (Tybl and Neumann, CVPR 2025), to stand beside the results here.
+"""Table 1 of the paper (Tybl and Neumann, CVPR 2025), for comparison with the results here.
 
 Over the 9,445 live architectures of NAS-Bench-201; means of five runs. Where the table has no
 number, here is NaN.

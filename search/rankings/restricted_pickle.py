@@ -1,7 +1,7 @@
 """Reading pickles of plain data without being able to run anything.
 
-`pickle` calls whatever a file names. This reader is a machine of its own for the instructions that
-NATS-Bench's files consist of: numbers, strings, containers, and NumPy's scalars. It looks nothing
+`pickle` calls any function that a file names. This reader interprets the instructions of
+NATS-Bench's files itself: numbers, strings, containers, and NumPy's scalars. It looks nothing
 up, imports nothing and calls nothing, so no file can make it do more than build containers, of a
 size that the file's own length bounds.
 """
@@ -26,7 +26,7 @@ _NUMBERS = {"f8": "<d", "f4": "<f", "i8": "<q", "i4": "<i"}
 
 
 class _Global(tuple[str, str]):
-    """Something that a pickle names. It is never looked up."""
+    """An object that a pickle names. It is never imported."""
 
     __slots__ = ()
 

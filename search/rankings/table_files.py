@@ -1,4 +1,4 @@
-"""Reading tables that others wrote: within limits, and with errors that name the file."""
+"""Reads foreign tables within limits, with errors that name the file."""
 
 import gzip
 import io

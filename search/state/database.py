@@ -175,7 +175,7 @@ def reported(path: Path) -> Iterator[None]:
 
 
 def damaged(path: Path, how: str) -> StoreError:
-    """The error about a file that cannot be mended here."""
+    """The error about a file that cannot be repaired here."""
     return StoreError(
         f"{path} is damaged ({how}); nothing was changed. Restore it from a backup, rescue the "
         f"readable rows with `sqlite3 {path} .recover`, or choose another --out"
@@ -185,7 +185,7 @@ def damaged(path: Path, how: str) -> StoreError:
 def _connect(path: Path, options: str) -> sqlite3.Connection:
     uri = f"file:{quote(str(path.absolute()))}?{options}"
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
-    # Triggers and views that a stranger put into a schema must not act when it is read.
+    # Foreign triggers and views in a schema must not act when it is read.
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, min(limits.limit("value-bytes"), 2**30))

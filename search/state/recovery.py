@@ -1,4 +1,4 @@
-"""Mending a state: sound rows are kept, the others are named and left to be computed again."""
+"""Repairs a state: intact rows are kept, the others are named and computed again."""
 
 import json
 import shutil

@@ -42,7 +42,7 @@ from vkdnw.search.tasks import Evaluation
 
 DECILES = 9
 TOLD = 3
-"""Damaged rows that a reader is warned of; the writer mends all."""
+"""The number of damaged rows that a reader's warning names; the writer repairs all."""
 
 _Key = tuple[int, int]  # network id, seed
 
@@ -316,7 +316,7 @@ class Results:
 def open_results(folder: Path) -> Iterator[Results]:
     """Open the run in `folder` for reading. Raises StoreError where there is none.
 
-    Whoever shows values of a run reads them here, so here is told that kinds of machines are mixed.
+    All code that shows values of a run reads them here; the warning of mixed machines is here too.
     """
     path = folder / STATE_NAME
     had_journal, last = journal_of(path).exists(), last_commit(folder)

@@ -1,8 +1,8 @@
 """Rows with checksums: written rows are sealed, read rows are verified, typed and bounded.
 
 A checksum is the CRC-32 of a row's other columns and of its table's name. It finds every single
-flipped bit, and misses other damage once in four billion rows; it is no protection against someone
-who means to deceive, which the types and bounds are.
+flipped bit, and misses other damage once in four billion rows; it does not protect against a forged
+file; types and bounds do.
 """
 
 import json

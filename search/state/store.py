@@ -84,7 +84,7 @@ class _Session:
 
 
 class Store:
-    """Writes a run. Whatever a method has returned from is on disk, but for `ask_soon`."""
+    """Writes a run. When a method returns, its rows are on disk; `ask_soon` is the exception."""
 
     def __init__(self, opened: Opened, path: Path, lock: Lock) -> None:
         self.notes = opened.notes
@@ -226,7 +226,7 @@ class Store:
             self._checkpoint()
 
     def close(self) -> None:
-        """Write the journal back and close the state; recorded results are on disk all the same."""
+        """Write the journal back and close the state; recorded results are on disk in any case."""
         if self._ledger.writing:
             # A disk that is full keeps the journal, which is then written back by the next writer.
             with suppress(sqlite3.Error, StoreError):

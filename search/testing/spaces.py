@@ -32,7 +32,7 @@ class SearchSpaceTests:
 
     @pytest.fixture(autouse=True)
     def _one_thread(self) -> Iterator[None]:
-        """Networks are tiny here: threads would wait for each other more than they work."""
+        """Networks are tiny here: threads would mostly wait for each other."""
         with one_thread():
             yield
 

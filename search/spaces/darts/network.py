@@ -46,8 +46,8 @@ def build(
 
     H and W must be even as often as the network halves them. With ``auxiliary`` there is a second
     classifier on the output of the second reduction, and a network in train mode returns both
-    logits; it needs images of 32 x 32. Drop path is left to whoever trains. The weights are
-    PyTorch's defaults, drawn from the global generator; the module is in train mode.
+    logits; it needs images of 32 x 32. Drop path belongs to training and is not included. The
+    weights are PyTorch's defaults, drawn from the global generator; the module is in train mode.
     """
     return DARTSNetwork(architecture, macro or Macro(), image_channels, auxiliary)
 
