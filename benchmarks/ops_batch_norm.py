@@ -31,7 +31,7 @@ REPEATS = 20
 aten = torch.ops.aten
 
 
-class Layer:
+class ConvolutionAndNorm:
     """A convolution's output, its BatchNorm, and a gradient."""
 
     def __init__(self, channels: int, size: int) -> None:
@@ -67,7 +67,7 @@ class Layer:
 
 
 def compare(channels: int, size: int) -> None:
-    layer = Layer(channels, size)
+    layer = ConvolutionAndNorm(channels, size)
     times = best_times(
         [
             layer.torch_forward,

@@ -122,7 +122,7 @@ def _judged(
 ) -> Report:
     """Random forests, each on several draws of the networks that are fitted on."""
     from vkdnw.search.cli.evaluation_report import spread_section
-    from vkdnw.search.prediction.features import MODELS, FeatureError, model_features
+    from vkdnw.search.prediction.feature_groups import MODELS, FeatureError, model_features
     from vkdnw.search.prediction.forest import judge
     from vkdnw.search.rankings.run_evaluation import known_names
 

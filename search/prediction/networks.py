@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from vkdnw.search.prediction.features import FeatureError
+from vkdnw.search.prediction.feature_groups import FeatureError
 from vkdnw.search.prediction.train_next import (
     Candidates,
     Model,

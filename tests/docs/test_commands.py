@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.main import get_command
 
-from tests.docs.blocks import PAGES, ROOT, commands
+from tests.docs.code_blocks import PAGES, ROOT, commands
 from vkdnw.search.cli import app
 
 UsageError = typer.BadParameter.__bases__[0]  # click's, wherever typer has it from

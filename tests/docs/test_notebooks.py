@@ -13,7 +13,7 @@ import pytest
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
-from tests.docs.blocks import ROOT
+from tests.docs.code_blocks import ROOT
 from tests.docs.notebooks import NOTEBOOKS, execute, read
 
 LARGEST = 100_000

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 import vkdnw
-from tests.docs.blocks import PAGES, ROOT, Block, fenced, python_blocks
+from tests.docs.code_blocks import PAGES, ROOT, Block, fenced, python_blocks
 from vkdnw import search
 from vkdnw.proxies import PROXIES
 

@@ -34,7 +34,7 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Block:
+class BlockProduct:
     """Products of cotangents with a block's Jacobian, from its output to its input."""
 
     cotangent: int  # the value that holds the cotangent
@@ -53,7 +53,7 @@ class TrainTape:
 
     tape: Tape
     input: int | None  # the value that holds the input's gradient, if it is asked for
-    blocks: tuple[Block, ...]  # from the last to the first
+    blocks: tuple[BlockProduct, ...]  # from the last to the first
 
 
 @dataclass(frozen=True)
@@ -145,9 +145,9 @@ def _node(edge: GradientEdge | None) -> Node | None:
     return None if edge is None or edge.output_nr else edge.node
 
 
-def _block(region: Region, numbers: dict[Node, int]) -> Block:
+def _block(region: Region, numbers: dict[Node, int]) -> BlockProduct:
     start, goal = region.start, region.goals[0]
-    return Block(numbers[start], numbers.get(goal), _product_shape(_map(goal), _map(start)))
+    return BlockProduct(numbers[start], numbers.get(goal), _product_shape(_map(goal), _map(start)))
 
 
 def _map(node: Node) -> tuple[int, int]:
@@ -210,7 +210,7 @@ def _filled_cotangent(cotangent: Tensor | Signs) -> Tensor:
     return filled(cotangent.float())
 
 
-def _product(block: Block, numbers: Tensor) -> Tensor | None:
+def _product(block: BlockProduct, numbers: Tensor) -> Tensor | None:
     """The product from the tape's numbers; the last is 1 if the gradient is unchanged."""
     unchanged = block.arrival == block.cotangent or bool(numbers[-1])
     return None if unchanged else numbers[:-1].view(block.product)

@@ -6,6 +6,7 @@ them.
 
 from typing import TYPE_CHECKING, Any
 
+from vkdnw.search.spaces.nb201.all_architectures import enumerate, live  # noqa: A004 - every space enumerates
 from vkdnw.search.spaces.nb201.architecture import (
     EDGES,
     OPERATIONS,
@@ -15,7 +16,6 @@ from vkdnw.search.spaces.nb201.architecture import (
     validate,
 )
 from vkdnw.search.spaces.nb201.cost import convolutions, flops, layers, parameters
-from vkdnw.search.spaces.nb201.enumeration import enumerate, live  # noqa: A004 - every space enumerates
 from vkdnw.search.spaces.nb201.isomorphism import canonical
 from vkdnw.search.spaces.nb201.liveness import dead_edges, is_live, prune
 from vkdnw.search.spaces.nb201.space import NB201

@@ -25,8 +25,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
+from vkdnw.search.spaces.nb201.all_architectures import lexicographic
 from vkdnw.search.spaces.nb201.architecture import CONVOLUTIONS, EDGES, NODES, NONE, POOL, parse
-from vkdnw.search.spaces.nb201.enumeration import lexicographic
 
 _INPUT = -1
 """The atom that is the cell's input; convolution k is atom k."""

@@ -1,8 +1,8 @@
 """Notations in which architectures of NAS-Bench-201 are published, besides the string."""
 
 from vkdnw.search.spaces.nb201 import architecture
+from vkdnw.search.spaces.nb201.all_architectures import enumerate as all_architectures
 from vkdnw.search.spaces.nb201.architecture import CONV_1X1, CONV_3X3, NONE, POOL, SKIP
-from vkdnw.search.spaces.nb201.enumeration import enumerate as all_architectures
 from vkdnw.search.spaces.search_space import ArchitectureError
 from vkdnw.search.spaces.shared.notation import integers
 

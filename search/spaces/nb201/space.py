@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from vkdnw.search.spaces.nb201 import architecture as strings
 from vkdnw.search.spaces.nb201 import cost
+from vkdnw.search.spaces.nb201.all_architectures import enumerate as all_architectures
 from vkdnw.search.spaces.nb201.architecture import EDGES, OPERATIONS, parse
-from vkdnw.search.spaces.nb201.enumeration import enumerate as all_architectures
 from vkdnw.search.spaces.nb201.isomorphism import canonical
 from vkdnw.search.spaces.nb201.liveness import is_live
 from vkdnw.search.spaces.nb201.notations import read

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vkdnw.search.prediction.features import FeatureError, model_features
+from vkdnw.search.prediction.feature_groups import FeatureError, model_features
 from vkdnw.search.prediction.forest import PredictionError, judge, predict_rest
 from vkdnw.search.rankings.metrics import kendall
 from vkdnw.search.spaces import nb201

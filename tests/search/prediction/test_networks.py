@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vkdnw.search.prediction.features import FeatureError
+from vkdnw.search.prediction.feature_groups import FeatureError
 from vkdnw.search.prediction.networks import networks_of, next_networks
 from vkdnw.search.spaces import nb201, registry
 from vkdnw.search.tasks import Evaluation

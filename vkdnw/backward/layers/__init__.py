@@ -16,6 +16,6 @@ result is computed only where it is needed (:mod:`lazy_tensor`).
 
 from vkdnw.backward.layers.replacement import native_layers, replaced_forwards
 from vkdnw.backward.layers.tensor_notes import OverwrittenError, cut
-from vkdnw.backward.layers.weight_gradients import WeightGradients
+from vkdnw.backward.layers.weight_gradient_switch import WeightGradients
 
 __all__ = ["OverwrittenError", "WeightGradients", "cut", "native_layers", "replaced_forwards"]

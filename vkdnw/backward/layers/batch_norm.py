@@ -16,7 +16,7 @@ from vkdnw.backward.layers.convolution import ConvolutionCall
 from vkdnw.backward.layers.eligibility import have_native_channels
 from vkdnw.backward.layers.lazy_tensor import LazyTensor, SumLazyOp, Term, VersionedTensor
 from vkdnw.backward.layers.tensor_notes import CHANNELS_LAST, made_by
-from vkdnw.backward.layers.weight_gradients import WeightGradients
+from vkdnw.backward.layers.weight_gradient_switch import WeightGradients
 from vkdnw.backward.tape_nodes import TapeLayer
 from vkdnw.ops.backpropagate import Layer, Norm
 from vkdnw.ops.batch_norm import (

@@ -18,7 +18,7 @@ from vkdnw.backward.layers.eligibility import data_gradient, have_native_channel
 from vkdnw.backward.layers.lazy_tensor import VersionedTensor, rectified_from
 from vkdnw.backward.layers.relu import Rectified
 from vkdnw.backward.layers.tensor_notes import CHANNELS_LAST, made_by, note
-from vkdnw.backward.layers.weight_gradients import WeightGradients
+from vkdnw.backward.layers.weight_gradient_switch import WeightGradients
 from vkdnw.backward.tape_nodes import TapeLayer
 from vkdnw.ops.backpropagate import Layer, Norm
 from vkdnw.ops.convolution import (

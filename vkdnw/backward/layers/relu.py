@@ -78,9 +78,7 @@ def train_relu(on_relu: Callable[[Tensor], None], lazy: bool) -> Callable[[Tenso
             return F.relu(input)  # the observer of torch's own operators sees this one
         mask = _mask(input)
         kept: list[VersionedTensor] = []  # of the output; the output itself would be kept by itself
-        output: LazyTensor = _PendingRectification.apply(
-            input, VersionedTensor.of(input), mask, kept
-        )  # type: ignore[no-untyped-call]
+        output: LazyTensor = _LazyRectification.apply(input, VersionedTensor.of(input), mask, kept)  # type: ignore[no-untyped-call]
         kept.append(VersionedTensor.of(output.detached()))
         if not lazy:
             output.op.value()
@@ -110,7 +108,7 @@ def _mask_of_sum(input: Tensor) -> Tensor | None:
     return op.relu_mask
 
 
-class _PendingRectification(torch.autograd.Function):
+class _LazyRectification(torch.autograd.Function):
     """ReLU. Its backward runs where another layer than a convolution reads it."""
 
     @staticmethod

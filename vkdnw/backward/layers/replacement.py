@@ -13,7 +13,7 @@ from vkdnw.backward.layers.convolution import train_convolution
 from vkdnw.backward.layers.eligibility import is_native_pooling
 from vkdnw.backward.layers.pooling import train_pooling
 from vkdnw.backward.layers.relu import train_relu
-from vkdnw.backward.layers.weight_gradients import WeightGradients
+from vkdnw.backward.layers.weight_gradient_switch import WeightGradients
 
 Forward = Callable[[Tensor], Any]
 
