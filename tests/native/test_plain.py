@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -21,9 +23,9 @@ def test_the_constant_is_that_of_the_op() -> None:
     assert plain.ONES == ONES
 
 
-def test_no_native_op_can_be_called(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_native_op_can_be_called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A process that was started so computes without the library."""
-    monkeypatch.setattr(library, "_loaded", False)
+    monkeypatch.setattr(library, "LIBRARY", tmp_path / "_ops.so")  # not loaded yet
     with pytest.raises(library.NativeLibraryError, match="VKDNW_PLAIN=1 asks for plain torch"):
         library.load()
 

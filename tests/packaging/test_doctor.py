@@ -36,7 +36,6 @@ def test_the_text_says_what_the_report_says():
 
 
 def test_a_missing_library_is_a_problem_with_its_remedy(monkeypatch, tmp_path):
-    monkeypatch.setattr(library, "_loaded", False)
     monkeypatch.setattr(library, "LIBRARY", tmp_path / "vkdnw" / "_ops.so")
     report = doctor.report()
     assert not report["library"]["loads"]
@@ -48,7 +47,6 @@ def test_a_missing_library_is_a_problem_with_its_remedy(monkeypatch, tmp_path):
 
 def test_what_computes_is_said(monkeypatch, tmp_path):
     assert doctor.report()["library"]["computes"] == "native"
-    monkeypatch.setattr(library, "_loaded", False)
     monkeypatch.setattr(library, "LIBRARY", tmp_path / "_ops.so")
     report = doctor.report()
     assert report["library"]["computes"] == "plain"
@@ -57,8 +55,8 @@ def test_what_computes_is_said(monkeypatch, tmp_path):
     assert "nothing computes until" in doctor.render(doctor.report())
 
 
-def test_plain_operations_that_were_chosen_are_no_problem(monkeypatch):
-    monkeypatch.setattr(library, "_loaded", False)
+def test_plain_operations_that_were_chosen_are_no_problem(monkeypatch, tmp_path):
+    monkeypatch.setattr(library, "LIBRARY", tmp_path / "_ops.so")
     monkeypatch.setenv("VKDNW_PLAIN", "1")
     report = doctor.report()
     assert report["problems"] == []
@@ -66,11 +64,12 @@ def test_plain_operations_that_were_chosen_are_no_problem(monkeypatch):
     assert "VKDNW_PLAIN=1 asks for plain torch operations" in report["notes"]
 
 
-def test_facts_that_cannot_be_read_leave_a_report(monkeypatch):
+def test_facts_that_cannot_be_read_leave_a_report(monkeypatch, tmp_path):
     def unreadable():
         raise library.NativeLibraryError("built for another Python")
 
-    monkeypatch.setattr(library, "_loaded", False)
+    monkeypatch.setattr(library, "LIBRARY", tmp_path / "_ops.so")
+    library.LIBRARY.touch()
     monkeypatch.setattr(library, "read_facts", unreadable)
     report = doctor.report()
     assert report["built"] is None

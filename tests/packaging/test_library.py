@@ -94,15 +94,16 @@ def test_the_ops_are_registered():
     assert torch.ops.vkdnw.jacobian_columns_ is not None
 
 
-def test_many_threads_load_once(monkeypatch):
+def test_many_threads_load_once(monkeypatch, tmp_path):
     calls = []
 
     def slow_load(path):
         calls.append(path)
         time.sleep(0.05)
 
-    monkeypatch.setattr(library, "_loaded", False)
-    monkeypatch.setattr(library, "_load", slow_load)
+    monkeypatch.setattr(library, "LIBRARY", tmp_path / "_ops.so")
+    library.LIBRARY.touch()
+    monkeypatch.setattr(torch.ops, "load_library", slow_load)
     threads = [threading.Thread(target=library.load) for _ in range(8)]
     for thread in threads:
         thread.start()
@@ -113,7 +114,6 @@ def test_many_threads_load_once(monkeypatch):
 
 def test_a_failure_is_not_remembered(monkeypatch, tmp_path):
     good = library.LIBRARY
-    monkeypatch.setattr(library, "_loaded", False)
     monkeypatch.setattr(library, "LIBRARY", tmp_path / "_ops.so")
     for _ in range(2):
         with pytest.raises(NativeLibraryError, match="does not exist"):
@@ -125,7 +125,6 @@ def test_a_failure_is_not_remembered(monkeypatch, tmp_path):
 def test_a_library_that_the_linker_refuses_names_torch_and_the_cause(monkeypatch, tmp_path):
     broken = tmp_path / "_ops.so"
     broken.write_bytes(b"no library")
-    monkeypatch.setattr(library, "_loaded", False)
     monkeypatch.setattr(library, "LIBRARY", broken)
     with pytest.raises(NativeLibraryError, match="does not load with torch") as raised:
         library.load()
@@ -168,7 +167,6 @@ def test_the_cpu_is_checked_before_the_library_is_touched(monkeypatch, tmp_path)
     unloadable = tmp_path / "_ops.so"
     unloadable.touch()
     facts = replace(FACTS, cpu_features=("an_instruction_of_the_future",))
-    monkeypatch.setattr(library, "_loaded", False)
     monkeypatch.setattr(library, "LIBRARY", unloadable)
     monkeypatch.setattr(library, "read_facts", lambda: facts)
     with pytest.raises(NativeLibraryError, match="lacks an_instruction_of_the_future"):
@@ -265,7 +263,6 @@ def test_a_lesser_cpu_gets_plain_operations(monkeypatch, tmp_path):
 
 def test_a_library_that_should_load_and_does_not_is_no_reason_for_less(monkeypatch, tmp_path):
     """It is a fault with a remedy; whoever wants plain operations says so."""
-    monkeypatch.setattr(library, "_loaded", False)
     monkeypatch.setattr(library, "LIBRARY", tmp_path / "_ops.so")
     library.LIBRARY.write_bytes(b"no library")
     assert library.native()

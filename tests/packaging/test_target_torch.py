@@ -7,6 +7,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+from setuptools import build_meta
 
 BACKEND = Path(__file__).resolve().parents[2] / "build_backend"
 
@@ -21,7 +22,7 @@ def target_torch(monkeypatch, tmp_path):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(sysconfig, "get_path", lambda kind: str(tmp_path / "target"))
-    monkeypatch.setattr(module, "_sees_base_environment", lambda: False)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "environment"))
     monkeypatch.setattr(sys, "path", [str(tmp_path / "build")])
     return module
 
@@ -119,7 +120,7 @@ def test_the_backend_requires_torch_only_where_the_target_has_none(
 ):
     backend = importlib.import_module("vkdnw_backend")
     # setuptools' own answer would run setup.py, which is not the matter here.
-    monkeypatch.setattr(backend._setuptools, hook, lambda settings: ["from setuptools"])
+    monkeypatch.setattr(build_meta, hook, lambda settings: ["from setuptools"])
     assert getattr(backend, hook)() == ["from setuptools", "torch>=2.11"]
     install(tmp_path / "target")
     assert getattr(backend, hook)() == ["from setuptools"]

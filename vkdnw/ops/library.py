@@ -29,7 +29,7 @@ PLAIN = "VKDNW_PLAIN"
 
 _lock = threading.Lock()
 _deciding = threading.Lock()
-_loaded = False
+_loaded: set[Path] = set()
 
 
 class NativeLibraryError(ImportError):
@@ -106,13 +106,12 @@ def load() -> None:
     Raises:
         NativeLibraryError: the library is missing, or was built for another Python, torch or CPU.
     """
-    global _loaded
-    if _loaded:
+    if LIBRARY in _loaded:
         return
     with _lock:
-        if not _loaded:
+        if LIBRARY not in _loaded:
             _load(LIBRARY)
-            _loaded = True
+            _loaded.add(LIBRARY)
 
 
 def _load(library: Path) -> None:
