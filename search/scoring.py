@@ -96,22 +96,25 @@ class Scorer:
         """Drawn under the seed: parameters without a scheme (tokens, positions) keep their
         values."""
         limits.check_network(self.space.cost(task.network), task.network)
-        rebuild = getattr(self.space, "rebuild", None)
-        if rebuild is not None and self.device == "cpu" and task.names == (VKDNW,):
-            model: nn.Module = rebuild(task.network)  # whose weights are all drawn anew
-        else:
-            with torch.random.fork_rng(devices=()):
-                torch.manual_seed(seed)
-                model = self.space.build(task.network)
         dtype = getattr(torch, self.configuration.dtype)
+        rebuild = getattr(self.space, "rebuild", None)
+        alike = self.device == "cpu" and dtype == torch.get_default_dtype()
+        if rebuild is not None and alike and task.names == (VKDNW,):
+            model: nn.Module = rebuild(task.network)  # whose weights are all drawn anew
+            return model
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(seed)
+            model = self.space.build(task.network)
         return model if _is_of(model, dtype) else model.to(dtype)
 
     def _vkdnw(self, model: nn.Module, task: Task, seed: int) -> _Found:
         c = self.configuration
         vkdnw.initialise(model, c.init, seed=seed)
+        if model.training:
+            model.eval()
         try:
             score = vkdnw.score(
-                model.eval() if self.device == "cpu" else moved(model.eval(), self.device),
+                model if self.device == "cpu" else moved(model, self.device),
                 batch_on(self.device, c, self.space.resolution, task.seed),
                 weights=scalars(c.scalars),
                 smoothing=c.smoothing,

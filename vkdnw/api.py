@@ -75,12 +75,10 @@ def score(
         on_device, differentiation = differentiated(problem, partial(eigenvalues, problem))
     if differentiation.fallback_reason:
         _announce_fallback(differentiation)
-    return scored(model, problem, differentiation, on_device)
+    return scored(problem, differentiation, on_device)
 
 
-def scored(
-    model: nn.Module, problem: Problem, differentiation: Differentiation, on_device: Tensor
-) -> Score:
+def scored(problem: Problem, differentiation: Differentiation, on_device: Tensor) -> Score:
     """The score of a model that was differentiated, from all its eigenvalues, ascending.
 
     Raises:
@@ -94,7 +92,7 @@ def scored(
         warnings.warn(said, LowRankWarning, stacklevel=3)
     return Score(
         vkdnw=spectrum.entropy(quantiles),
-        layers=sum(map(has_derivative, model.parameters())),
+        layers=sum(map(has_derivative, problem.parameters.values())),
         eigenvalues=ascending,
         deciles=quantiles,
         fallback=differentiation.trace.fallback,

@@ -143,7 +143,6 @@ def _magnitude(tensors: Iterable[Tensor]) -> float:
 
 def _readable(tensor: Tensor) -> Tensor:
     """The numbers in a tensor as a dense tensor, of a dtype that torch computes in."""
-    tensor = tensor.detach()
     if tensor.layout != torch.strided:
         tensor = tensor.to_dense()
     return tensor.float() if tensor.itemsize == 1 else tensor

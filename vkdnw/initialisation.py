@@ -9,6 +9,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
+from vkdnw.runtime.members import modules_of
+
 SCHEMES = ("kaiming_normal", "normal")
 
 
@@ -30,7 +32,7 @@ def initialise(model: nn.Module, scheme: str = "kaiming_normal", *, seed: int) -
     """
     if scheme not in SCHEMES:
         raise ValueError(f"scheme={scheme!r} is not known; choose from {', '.join(SCHEMES)}")
-    modules = dict(model.named_modules())
+    modules = modules_of(model)
     for name, module in modules.items():
         if isinstance(module, _ConvNd | nn.Linear) and "weight" not in module._parameters:
             raise ValueError(

@@ -71,7 +71,7 @@ def score_group(
             for number, spectrum in _spectra(factors).items():
                 of = factors[number].prepared
                 try:
-                    found[number] = scored(models[number], of.problem, of.differentiation, spectrum)
+                    found[number] = scored(of.problem, of.differentiation, spectrum)
                 except ZeroFisherError as error:
                     found[number] = error
     return [

@@ -13,6 +13,7 @@ import random as python_random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import Literal
 
 import torch
@@ -105,16 +106,17 @@ class Selection:
 
     @cached_property
     def _length(self) -> int:
-        return sum(map(len, self.indices))
+        return sum(self.counts)
+
+    @cached_property
+    def counts(self) -> tuple[int, ...]:
+        """The number of scalars of each parameter."""
+        return tuple(index.shape[0] for index in self.indices)
 
     @cached_property
     def offsets(self) -> tuple[int, ...]:
         """The first column of each parameter."""
-        offsets, total = [], 0
-        for index in self.indices:
-            offsets.append(total)
-            total += len(index)
-        return tuple(offsets)
+        return tuple(accumulate(self.counts[:-1], initial=0))
 
     def blocks(self, columns: int) -> Iterator[Selection]:
         """Consecutive pieces of at most ``columns`` scalars each, in order."""

@@ -136,8 +136,9 @@ def make_tape_readings(tape: Tape, read: dict[int, tuple[int, Tensor]]) -> TapeR
     distinct = sorted(set(keys.values()))
     blocks: list[ReadChannels] = []
     first = 0
+    sizes = tape.values.tolist()
     for value, channels in distinct:
-        _, height, width = tape.values[value].tolist()
+        _, height, width = sizes[value]
         blocks.append(ReadChannels(value, channels, first, height, width))
         first += blocks[-1].numbers
     position = {key: number for number, key in enumerate(distinct)}

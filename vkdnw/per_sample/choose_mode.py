@@ -68,9 +68,9 @@ def tangent_passes(selection: Selection, trace: Trace) -> float:
     """Passes through the whole network that the tangents of all scalars add up to."""
     calls = max(1, len(trace.records))
     return sum(
-        len(indices) * (calls - place) / calls
-        for name, indices, place in zip(
-            selection.names, selection.indices, places(selection, trace), strict=True
+        count * (calls - place) / calls
+        for name, count, place in zip(
+            selection.names, selection.counts, places(selection, trace), strict=True
         )
         if name not in trace.unreached
     )

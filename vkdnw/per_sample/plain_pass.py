@@ -31,12 +31,12 @@ class PlainPass:
         device = self.logits.device
         there = torch.cat([*indices]).to(device, non_blocking=True).split([*map(len, indices)])
         parts = [
-            torch.zeros(len(index), dtype=torch.float64, device=device)
+            torch.zeros(len(index), device=device)
             if (gradient := self.gradients.get(name)) is None
-            else gradient[index].double()
+            else gradient.index_select(0, index)
             for name, index in zip(names, there, strict=True)
         ]
-        return torch.cat(parts)
+        return torch.cat(parts).double()  # in their finest dtype first
 
 
 def plain_pass(

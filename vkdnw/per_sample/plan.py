@@ -71,15 +71,15 @@ def make_plan(selection: Selection, trace: Trace, fusions: tuple[Fusion, ...] = 
     dense: list[DenseTerm] = []
     fallback: list[FallbackTerm] = []
     fusion_of = _by_layer(fusions)
-    for name, indices, offset in zip(
-        selection.names, selection.indices, selection.offsets, strict=True
+    for name, indices, offset, count in zip(
+        selection.names, selection.indices, selection.offsets, selection.counts, strict=True
     ):
-        columns = slice(offset, offset + len(indices))
+        columns = slice(offset, offset + count)
         if name in trace.fallback:
             fallback.append(FallbackTerm(name, indices, columns))
         for site, leaf in trace.terms.get(name, ()):
             layer = trace.layers[site.layer]
-            if picks_are_cheaper(layer, leaf, len(indices)):
+            if picks_are_cheaper(layer, leaf, count):
                 picks = _picks(layer, leaf, indices, fusion_of.get(site.layer), site)
                 picked.setdefault(site, []).append(_Picked(leaf, indices, offset, picks))
             else:
@@ -117,7 +117,7 @@ def _tables(
     parts = [(number, part) for number, at in enumerate(picked.values()) for part in at]
     if not parts:
         return (), torch.empty(0, 10, device="cpu").long(), torch.empty(0, 2, device="cpu").double()
-    counts = torch.tensor([len(part.indices) for _, part in parts], device="cpu")
+    counts = torch.tensor([part.indices.shape[0] for _, part in parts], device="cpu")
     number = torch.tensor([number for number, _ in parts], device="cpu").repeat_interleave(counts)
     first = torch.tensor([part.first_column for _, part in parts], device="cpu")
     before = counts.cumsum(0) - counts  # rows of the parts above

@@ -122,7 +122,7 @@ def prepared(model: nn.Module, batch: BatchLike, options: Options) -> Iterator[P
         # Autocast would change dtypes behind the caller's back; dtype= asks for one openly.
         with (
             preserved(model, max(budget // 4, _ROOM), unwritten) as state,
-            constants_copied(members.modules.values()),
+            constants_copied(members.modules.values() if device.type != "cpu" else ()),
             float32_on(device, tf32=options.tf32),
             torch.autocast(device.type, enabled=False),
         ):

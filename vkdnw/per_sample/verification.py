@@ -241,7 +241,7 @@ class Verification:
 
     def _taken_alone(self, selection: Selection) -> Tensor:
         """``[P]``: the columns of parameters that are differentiated sample by sample."""
-        counts = torch.tensor([len(index) for index in selection.indices], device="cpu")
+        counts = torch.tensor(selection.counts, device="cpu")
         alone = torch.tensor([name in self._fallback for name in selection.names], device="cpu")
         return alone.repeat_interleave(counts).to(self._problem.device, non_blocking=True)
 
@@ -314,7 +314,8 @@ def coarsest(trace: Trace) -> torch.dtype:
     """The dtype that rounds most, of layers, logits, and casts, detached ones among them."""
     seen = {record.output.dtype for record in trace.records.values()} | {trace.logits.dtype}
     seen |= trace.roundings
-    seen |= {each.dtype for node in trace.users for each in node._input_metadata}
+    if trace.graph is None:  # else all are of one
+        seen |= {each.dtype for node in trace.users for each in node._input_metadata}
     return max((d for d in seen if d.is_floating_point), key=lambda dtype: torch.finfo(dtype).eps)
 
 

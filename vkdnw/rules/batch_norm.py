@@ -23,12 +23,12 @@ def normaliser(layer: _BatchNorm) -> tuple[Tensor, Tensor]:
 
 
 def _channels(layer: nn.Module, leaf: str, x: Tensor, indices: Tensor) -> Tensor:
-    x = x.movedim(2, 1).flatten(3) if x.dim() > 3 else x.movedim(2, 1).unsqueeze(-1)
+    x = x.transpose(1, 2).flatten(3) if x.dim() > 3 else x.transpose(1, 2).unsqueeze(-1)
     return x.unsqueeze(2)  # [b, r, C, ...] -> [b, C, 1, r, S]
 
 
 def _gradient(layer: nn.Module, g: Tensor) -> Tensor:
-    g = g.movedim(3, 2).flatten(4) if g.dim() > 4 else g.movedim(3, 2).unsqueeze(-1)
+    g = g.transpose(2, 3).flatten(4) if g.dim() > 4 else g.transpose(2, 3).unsqueeze(-1)
     return g.unsqueeze(3)  # [K, b, r, C, ...] -> [K, b, C, 1, r, S]
 
 

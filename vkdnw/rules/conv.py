@@ -37,7 +37,7 @@ def _zero_padding(layer: _ConvNd) -> tuple[int, int, int]:
 
 def _canonical(layer: _ConvNd, tensor: Tensor, lead: int) -> Tensor:
     """``[lead..., r, C, spatial]`` to ``[lead..., C, X1, X2, X3]``; r takes an unused axis."""
-    tensor = tensor.movedim(lead, lead + 1)  # [lead..., C, r, spatial]
+    tensor = tensor.transpose(lead, lead + 1)  # [lead..., C, r, spatial]
     if _spatial(layer) == 3:
         return tensor.squeeze(lead + 1)
     if _spatial(layer) == 1:

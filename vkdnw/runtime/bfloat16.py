@@ -28,10 +28,10 @@ def warn_of_slow_bfloat16(
         features: instruction sets by their Linux names; those of this machine by default. Where
             the system does not list them, there is no warning.
     """
-    features = running_cpu_features() if features is None else features
-    if features is None or features & INSTRUCTIONS:
+    if not any(t.dtype == torch.bfloat16 and t.device.type == "cpu" for t in tensors):
         return
-    if any(t.dtype == torch.bfloat16 and t.device.type == "cpu" for t in tensors):
+    features = running_cpu_features() if features is None else features
+    if features is not None and not features & INSTRUCTIONS:
         warnings.warn(
             "bfloat16 on a CPU without bfloat16 instructions: torch converts for every operation, "
             "and a score takes 13 to 37 times as long as in float32 (docs/performance.md). "

@@ -26,8 +26,26 @@ class Members:
     @classmethod
     def of(cls, model: nn.Module) -> Members:
         """One walk through the model."""
-        modules = dict(model.named_modules())
+        modules = modules_of(model)
         return cls(modules, _held(modules, "_parameters"), _held(modules, "_buffers"))
+
+
+def modules_of(model: nn.Module) -> dict[str, nn.Module]:
+    """``dict(model.named_modules())``, whose generators hand each module up level by level."""
+    found: dict[str, nn.Module] = {}
+    seen: set[nn.Module] = set()
+    waiting = [("", model)]
+    while waiting:
+        name, module = waiting.pop()
+        if module not in seen:
+            seen.add(module)
+            found[name] = module
+            prefix = f"{name}." if name else ""
+            children = [
+                (prefix + key, each) for key, each in module._modules.items() if each is not None
+            ]
+            waiting += reversed(children)
+    return found
 
 
 def _held(modules: dict[str, nn.Module], kind: str) -> dict[str, Any]:

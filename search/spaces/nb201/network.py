@@ -45,15 +45,18 @@ def build(arch: str, channels: int = 16, cells: int = 5, classes: int = 10) -> n
 
 
 def rebuild(arch: str, channels: int, cells: int, classes: int) -> nn.Module:
-    """The network of ``arch`` out of modules of those that this thread has built before.
+    """The network of ``arch`` in eval mode, out of modules that this thread has built before.
 
-    Their weights are left in it, so all of them have to be drawn anew, and so is the mode that
-    each module was in. Networks that were built before share modules with it, and are not to be
-    used any more.
+    Their weights are left in it, so all of them have to be drawn anew. Networks that were built
+    before share modules with it, and are not to be used any more.
     """
     kept = vars(_kept).setdefault("parts", {})
     parts = kept.setdefault((channels, cells, classes), Parts())
-    return TinyNetwork(parse(arch), channels, cells, classes, parts)
+    network = TinyNetwork(parse(arch), channels, cells, classes, parts)
+    for module in network.modules():  # of which eval() would set every one
+        if module.training:
+            module.training = False
+    return network
 
 
 _kept = threading.local()

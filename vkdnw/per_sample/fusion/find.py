@@ -165,7 +165,7 @@ def _folded_norms(trace: Trace, single: set[CallSite]) -> dict[str, FoldedNorm]:
         return {}
     sizes = [norm.num_features for norm in found.values()]
     weight, bias, mean, variance = (
-        torch.cat([on_host(getattr(norm, name)).double() for norm in found.values()])
+        torch.cat([on_host(getattr(norm, name)) for norm in found.values()]).double()
         for name in ("weight", "bias", "running_mean", "running_var")
     )
     eps = torch.tensor([norm.eps for norm in found.values()], dtype=torch.float64, device="cpu")

@@ -150,7 +150,8 @@ def trace_model(problem: Problem) -> Trace:
     }
     terms, fallback, unreached = _coverage(problem, calls, unfit, evidence.used)
     logits = evidence.logits
-    sizes = {site: record.output.nbytes // len(logits) for site, record in records.items()}
+    samples = len(logits)
+    sizes = {site: record.output.nbytes // samples for site, record in records.items()}
     calls_of_chosen = tuple(site for site in ruled if layers[site.layer].leaves)
     largest_map = max(sizes.values(), default=1)
     gradients = sum(sizes[site] for site in calls_of_chosen) + PASSING_MAPS * largest_map

@@ -165,9 +165,9 @@ def _add_users(node: Node, users: dict[Node, list[Node]], running: set[Node]) ->
 
 def kept_channels(tensor: Tensor, axis: int, channels: Tensor) -> Tensor:
     """Some channels, given in ascending order; a view where they are neighbours."""
-    if len(channels) == 0:
+    numbers = channels.tolist()
+    if not numbers:
         return tensor.narrow(axis, 0, 0)
-    first, last = int(channels[0]), int(channels[-1])
-    if last - first == len(channels) - 1:
-        return tensor.narrow(axis, first, len(channels))
+    if numbers[-1] - numbers[0] == len(numbers) - 1:
+        return tensor.narrow(axis, numbers[0], len(numbers))
     return torch.index_select(tensor, axis, channels.to(tensor.device, non_blocking=True))
