@@ -34,7 +34,7 @@ from vkdnw.search.spaces import nb201
 
 BATCH, RESOLUTION, CLASSES = 64, 32, 10
 AGGREGATES = {
-    name: NAMED[name].parts for name in ("vkdnw_agg", "flow_agg", "consensus_agg", "az_nas")
+    name: NAMED[name].parts for name in ("vkdnw_agg", "flow_agg", "residual_agg", "az_nas")
 }
 TOGETHER = AGGREGATES | {
     "all on noise": tuple(
