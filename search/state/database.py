@@ -96,12 +96,14 @@ def journal_of(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
 
 
-def structural_damage(connection: sqlite3.Connection) -> tuple[str | None, bool]:
+def structural_damage(path: Path) -> tuple[str | None, bool]:
     """Faults of a file's pages, and whether an index disagrees with its table.
 
-    The first is None where every page is sound. An index can be made again from its table.
+    The first is None where every page is sound. An index can be made again from its table. Reads
+    through a connection of its own, so that a thread may call it.
     """
-    problems = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(50)")]
+    with closing(_connect(path, "mode=ro")) as connection:
+        problems = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(50)")]
     others = [text for text in problems if text != "ok" and not _can_be_mended(text)]
     return (" ".join(others[0].split()) if others else None), problems != ["ok"]
 

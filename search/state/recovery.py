@@ -4,6 +4,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,13 +55,16 @@ def open_sound(folder: Path, path: Path) -> Opened:
     had_journal, last = journal_of(path).exists(), last_commit(folder)
     connection = open_writer(folder)
     try:
-        with reported(path):
+        with reported(path), ThreadPoolExecutor(1) as beside:
             notes = list(filter(None, [lost_journal(path, connection, had_journal, last)]))
-            wrong, indices = structural_damage(connection)
-            if wrong:
-                raise damaged(path, wrong)
-            with gc_disabled():  # it would go through all that is read, time and again
-                seen = survey(connection)
+            structure = beside.submit(structural_damage, path)
+            try:
+                with gc_disabled():  # it would go through all that is read, time and again
+                    seen = survey(connection)
+            finally:  # damaged pages are told first, whatever became of the rows
+                wrong, indices = structure.result()
+                if wrong:
+                    raise damaged(path, wrong)
         if seen.ledger is not None and not (seen.damage or seen.lost or indices):
             return Opened(connection, seen, seen.ledger, tuple(notes))
         notes.append(_describe(path, seen))
