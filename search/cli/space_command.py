@@ -51,7 +51,7 @@ def space_command(name: str, custom: bool = False) -> Any:
 
     def command(**arguments: Any) -> None:
         arguments.pop("space", None)
-        _search(name, space, [one.name for one in own], arguments)
+        _search(name, space, arguments)
 
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {one.name: one.annotation for one in given}
@@ -154,25 +154,50 @@ def _scoring(defaults: Mapping[str, Any]) -> list[SpaceOption]:
     ]
 
 
-def _search(name: str, space: SearchSpace, own: list[str], arguments: dict[str, Any]) -> None:
+def _search(name: str, space: SearchSpace, arguments: dict[str, Any]) -> None:
     """One code path with Python: call `enumerate` or `evolve`, and print the run's results."""
-    out = arguments.pop("out")
+    out, dry_run = arguments.pop("out"), arguments.pop("dry_run")
     form = output_formats.chosen(arguments.pop("form"), arguments.pop("as_json"))
     arguments["task_timeout"] = arguments["task_timeout"] or None
-    dry_run = arguments.pop("dry_run")
     address = arguments.pop("ray")
     if address is not None:
         arguments["executor"] = "ray" if address == "auto" else f"ray:{address}"
-    subset: dict[str, Any] = {flag: True for flag in subsets(space) if arguments.pop(flag)}
-    which = {word: arguments.pop(word) for word in ("sample", "all", "arch")}
-    sample_seed, seeds = arguments.pop("sample_seed"), arguments.pop("seeds")
-    within = arguments.pop("within")
-    evolve, proxies = arguments.pop("evolve"), arguments.pop("proxies")
+    seeds, proxies, evolve = (arguments.pop(word) for word in ("seeds", "proxies", "evolve"))
     told = {word: arguments.pop(word) for word in [*EVOLUTION, "depth"] if word in arguments}
     plan = {word: value for word, value in told.items() if value is not None}
-    listed = any(which.values()) or which["sample"] is not None
-    evolves = evolve or bool(plan) or not (listed or subset or is_enumerable(space))
-    if evolves and (listed or subset):
+    subset = {flag: True for flag in subsets(space) if arguments.pop(flag)}
+    selection = {word: arguments.pop(word) for word in ("sample", "all", "within", "sample_seed")}
+    selection["architectures"] = arguments.pop("arch") or ()
+    evolves = _evolves(space, evolve, plan, {**selection, **subset})
+    if evolves:
+        plan |= {} if seeds is None else {"seeds": seeds}
+    else:
+        selection |= {**subset, "seeds": seeds or 1, "proxies": proxies or "vkdnw"}
+    if dry_run:
+        _dry_run(
+            name,
+            out,
+            {**({"evaluations": PLAN.evaluations, **plan} if evolves else selection), **arguments},
+        )
+        return
+    with exit_when_interrupted(out), console.usage_errors():
+        if evolves:
+            _evolve(name, out, plan, proxies, arguments)
+        else:
+            from vkdnw.search.api.entry_points import enumerate as enumerate_space
+
+            enumerate_space(name, out, **selection, **arguments)
+    show(Path(out), evolves, form)
+
+
+def _evolves(
+    space: SearchSpace, evolve: bool, plan: dict[str, Any], selection: dict[str, Any]
+) -> bool:
+    """Whether the options ask for an evolution. Raises typer.BadParameter where they contradict."""
+    names = selection.keys() - {"within", "sample_seed"}
+    listed = selection["sample"] is not None or any(selection[name] for name in names)
+    evolves = evolve or bool(plan) or not (listed or is_enumerable(space))
+    if evolves and listed:
         words = [*("--evolve",) * evolve, *(f"--{w.replace('_', '-')}" for w in plan)]
         raise typer.BadParameter(
             f"{words[0]} asks for an evolution, and --sample, --all and --arch name what to score; "
@@ -183,42 +208,7 @@ def _search(name: str, space: SearchSpace, own: list[str], arguments: dict[str, 
             f"--layers counts parameter tensors; for the depth of {space.name} give --depth",
             param_hint="--layers",
         )
-    if evolves and seeds is not None:
-        plan["seeds"] = seeds
-    if dry_run:
-        selection = {
-            **subset,
-            "sample": which["sample"],
-            "all": which["all"],
-            "architectures": which["arch"] or (),
-            "within": within,
-            "sample_seed": sample_seed,
-            "seeds": seeds or 1,
-            "proxies": proxies or "vkdnw",
-        }
-        told = {"evaluations": PLAN.evaluations, **plan} if evolves else selection
-        _dry_run(name, out, {**told, **arguments})
-        return
-    with exit_when_interrupted(out), console.usage_errors():
-        if evolves:
-            _evolve(name, out, plan, proxies, arguments)
-        else:
-            from vkdnw.search.api.entry_points import enumerate as enumerate_space
-
-            enumerate_space(
-                name,
-                out,
-                sample=which["sample"],
-                all=which["all"],
-                architectures=which["arch"] or (),
-                within=within,
-                sample_seed=sample_seed,
-                seeds=seeds or 1,
-                proxies=proxies or "vkdnw",
-                **subset,
-                **arguments,
-            )
-    show(Path(out), evolves, form)
+    return evolves
 
 
 def _dry_run(name: str, out: Path, arguments: dict[str, Any]) -> None:
