@@ -25,7 +25,10 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from torch import nn
 
+from vkdnw.runtime.members import Unwritten
+from vkdnw.runtime.model_state import State, preserved
 from vkdnw.search.configuration import Configuration
 from vkdnw.search.scoring import Scorer
 from vkdnw.search.spaces import nb201
@@ -36,16 +39,27 @@ IMAGES = 2
 PIXELS = 8
 WARM_UP = 3
 
+
+@contextmanager
+def numbers_copied(model: nn.Module, room: int, unwritten: Unwritten | None) -> Iterator[State]:
+    """The state of a model of known layers as that of any other: a copy of all numbers."""
+    with preserved(model, room) as state:
+        state.unwritten = unwritten
+        yield state
+
+
 WITHOUT: dict[str, dict[str, Any]] = {
     "as it is": {},
     "built anew": {"vkdnw.search.spaces.nb201.space.NB201.rebuild": None},
+    "weights copied": {"vkdnw.per_sample.problem.preserved": numbers_copied},
     "recorded by autograd": {
         "vkdnw.per_sample.reverse_mode.chunking.static_pass": lambda *_: None,
     },
     "probed, and recorded": {
         "vkdnw.per_sample.probing.trace.symbolic_graph": lambda *_: None,
     },
-    "all three": {
+    "all four": {
+        "vkdnw.per_sample.problem.preserved": numbers_copied,
         "vkdnw.search.spaces.nb201.space.NB201.rebuild": None,
         "vkdnw.per_sample.probing.trace.symbolic_graph": lambda *_: None,
     },

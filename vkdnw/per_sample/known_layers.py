@@ -35,7 +35,8 @@ class NotSymbolicError(Exception):
 def unwritten_parts(members: Members) -> Unwritten | None:
     """The layers and tensors of a model of known layers alone; None where it has others.
 
-    Torch's layers write nothing in eval mode. A hook might, and it might keep a tensor.
+    Torch's layers write nothing, but for BatchNorm in train mode. A hook might, and it might keep a
+    tensor.
     """
     if (
         _has_any_global_hook()
@@ -46,19 +47,20 @@ def unwritten_parts(members: Members) -> Unwritten | None:
         or any(p._backward_hooks for p in members.parameters.values())
     ):
         return None
-    torchs = {name: module for name, module in members.modules.items() if _is_a_layer(module)}
-    others = [module for module in members.modules.values() if not _is_a_layer(module)]
-    return Unwritten([*torchs.values()], members.parameters | members.buffers, others)
-
-
-def _is_a_layer(module: nn.Module) -> bool:
-    return type(module) in _UNWRITTEN
+    layers: list[nn.Module] = []
+    others: list[nn.Module] = []
+    for module in members.modules.values():
+        writes = module.training and module._buffers
+        (layers if type(module) in _UNWRITTEN and not writes else others).append(module)
+    written = {id(buffer) for module in others for buffer in module._buffers.values()}
+    fixed = {name: each for name, each in members.buffers.items() if id(each) not in written}
+    return Unwritten(layers, members.parameters | fixed, others)
 
 
 def _is_known(module: nn.Module) -> bool:
     """Whether a module is a layer of the table, or declares that its graph is static."""
     held = vars(module)
-    if module.training or not held.keys().isdisjoint(_REPLACED):
+    if not held.keys().isdisjoint(_REPLACED):
         return False
     if (
         held["_forward_hooks"]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vkdnw.checks import Output
 from vkdnw.error_explanations import proxies_explained
+from vkdnw.per_sample.known_layers import unwritten_parts
 from vkdnw.proxies.bare_weights import check_bare_weights
 from vkdnw.proxies.input_checks import check_built, check_inputs, complete
 from vkdnw.proxies.inputs import Inputs
@@ -23,6 +24,7 @@ from vkdnw.proxies.train_pass import Observable, Recording, train_pass
 from vkdnw.proxies.value import Value
 from vkdnw.runtime.call_lock import one_call
 from vkdnw.runtime.garbage_collection import gc_disabled
+from vkdnw.runtime.members import Members
 from vkdnw.runtime.model_state import Parts, State, preserved
 
 
@@ -117,7 +119,8 @@ def _compute_group(
 def _from_passes(group: list[Proxy], call: Call) -> dict[str, Value]:
     """The values of proxies that share a pass, or a native and a plain one where they differ."""
     batch = call.inputs.read(group[0].input)
-    state = State(call.model)  # with the weights and the mode of these proxies
+    # With the weights and the mode of these proxies.
+    state = State(call.model, unwritten=unwritten_parts(Members.of(call.model)))
     recording = Recording(_observed(group), call.features, call.output)
     agrees = verified(call.model, state, batch, recording, call.seed)
     values: dict[str, Value] = {}

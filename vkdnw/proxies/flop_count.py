@@ -12,6 +12,10 @@ from torch.overrides import BaseTorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
+from vkdnw.per_sample.known_layers import PLAIN, unwritten_parts
+from vkdnw.per_sample.probing.symbolic import symbols_of
+from vkdnw.runtime.members import Members
+
 _aten = torch.ops.aten
 
 
@@ -48,11 +52,47 @@ def forward_flops(model: nn.Module, sample: Tensor) -> int:
 
 def forward_products(model: nn.Module, sample: Tensor) -> list[Product]:
     """The FLOPs of ``model(sample)``, operator by operator, as :func:`forward_flops` counts."""
+    known = _products_of_known_layers(model, sample)
+    if known is not None:
+        return known
     recorder = _Recorder()
     # With a function mode torch.nn leaves out its fused encoder, one operator for a whole layer.
     with torch.no_grad(), BaseTorchFunctionMode(), recorder:
         model(sample)
     return recorder.products
+
+
+def _products_of_known_layers(model: nn.Module, sample: Tensor) -> list[Product] | None:
+    """The same of a model of known layers, which is not run; None of any other.
+
+    Symbols take a tenth of the time of the operators, each of which Python would look at.
+    """
+    members = Members.of(model)
+    if (
+        sample.dim() != 4
+        or type(sample) not in PLAIN
+        or any(p.dtype != sample.dtype for p in members.parameters.values())
+        or unwritten_parts(members) is None
+    ):
+        return None
+    products: list[Product] = []
+    symbols = symbols_of(model, members.modules, sample, len(sample))
+    for symbol in symbols:
+        layer: Any = members.modules[symbol.layer] if symbol.layer else None
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            if layer.weight.shape != _made_with(layer):
+                return None
+            outputs = torch.Size(symbol.shape).numel()
+            fan_in = layer.weight[0].numel()
+            products.append(Product(2 * outputs * fan_in, outputs, symbol.shape[1]))
+    return products if symbols else None
+
+
+def _made_with(layer: Any) -> tuple[int, ...]:
+    """The shape of a layer's weight by the layer's own sizes."""
+    if isinstance(layer, nn.Linear):
+        return layer.out_features, layer.in_features
+    return layer.out_channels, layer.in_channels // layer.groups, *layer.kernel_size
 
 
 class _Recorder(TorchDispatchMode):

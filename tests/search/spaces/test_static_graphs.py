@@ -10,6 +10,7 @@ import torch
 import vkdnw
 from vkdnw.per_sample.probing import trace as tracing
 from vkdnw.per_sample.probing.symbolic import SymbolicGraph, symbolic_graph
+from vkdnw.proxies import flop_count
 from vkdnw.search.spaces.mobilenetv2.space import MobileNetV2
 from vkdnw.search.spaces.nats_sss.space import NATSSize
 from vkdnw.search.spaces.nb201.space import NB201
@@ -46,3 +47,15 @@ def test_a_score_has_the_bits_of_the_probed_one(
     assert graphs != [None]
     monkeypatch.setattr(tracing, "symbolic_graph", lambda *_: None)
     assert torch.equal(found.eigenvalues, vkdnw.score(model, images).eigenvalues)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_products_are_counted_as_those_of_the_running_network(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space: SearchSpace = SPACES[name]
+    model, image = space.build(space.sample(Random(0))).eval(), torch.randn(1, 3, 32, 32)
+    counted = flop_count.forward_products(model, image)
+    monkeypatch.setattr(flop_count, "_products_of_known_layers", lambda *_: None)
+    assert counted == flop_count.forward_products(model, image)
+    assert counted

@@ -10,7 +10,7 @@ findings of a probe: every call is verified against plain autograd
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -177,27 +177,42 @@ def symbolic_graph(problem: Problem, samples: int) -> SymbolicGraph | None:
         or problem.batch.kwargs
         or problem.options.output is not None
         or not problem.state.unwritten
+        or any(module.training for module in problem.modules.values())
         or not all(p.dtype == images.dtype for p in problem.parameters.values())
     ):
         return None
+    symbols = symbols_of(problem.model, problem.modules, images, samples)
+    if not symbols or len(symbols[-1].shape) != 2 or symbols[-1].shape[1] < 2:
+        return None
     safe = channels_last_is_safe(problem.modules.values())
     layout = torch.channels_last if safe else torch.contiguous_format
+    return SymbolicGraph(layout, images.dtype, images.device, problem.modules, symbols)
+
+
+def symbols_of(
+    model: nn.Module, modules: Mapping[str, nn.Module], images: Tensor, samples: int
+) -> tuple[Symbol, ...]:
+    """The symbols of a pass of a model of known layers, in order; none where it does more.
+
+    Args:
+        modules: all of the model's, by name.
+        images: ``[B, ...]``, of which the numbers do not matter.
+        samples: that symbols stand for.
+    """
     within = _Pass(images.dtype, images.device)
     given = Symbol(within, "AccumulateGrad", (samples, *images.shape[1:]))
     forwards = (
         (module, partial(_called, name, module))
-        for name, module in problem.modules.items()
+        for name, module in modules.items()
         if type(module) in LAYERS
     )
     try:
         with replaced_forwards(forwards):
-            returned = problem.model(given)
+            returned = model(given)
     except Exception:  # if it is the caller's, a probe raises it again
-        return None
+        return ()
     symbols = within.ended()
-    if returned is not symbols[-1] or len(returned.shape) != 2 or returned.shape[1] < 2:
-        return None
-    return SymbolicGraph(layout, images.dtype, images.device, problem.modules, symbols)
+    return symbols if returned is symbols[-1] else ()
 
 
 def _called(name: str, module: nn.Module, x: Symbol) -> Symbol:
