@@ -30,6 +30,7 @@ from vkdnw.fisher_rank import ZeroFisherError
 from vkdnw.ops.fisher import fisher_factor
 from vkdnw.ops.spectrum import low_rank_spectrum
 from vkdnw.options import Options
+from vkdnw.per_sample.jacobian import Differentiation
 from vkdnw.per_sample.joined import NotJoined, Prepared, finished, launched, prepare
 from vkdnw.per_sample.probing.trace import Trace
 from vkdnw.per_sample.problem import Problem, prepared
@@ -42,7 +43,8 @@ from vkdnw.runtime.threads import one_thread
 class _Factor:
     """A network up to its spectrum."""
 
-    prepared: Prepared
+    problem: Problem
+    differentiation: Differentiation
     matrix: Tensor  # [M, P] float64
 
 
@@ -60,20 +62,22 @@ def score_group(
         TypeError: an option that :func:`vkdnw.score` does not have.
     """
     asked = Options(**options)
-    found: dict[int, Score | Exception] = {}
     waiting = deque(range(len(models)))
+    factors: dict[int, _Factor] = {}
     with one_call("vkdnw"), one_thread():
         while waiting:
             try:
-                factors = _factors(models, batch, asked, waiting)
+                factors |= _factors(models, batch, asked, waiting)
             except ValueError:  # a model cannot be put back as it was: alone, it says so again
                 continue
-            for number, spectrum in _spectra(factors).items():
-                of = factors[number].prepared
-                try:
-                    found[number] = scored(of.problem, of.differentiation, spectrum)
-                except ZeroFisherError as error:
-                    found[number] = error
+        spectra = _spectra(factors)
+    found: dict[int, Score | Exception] = {}
+    for number, spectrum in spectra.items():
+        of = factors[number]
+        try:
+            found[number] = scored(of.problem, of.differentiation, spectrum)
+        except ZeroFisherError as error:
+            found[number] = error
     return [
         found[number] if number in found else _alone(model, batch, options)
         for number, model in enumerate(models)
@@ -108,7 +112,7 @@ def _factors(
         factors: dict[int, _Factor] = {}
         for number, member in members.items():
             try:
-                factors[number] = _Factor(member, _factor(member, gradients.pop(number)))
+                factors[number] = _factor(member, gradients.pop(number))
             except Exception:
                 continue
         return factors
@@ -131,12 +135,13 @@ def _prepared(problem: Problem) -> Prepared:
     return prepare(problem, cotangents)
 
 
-def _factor(member: Prepared, gradients: dict[int, Tensor]) -> Tensor:
-    options = member.problem.options
+def _factor(member: Prepared, gradients: dict[int, Tensor]) -> _Factor:
+    problem, options = member.problem, member.problem.options
     chunk = finished(member, gradients)
-    check_jacobian(chunk, member.problem.selection)
+    check_jacobian(chunk, problem.selection)
     weights = probabilities(chunk.logits, options.smoothing, options.convention)
-    return fisher_factor(chunk.jacobian, weights, released=options.convention == "released")
+    matrix = fisher_factor(chunk.jacobian, weights, released=options.convention == "released")
+    return _Factor(problem, member.differentiation, matrix)
 
 
 def _spectra(factors: dict[int, _Factor]) -> dict[int, Tensor]:
@@ -151,5 +156,5 @@ def _spectra(factors: dict[int, _Factor]) -> dict[int, Tensor]:
         except (ValueError, RuntimeError):
             continue  # one of them is at fault; alone, each gets its own
         for number, spectrum in zip(numbers, found, strict=True):
-            spectra[number] = eigenvalues_of(spectrum, factors[number].prepared.problem)
+            spectra[number] = eigenvalues_of(spectrum, factors[number].problem)
     return spectra
