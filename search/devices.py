@@ -10,6 +10,8 @@ MEMORY = {"cpu": 2**30, "cuda": 2**32}
 WORKERS_OF_A_GPU = 8
 """Launching the kernels of one small network keeps a core busy and a GPU mostly idle, so several
 workers share a GPU: each is a process with a stream of its own."""
+AT_ONCE = {"cpu": 1, "cuda": 32}
+"""Tasks that a worker is given together, by kind of device: on a GPU networks share launches."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,11 @@ class Devices:
         The CPU goes without saying, as in runs from before there was a choice.
         """
         return {} if self.kind == "cpu" else {"device": self.kind}
+
+    @property
+    def at_once(self) -> int:
+        """Tasks that a worker is given together."""
+        return AT_ONCE[self.kind]
 
     def workers(self, asked: int | None, cores: int) -> int:
         """Workers on each device: as many as asked for, or as the cores can keep busy."""

@@ -89,7 +89,7 @@ class Setup:
             settings=settings,
             inputs=inputs,
             scorers=[
-                finish(Scorer(space, configuration, name))
+                finish(Scorer(space, configuration, name, self.devices.at_once))
                 for name in spread(self.devices, self.workers)
             ],
             in_this_process=self.workers == 0 and self.address is None,

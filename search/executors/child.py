@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Generic
@@ -37,7 +38,7 @@ EXIT_PATIENCE = 5.0
 
 
 class Child(Generic[T]):
-    """A worker process, its connection, and the task it holds.
+    """A worker process, its connection, and the tasks it holds.
 
     A plain subprocess instead of `multiprocessing.Process`: it can be put in a process group of
     its own (a Ctrl-C at the terminal then reaches the parent alone, from the first instant), it
@@ -56,9 +57,9 @@ class Child(Generic[T]):
                 process_group=0,
             )
         self.connection: Connection[Any, Any] = Connection(ours.detach())
-        self.task: T | None = None
+        self.tasks: Sequence[T] = ()
         self.ready = False
-        self._begun = time.monotonic()  # of the task, or of the process before the first one
+        self._begun = time.monotonic()  # of the tasks, or of the process before the first one
         self._stopped_since: float | None = None
         with contextlib.suppress(OSError):  # dead already: the pool learns it from the connection
             self.connection.send_bytes(pickled_function)
@@ -69,21 +70,21 @@ class Child(Generic[T]):
 
     @property
     def idle(self) -> bool:
-        return self.ready and self.task is None
+        return self.ready and not self.tasks
 
-    def give(self, task: T) -> bool:
-        """Send a task; False when the worker has died."""
+    def give(self, tasks: Sequence[T]) -> bool:
+        """Send tasks to be carried out together; False when the worker has died."""
         try:
-            self.connection.send(task)
+            self.connection.send(tasks)
         except OSError:
             return False
-        self.task = task
+        self.tasks = tasks
         self._begun = time.monotonic()
         return True
 
     @property
     def seconds(self) -> float:
-        """How long it has had its task."""
+        """How long it has had its tasks."""
         return time.monotonic() - self._begun
 
     def stopped_for(self) -> float:

@@ -7,6 +7,8 @@ from typing import Generic, Literal, Protocol, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+T_contra = TypeVar("T_contra", contravariant=True)
+R_co = TypeVar("R_co", covariant=True)
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,57 @@ class Executor(Protocol[T, R]):
 
     def close(self) -> None:
         """Stop at once and free everything; tasks in flight are dropped."""
+
+
+class TakesSeveral(Protocol[T_contra, R_co]):
+    """A function of tasks for which several together are less work than one after the other."""
+
+    @property
+    def at_once(self) -> int:
+        """How many tasks it is given together, at most."""
+
+    def __call__(self, task: T_contra) -> R_co:
+        """The result of one task."""
+
+    def together(self, tasks: Sequence[T_contra]) -> Sequence[R_co | None]:
+        """The results that the tasks have alone, to the last bit; None for one that has to be
+        carried out alone, because it fails."""
+
+
+def at_once(function: Callable[[T], R]) -> int:
+    """How many tasks a function is given together: one, unless it is a `TakesSeveral`."""
+    return getattr(function, "at_once", 1)
+
+
+def carry_out_all(function: Callable[[T], R], tasks: Sequence[T]) -> list[Outcome[T, R]]:
+    """The outcomes of tasks that were given together.
+
+    Of several, only results are taken from the attempt together: a task that has none is carried
+    out alone, and its outcome is what it would always have been. Where the process can compute
+    nothing any more, which may be another task's doing, the rest is left out.
+    """
+    if len(tasks) == 1:
+        return [carry_out(function, tasks[0])]
+    several: TakesSeveral[T, R] = function  # type: ignore[assignment]
+    try:
+        results = several.together(tasks)
+    except Exception:
+        results = [None] * len(tasks)
+    found = list(zip(tasks, results, strict=True))
+    outcomes: list[Outcome[T, R]] = [Done(task, made) for task, made in found if made is not None]
+    for task, made in found:
+        if made is None:
+            outcome = carry_out(function, task)
+            if isinstance(outcome, Lost):
+                break
+            outcomes.append(outcome)
+    return outcomes
+
+
+def without_outcome(tasks: Sequence[T], outcomes: Sequence[Outcome[T, R]]) -> list[T]:
+    """The tasks, of those that were given together, that have to be carried out again."""
+    told = [outcome.task for outcome in outcomes]
+    return [task for task in tasks if task not in told]
 
 
 def carry_out(function: Callable[[T], R], task: T) -> Outcome[T, R]:

@@ -10,13 +10,24 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import islice
 from multiprocessing import connection as connections
 from multiprocessing.reduction import ForkingPickler
 from typing import Generic
 
 from vkdnw.search.errors import ExecutorError
 from vkdnw.search.executors.child import Child
-from vkdnw.search.executors.interface import Failed, Lost, Outcome, R, T
+from vkdnw.search.executors.interface import (
+    Blame,
+    Failed,
+    Lost,
+    Outcome,
+    R,
+    T,
+    at_once,
+    without_outcome,
+)
 from vkdnw.search.executors.worker import CannotStart, Ready
 from vkdnw.search.executors.worker_restarts import Restarts
 
@@ -31,7 +42,10 @@ class ProcessPool(Generic[T, R]):
 
     Pass the same function `n` times for `n` equal workers, or functions bound to different
     devices for one worker per device. Each function is pickled, and unpickled once in its worker:
-    whatever its module imports is loaded there before the first task.
+    whatever its module imports is loaded there before the first task. A function that takes several
+    tasks together (`TakesSeveral`) is given as many as it takes, or its share of those that wait.
+    Tasks that were given together and have no result, because their worker died or took too long,
+    are given again one by one: what is told of a task is what it does alone.
 
     Args:
         functions: of tasks, one for each worker.
@@ -55,7 +69,9 @@ class ProcessPool(Generic[T, R]):
         if not functions:
             raise ValueError("functions is empty: a pool needs at least one worker")
         self._pickled = [bytes(ForkingPickler.dumps(function)) for function in functions]
+        self._at_once = [at_once(function) for function in functions]
         self._queue: deque[T] = deque()
+        self._alone: deque[T] = deque()  # tasks that were given together in vain
         self._task_timeout, self._stopped_timeout = task_timeout, stopped_timeout
         self._looked_at = time.monotonic()
         self._restarts = Restarts(len(functions), note)
@@ -68,7 +84,7 @@ class ProcessPool(Generic[T, R]):
 
     @property
     def slots(self) -> int:
-        return len(self._children)
+        return sum(self._at_once[: len(self._children)])
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -84,7 +100,8 @@ class ProcessPool(Generic[T, R]):
         self._dispatch()
 
     def wait(self, timeout: float) -> Sequence[Outcome[T, R]]:
-        if not self._queue and all(child.task is None for _, child in self._present):
+        waiting = self._queue or self._alone
+        if not waiting and not any(child.tasks for _, child in self._present):
             return []
         if self._broken is not None:
             raise self._broken
@@ -104,11 +121,13 @@ class ProcessPool(Generic[T, R]):
         return outcomes
 
     def cancel(self) -> Sequence[T]:
-        dropped = list(self._queue)
+        dropped = [*self._alone, *self._queue]
+        self._alone.clear()
         self._queue.clear()
         return dropped
 
     def close(self) -> None:
+        self._alone.clear()
         self._queue.clear()
         for _, child in self._present:
             child.kill()
@@ -120,15 +139,18 @@ class ProcessPool(Generic[T, R]):
 
     def _dispatch(self) -> None:
         """Give queued tasks to idle workers."""
-        for place, child in self._present:
-            if not self._queue:
+        idle = [(place, child) for place, child in self._present if child.idle]
+        for number, (place, child) in enumerate(idle):
+            taken = self._alone or self._queue
+            if not taken:
                 return
-            if not child.idle:
-                continue
-            if child.give(self._queue[0]):
-                self._queue.popleft()
+            share = -(-len(taken) // (len(idle) - number))
+            count = 1 if self._alone else min(self._at_once[place], share)
+            if child.give(tuple(islice(taken, count))):
+                for _ in range(count):
+                    taken.popleft()
             else:
-                self._replace(place, child)  # it died idle: the task never left
+                self._replace(place, child)  # it died idle: the tasks never left
 
     def _listen(self, place: int, child: Child[T]) -> list[Outcome[T, R]]:
         """Take one message from a worker, or notice its death."""
@@ -143,10 +165,11 @@ class ProcessPool(Generic[T, R]):
         if isinstance(message, CannotStart):
             self._broken = ExecutorError(f"a worker cannot start: {message.reason}")
             return []
-        child.task = None
-        if isinstance(message, Lost):  # it ends, and must not be given another task
+        self._alone += without_outcome(child.tasks, message.outcomes)
+        child.tasks = ()
+        if message.ends:  # it must not be given another task
             self._replace(place, child)
-        return [message]
+        return list(message.outcomes)
 
     def _look(self) -> list[Outcome[T, R]]:
         """End workers that take too long over a task, or were stopped and not continued."""
@@ -156,17 +179,27 @@ class ProcessPool(Generic[T, R]):
         self._looked_at = now
         outcomes: list[Outcome[T, R]] = []
         for place, child in self._present:
-            limit, task = self._task_timeout, child.task
-            if task is not None and limit is not None and child.seconds > limit:
+            limit = self._task_timeout
+            if child.tasks and limit is not None and child.seconds > limit:
                 reason = f"it took more than {limit:g} s (the task timeout); its worker was ended"
-                outcomes.append(Failed(task, reason, ""))
+                outcomes += self._ended(child, partial(Failed, reason=reason, details=""))
                 self._replace(place, child)
             elif child.stopped_for() > self._stopped_timeout:
-                if task is not None:
-                    how = f"it was stopped and not continued within {self._stopped_timeout:g} s"
-                    outcomes.append(Lost(task, f"worker {child.pid} was lost: {how}", "system"))
+                how = f"it was stopped and not continued within {self._stopped_timeout:g} s"
+                outcomes += self._lost(child, how, "system")
                 self._replace(place, child)
         return outcomes
+
+    def _lost(self, child: Child[T], how: str, blame: Blame) -> list[Outcome[T, R]]:
+        reason = f"worker {child.pid} was lost: {how}"
+        return self._ended(child, partial(Lost, reason=reason, blame=blame))
+
+    def _ended(self, child: Child[T], outcome: Callable[[T], Outcome[T, R]]) -> list[Outcome[T, R]]:
+        """The outcome of a task that a worker ends with; several are carried out again, alone."""
+        if len(child.tasks) > 1:
+            self._alone += child.tasks
+            return []
+        return [outcome(task) for task in child.tasks]
 
     def _bury(self, place: int, child: Child[T]) -> list[Outcome[T, R]]:
         how, blame = child.how_it_ended()
@@ -176,9 +209,7 @@ class ProcessPool(Generic[T, R]):
             child.kill()
             self._children[place] = None
             self._broken = self._restarts.died(place, f"pid {child.pid}: {how}")
-        if child.task is None:
-            return []
-        return [Lost(child.task, f"worker {child.pid} was lost: {how}", blame)]
+        return self._lost(child, how, blame)
 
     def _replace(self, place: int, child: Child[T]) -> None:
         child.kill()

@@ -8,17 +8,28 @@ import os
 import signal
 import threading
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pickle import PicklingError
 from typing import Any
 
-from vkdnw.search.executors.interface import Failed, Lost, carry_out
+from vkdnw.search.executors.interface import Failed, Lost, carry_out_all
 
 
 @dataclass(frozen=True)
 class Ready:
     """The function has arrived, with everything that it imports."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The outcomes of the tasks that were given together; of those without one, another worker has
+    to tell."""
+
+    outcomes: Sequence[Any]
+    ends: bool
+    """Whether the worker ends now, because it can compute nothing any more."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +67,21 @@ def _serve(connection: "Connection[Any, Any]") -> None:
     connection.send(Ready())
     while True:
         try:
-            task = connection.recv()
+            tasks = connection.recv()
         except EOFError:
             return
-        outcome = carry_out(function, task)
-        _answer(connection, outcome)
-        if isinstance(outcome, Lost):
+        outcomes = carry_out_all(function, tasks)
+        lost = any(isinstance(outcome, Lost) for outcome in outcomes)
+        answer = Answer(outcomes, ends=lost or len(outcomes) < len(tasks))
+        _send(connection, answer)
+        if answer.ends:
             return
 
 
-def _answer(connection: "Connection[Any, Any]", outcome: Any) -> None:
+def _send(connection: "Connection[Any, Any]", answer: Answer) -> None:
     try:
-        connection.send(outcome)
+        connection.send(answer)
     except (PicklingError, TypeError, AttributeError) as error:
         reason = f"the result cannot be sent to the parent: {error}"
-        connection.send(Failed(outcome.task, reason, traceback.format_exc()))
+        failed = [Failed(one.task, reason, traceback.format_exc()) for one in answer.outcomes]
+        connection.send(Answer(failed if len(failed) == 1 else [], answer.ends))

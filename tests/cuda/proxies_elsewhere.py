@@ -108,6 +108,9 @@ def searched() -> Values:
     configuration, task = Configuration(batch_size=8), Task(CELL, 0, tuple(unlabelled))
     space = NB201(channels=8, cells=1, classes=CLASSES, resolution=8)
     scored = [Scorer(space, configuration, device)(task) for device in ("cpu", DEVICE)]
+    (again,) = Scorer(space, configuration, DEVICE, at_once=8).together([task])
+    assert again is not None
+    assert again.values == scored[1].values
     return {name: [each.values[name] for each in scored] + [""] for name in task.names}
 
 

@@ -10,7 +10,7 @@ from vkdnw.ops import library
 from vkdnw.proxies import Inputs
 from vkdnw.search import scoring
 from vkdnw.search.configuration import Configuration, differences
-from vkdnw.search.devices import Devices, find_devices, spread
+from vkdnw.search.devices import CPU, Devices, find_devices, spread
 from vkdnw.search.proxies_on_device import compute_on
 from vkdnw.search.scoring import Scorer
 from vkdnw.search.spaces.nb201.space import NB201
@@ -75,6 +75,10 @@ def test_the_kind_of_device_binds_a_run_and_its_number_does_not() -> None:
 def test_workers_are_so_many_on_each_device() -> None:
     assert spread(TWO, 3) == ["cuda:0", "cuda:1"] * 3
     assert spread(TWO, 0) == ["cuda:0"]
+
+
+def test_a_worker_of_a_gpu_takes_several_tasks_together() -> None:
+    assert (CPU.at_once, TWO.at_once) == (1, 32)
 
 
 def test_workers_by_default_are_what_the_cores_keep_busy() -> None:

@@ -76,6 +76,40 @@ def test_the_number_of_threads_around_it_does_not_matter(
     assert torch.get_num_threads() == threads
 
 
+def test_tasks_together_have_the_bits_of_each_alone(alone: dict[Task, object]) -> None:
+    """Of two seeds, whose batches differ."""
+    found = Scorer(SPACE, TINY, at_once=8).together(TASKS)
+    assert [exact(each) for each in found if each is not None] == [alone[task] for task in TASKS]
+
+
+def test_proxies_are_computed_beside_networks_together() -> None:
+    names = ("vkdnw", "naswot", "layers")
+    tasks = [replace(task, names=names if task.seed else ("naswot",)) for task in TASKS]
+    found = Scorer(SPACE, TINY, at_once=8).together(tasks)
+    expected = [exact(Scorer(SPACE, TINY)(task)) for task in tasks]
+    assert [exact(each) for each in found if each is not None] == expected
+
+
+def test_of_tasks_together_those_that_fail_have_no_result(
+    alone: dict[Task, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    initialise = vkdnw.initialise
+
+    def spoilt(model: torch.nn.Module, scheme: str, seed: int) -> torch.nn.Module:
+        initialise(model, scheme, seed=seed)
+        if seed == network_seed(TASKS[2].network, TASKS[2].seed):
+            with torch.no_grad():
+                next(model.parameters()).fill_(torch.nan)
+        return model
+
+    monkeypatch.setattr(scoring.vkdnw, "initialise", spoilt)
+    tasks = [*TASKS[:4], Task("no architecture", 0)]
+    found = Scorer(SPACE, TINY, at_once=8).together(tasks)
+    assert [place for place, each in enumerate(found) if each is None] == [2, 4]
+    left = [task for place, task in enumerate(TASKS[:4]) if place != 2]
+    assert [exact(each) for each in found if each is not None] == [alone[task] for task in left]
+
+
 def test_weights_that_no_scheme_draws_follow_from_the_task_too() -> None:
     """Tokens and positions of a transformer keep the values that they are built with."""
     space = PiT(classes=3, resolution=32)
@@ -98,10 +132,11 @@ def run(
     workers: int,
     names: tuple[str, ...] = ("vkdnw",),
     configuration: Configuration = TINY,
+    at_once: int = 1,
 ) -> Summary:
     asked = describe(Selection(sample=count, subset="live").architectures(SPACE), SPACE)
     inputs = {seed: input_digests(configuration, 8, seed) for seed in (0, 1)}
-    scorer = Scorer(SPACE, configuration)
+    scorer = Scorer(SPACE, configuration, at_once=at_once)
     request = Request(
         folder=folder,
         settings=configuration.settings(),
@@ -122,10 +157,13 @@ def test_workers_and_goes_do_not_change_a_bit_of_a_run(tmp_path: Path) -> None:
     for count in (3, 8):
         run(tmp_path / "two goes", count, workers=1)
     run(tmp_path / "two workers", 8, workers=2)
+    for count in (3, 8):
+        run(tmp_path / "together", count, workers=2, at_once=3)
     expected = rows(tmp_path / "one")
     assert len(expected) == 16
     assert rows(tmp_path / "two goes") == expected
     assert rows(tmp_path / "two workers") == expected
+    assert rows(tmp_path / "together") == expected
     assert run(tmp_path / "two workers", 8, workers=2).scored == 0
 
 
