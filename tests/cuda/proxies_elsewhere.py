@@ -57,6 +57,21 @@ def disconnected() -> nn.Module:
     return nb201.build(CELL_OF_NOTHING, channels=8, cells=1, classes=CLASSES)
 
 
+class Scaled(nn.Module):
+    """Layers with a product with a number between them."""
+
+    static_graph = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.last = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, CLASSES))
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.last(self.body(x) * 0.5))
+        return logits
+
+
 class Undeclared(nn.Module):
     """A network whose class does not say that its graph is static."""
 
@@ -110,7 +125,7 @@ def searched() -> Values:
     scored = [Scorer(space, configuration, device)(task) for device in ("cpu", DEVICE)]
     (again,) = Scorer(space, configuration, DEVICE, at_once=8).together([task])
     assert again is not None
-    assert again.values == scored[1].values
+    assert str(again.values) == str(scored[1].values)
     return {name: [each.values[name] for each in scored] + [""] for name in task.names}
 
 
@@ -206,6 +221,8 @@ if __name__ == "__main__":
             "refusals": refusals(),
             "static": taped(cells),
             "recorded": taped(lambda: Undeclared(cells())),
+            "scaled": taped(Scaled),
+            "scaled, recorded": taped(lambda: Undeclared(Scaled())),
             "waits": {"static": waits(lambda each: each), "recorded": waits(Undeclared)},
             "together": together(),
             "cells": both(cells, NAMES),

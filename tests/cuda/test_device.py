@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import vkdnw
+from vkdnw.backward.node_kinds import kind_of
 from vkdnw.ops import library
 from vkdnw.ops.library import NativeLibraryError
 from vkdnw.runtime import host_copies, memory
@@ -115,6 +116,41 @@ def test_constants_of_a_device_come_in_one_transfer_a_dtype(
         other = torch.ones(2)
         assert torch.equal(on_host(other), other)
     assert transfers == [1]
+
+
+# ---- nodes of cuDNN --------------------------------------------------------------------------
+
+
+class OfCudnn:
+    """A BatchNorm's node as it is with CUDA: another name, and another name for one constant."""
+
+    def __init__(self, node: object) -> None:
+        self._node = node
+        self._saved_epsilon = node._saved_eps  # type: ignore[attr-defined]
+
+    def name(self) -> str:
+        return "CudnnBatchNormBackward0"
+
+    def __getattr__(self, name: str) -> object:
+        if name == "_saved_eps":
+            raise AttributeError(name)
+        return getattr(self._node, name)
+
+
+def test_the_names_of_cudnns_batch_norm_are_torchs() -> None:
+    saved = {each for each in dir(torch._C._functions.CudnnBatchNormBackward0) if "_saved" in each}
+    assert {"_saved_epsilon", "_saved_running_var", "_saved_training", "_saved_weight"} <= saved
+
+
+def test_a_batch_norm_of_cudnn_is_read_as_torchs_own() -> None:
+    norm = nn.BatchNorm2d(5, eps=0.1).eval()
+    x = torch.randn(2, 5, 3, 3, requires_grad=True)
+    node = norm(x).grad_fn
+    of_cudnn = OfCudnn(node)
+    own, other = (kind_of(each) for each in (node, of_cudnn))
+    assert torch.equal(own.tape_layer(node).weights(), other.tape_layer(of_cudnn).weights())
+    assert own.rule_layer.constants(node) == other.rule_layer.constants(of_cudnn)
+    assert other.rule_layer.module(of_cudnn).eps == pytest.approx(0.1)
 
 
 # ---- checks ----------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def test_the_device_refuses_what_cuda_would(found: dict[str, Any]) -> None:
     assert found["refusals"] == ["MixedDevicesError", "DrawnThereError", "TypeError"]
 
 
-@pytest.mark.parametrize("graph", ["static", "recorded"])
+@pytest.mark.parametrize("graph", ["static", "recorded", "scaled", "scaled, recorded"])
 def test_a_jacobian_runs_on_a_tape_there(graph: str, found: dict[str, Any]) -> None:
     """The tables and layouts that a GPU gets, read as its kernel reads them."""
     assert found[graph]["runs"] == 1

@@ -29,13 +29,16 @@ class NodeKind:
     """Whether the node's output is the parameter itself, transposed or cast, for other nodes."""
 
 
+_BATCH_NORM = NodeKind(tape_nodes.batch_norm, rule_nodes.BATCH_NORM)
+
 KINDS = {
     "AddBackward0": NodeKind(tape_nodes.add),
     "AvgPool2DBackward0": NodeKind(tape_nodes.mean_pool),
+    "CudnnBatchNormBackward0": _BATCH_NORM,  # with CUDA, in eval mode too
     "ConvolutionBackward0": NodeKind(tape_nodes.convolution, rule_nodes.CONVOLUTION),
     "MeanBackward1": NodeKind(tape_nodes.mean),
     "MulBackward0": NodeKind(tape_nodes.product),
-    "NativeBatchNormBackward0": NodeKind(tape_nodes.batch_norm, rule_nodes.BATCH_NORM),
+    "NativeBatchNormBackward0": _BATCH_NORM,
     "NativeLayerNormBackward0": NodeKind(rule_layer=rule_nodes.LAYER_NORM),
     "ReluBackward0": NodeKind(tape_nodes.relu),
     "TBackward0": NodeKind(passes_on=True),

@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from vkdnw.backward.graph import Node
+from vkdnw.backward.tape_nodes import epsilon
 from vkdnw.rules import RULES, Rule, layer_norm
 
 
@@ -30,12 +31,12 @@ class RuleLayer:
 
 def _statistics(node: Node) -> tuple[Any, ...]:
     mean, variance = node._saved_running_mean, node._saved_running_var
-    return node._saved_eps, tuple(mean.tolist()), tuple(variance.tolist())
+    return epsilon(node), tuple(mean.tolist()), tuple(variance.tolist())
 
 
 def _batch_norm(node: Node) -> nn.Module:
     mean, variance = node._saved_running_mean.detach(), node._saved_running_var.detach()
-    layer = nn.BatchNorm2d(len(mean), node._saved_eps, device="meta")
+    layer = nn.BatchNorm2d(len(mean), epsilon(node), device="meta")
     layer._buffers.update(running_mean=mean.clone(), running_var=variance.clone())
     return layer.eval()
 

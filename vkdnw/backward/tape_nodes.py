@@ -58,7 +58,11 @@ def product(node: Node) -> TapeLayer | None:
     factor = node._saved_other
     if factor is None or factor.dim():
         return None
-    return TapeLayer(Layer.SCALE, lambda: factor.detach().float().view(1))
+    device = node._input_metadata[0].device  # a number among tensors of a GPU is on the CPU
+    return TapeLayer(
+        Layer.SCALE,
+        lambda: factor.detach().float().view(1).to(device, non_blocking=True),
+    )
 
 
 def mean_pool(node: Node) -> TapeLayer | None:
@@ -84,13 +88,19 @@ def mean(node: Node) -> TapeLayer | None:
     return TapeLayer(Layer.MEAN_POOL, stride=int(sizes[2]))
 
 
+def epsilon(node: Node) -> float:
+    """The constant under the root of a BatchNorm; cuDNN's node has another name for it."""
+    found = node._saved_epsilon if node.name().startswith("Cudnn") else node._saved_eps
+    return float(found)
+
+
 def batch_norm(node: Node) -> TapeLayer | None:
     """In eval mode a factor for each channel: a depthwise convolution of one pixel."""
     if node._saved_training:
         return None
 
     def weights() -> Tensor:
-        scale = torch.rsqrt(node._saved_running_var.double() + node._saved_eps)
+        scale = torch.rsqrt(node._saved_running_var.double() + epsilon(node))
         if node._saved_weight is not None:
             scale = scale * node._saved_weight.detach().double()
         missing = padded_channels(len(scale)) - len(scale)
