@@ -7,7 +7,7 @@ kernel. The result of a call is compared with this (:mod:`vkdnw.per_sample.verif
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,26 +17,31 @@ from vkdnw.batch import Batch
 from vkdnw.checks import check_logits, pick_logits
 from vkdnw.error_explanations import differentiation_explained, explained
 from vkdnw.per_sample.problem import Problem
+from vkdnw.weights import Selection
 
 
 @dataclass(frozen=True)
 class PlainPass:
-    """Logits of some samples, and the derivatives of one combination of all of them."""
+    """Logits of some samples, and the derivatives of D combinations of all of them."""
 
     logits: Tensor  # [n, C]
-    gradients: dict[str, Tensor]  # of chosen parameters, flat; those not reached are left out
+    gradients: tuple[dict[str, Tensor], ...]  # D times: of chosen parameters that are reached, flat
 
-    def columns(self, names: Sequence[str], indices: Sequence[Tensor]) -> Tensor:
-        """The derivatives with respect to chosen scalars, ``[P]`` float64."""
-        device = self.logits.device
-        there = torch.cat([*indices]).to(device, non_blocking=True).split([*map(len, indices)])
-        parts = [
-            torch.zeros(len(index), device=device)
-            if (gradient := self.gradients.get(name)) is None
-            else gradient.index_select(0, index)
-            for name, index in zip(names, there, strict=True)
-        ]
-        return torch.cat(parts).double()  # in their finest dtype first
+    def columns(self, selection: Selection) -> Tensor:
+        """The derivatives with respect to chosen scalars, ``[D, P]`` float64."""
+        device, lengths = self.logits.device, [*map(len, selection.indices)]
+        there = torch.cat([*selection.indices]).to(device, non_blocking=True).split(lengths)
+
+        def row(gradients: dict[str, Tensor]) -> Tensor:
+            parts = [
+                torch.zeros(len(index), device=device)
+                if (gradient := gradients.get(name)) is None
+                else gradient.index_select(0, index)
+                for name, index in zip(selection.names, there, strict=True)
+            ]
+            return torch.cat(parts).double()  # in their finest dtype first
+
+        return torch.stack([row(gradients) for gradients in self.gradients])
 
 
 def plain_pass(
@@ -49,8 +54,8 @@ def plain_pass(
     """One pass of the model over samples of the batch, in the order given.
 
     Args:
-        cotangents: ``[n, C]``; the derivatives are those of the sum over samples of
-            ``cotangents[n] @ logits[n]``.
+        cotangents: ``[D, n, C]``; each of the D derivatives is that of the sum over samples of
+            ``cotangents[d, n] @ logits[n]``.
         forward_only: whether to leave the derivatives out.
     """
     piece = problem.batch.chunk(torch.tensor(samples, device="cpu"), None)
@@ -130,31 +135,41 @@ def _pass(
     with torch.enable_grad():
         logits = run()
     check_logits(logits, samples)
-    if logits.shape[1] != cotangents.shape[1]:
+    classes = cotangents.shape[-1]
+    if logits.shape[1] != classes:
         raise ValueError(
-            f"the model returns {cotangents.shape[1]} logits for some samples and "
-            f"{logits.shape[1]} for others; the number of classes must not depend on the data"
+            f"the model returns {classes} logits for some samples and {logits.shape[1]} for "
+            "others; the number of classes must not depend on the data"
         )
-    gradients: tuple[Tensor | None, ...] = (None,) * len(chosen)
-    if chosen and logits.requires_grad:
-        frozen = [name for name, parameter in chosen.items() if not parameter.requires_grad]
-        if frozen:
-            raise ValueError(
-                f"forward() switches requires_grad of {frozen[0]} off, so the logits have no "
-                "derivative with respect to it; freeze it before the call and leave it out with "
-                "weights=, or take that line out of forward()"
-            )
+    gradients = _gradients(logits, chosen, cotangents, keep_graph=keep_graph)
+    return PlainPass(logits.detach(), tuple(gradients))
+
+
+def _gradients(
+    logits: Tensor, chosen: dict[str, nn.Parameter], cotangents: Tensor, *, keep_graph: bool
+) -> Iterator[dict[str, Tensor]]:
+    """For each combination the gradients of the parameters it reaches, flat."""
+    if not chosen or not logits.requires_grad:
+        yield from ({} for _ in cotangents)
+        return
+    frozen = [name for name, parameter in chosen.items() if not parameter.requires_grad]
+    if frozen:
+        raise ValueError(
+            f"forward() switches requires_grad of {frozen[0]} off, so the logits have no "
+            "derivative with respect to it; freeze it before the call and leave it out with "
+            "weights=, or take that line out of forward()"
+        )
+    for left, rows in zip(reversed(range(len(cotangents))), cotangents, strict=True):
         with differentiation_explained():
             gradients = torch.autograd.grad(
                 logits,
                 list(chosen.values()),
-                cotangents.to(logits, non_blocking=True),
-                retain_graph=keep_graph,
+                rows.to(logits, non_blocking=True),
+                retain_graph=keep_graph or left > 0,
                 allow_unused=True,
             )
-    found = {
-        name: (gradient.to_dense() if gradient.is_sparse else gradient).flatten()
-        for name, gradient in zip(chosen, gradients, strict=True)
-        if gradient is not None
-    }
-    return PlainPass(logits.detach(), found)
+        yield {
+            name: (gradient.to_dense() if gradient.is_sparse else gradient).flatten()
+            for name, gradient in zip(chosen, gradients, strict=True)
+            if gradient is not None
+        }

@@ -37,6 +37,7 @@ from vkdnw.per_sample.reverse_mode.chunking import Chunk
 from vkdnw.per_sample.tolerance import (
     Compared,
     Precision,
+    combinations,
     decided_in_double,
     differing_columns,
     differing_logits,
@@ -61,8 +62,8 @@ class Expected:
     """The result of plain autograd for some samples that were run together."""
 
     samples: tuple[int, ...]
-    factors: Tensor  # [n, K] float64, of the cotangents
-    cotangents: Tensor  # [n, C] float64: factors @ cotangents
+    factors: Tensor  # [D, n, K] float64, of the cotangents
+    cotangents: Tensor  # [D, n, C] float64: factors @ cotangents
     run: PlainPass
 
 
@@ -75,7 +76,7 @@ class _Sums:
     sizes: Tensor | None = None
 
     def add(self, sample: int, logits: Tensor, rows: Tensor, factors: Tensor) -> None:
-        """Adds one sample's rows ``[K, P]``, times ``factors [K]``."""
+        """Adds one sample's rows ``[K, P]``, combined by ``factors [D, K]``."""
         rows, factors = rows.double(), factors.to(rows.device, non_blocking=True)
         columns, sizes = factors @ rows, factors.abs() @ rows.abs()
         self.logits[sample] = logits
@@ -100,6 +101,7 @@ class Verification:
         self._classes = trace.classes
         self._fallback = frozenset(trace.fallback)
         self._precision = Precision(coarsest(trace), max(1, len(trace.records)))
+        self._combinations = combinations(problem)
         self._fitting = max(1, problem.max_memory // trace.bytes_per_sample)
         self._fewest = trace.find_fewest
         self._expected: dict[int, list[Expected]] = {}  # by the number of cotangents
@@ -120,7 +122,7 @@ class Verification:
                 for place, sample in enumerate(one.samples):
                     if sample in chunk.samples and sample not in total.logits:
                         n = sample - chunk.samples.start
-                        total.add(sample, chunk.logits[n], chunk.jacobian[n], one.factors[place])
+                        total.add(sample, chunk.logits[n], chunk.jacobian[n], one.factors[:, place])
             yield chunk
         for one, total in zip(expected, sums, strict=True):
             self._compare(one, total.compared(one.samples), selection)
@@ -178,7 +180,7 @@ class Verification:
         for one in expected:
             if len(one.samples) == 1:
                 continue
-            nothing = torch.zeros(1, self._classes, dtype=torch.float64, device="cpu")
+            nothing = torch.zeros(1, 1, self._classes, dtype=torch.float64, device="cpu")
             run = partial(plain_pass, self._problem, forward_only=True)
             alone = torch.cat([self._run((n,), nothing, run).logits for n in one.samples])
             if differing_logits(one.run.logits, alone, self._precision).any():
@@ -187,7 +189,7 @@ class Verification:
     def _expect(
         self, samples: tuple[int, ...], cotangents: Cotangents, generator: torch.Generator
     ) -> Expected:
-        shape = len(samples), len(cotangents)
+        shape = self._combinations, len(samples), len(cotangents)
         factors = torch.randn(shape, generator=generator, device="cpu", dtype=torch.float64)
         rows = combined(factors, cotangents)
         return Expected(samples, factors, rows, self._run(samples, rows))
@@ -199,7 +201,7 @@ class Verification:
         given = samples
         if len(samples) == 1 and self._fewest() > 1:
             given = samples * 2
-            cotangents = torch.cat([cotangents, torch.zeros_like(cotangents)])
+            cotangents = torch.cat([cotangents, torch.zeros_like(cotangents)], 1)
         if run is None:
             run = partial(plain_pass, self._problem)
         done = run(given, cotangents)
@@ -223,7 +225,7 @@ class Verification:
         together = len(run.logits) > 1
         if together and self._lone:
             return None
-        expected = run.columns(selection.names, selection.indices)
+        expected = run.columns(selection)
         differs = differing_columns(found, expected, self._precision)
         if together and self._mixing is not None:
             differs &= ~self._taken_alone(selection)
@@ -236,7 +238,7 @@ class Verification:
             if differs[start:end].any()
         )
         share = (found.columns - expected).abs() / (found.sizes + expected.abs())
-        worst = float(share[differs].nan_to_num(torch.inf).max())
+        worst = float(share[:, differs].nan_to_num(torch.inf).max())
         return f"derivatives differ by up to {worst:.2g} of their size for {', '.join(names)}"
 
     def _taken_alone(self, selection: Selection) -> Tensor:
@@ -266,10 +268,11 @@ class Verification:
         company = (*others[: max(0, self._fitting - len(one.samples))], *one.samples)
         if len(company) == 1:
             return
-        nothing = torch.zeros(len(company), self._classes, dtype=torch.float64, device="cpu")
+        shape = 1, len(company), self._classes
+        nothing = torch.zeros(shape, dtype=torch.float64, device="cpu")
 
         def compositions(run: Run) -> list[Tensor]:
-            alone = torch.cat([self._run((n,), nothing[:1], run).logits for n in company])
+            alone = torch.cat([self._run((n,), nothing[:, :1], run).logits for n in company])
             forwards = self._run(company, nothing, run).logits
             backwards = self._run(company[::-1], nothing, run).logits.flip(0)
             return [alone, forwards, backwards]
@@ -296,8 +299,7 @@ class Verification:
             n = int(torch.nonzero(differing)[0])
             return f"the logits of one sample change by {_by(run.logits[n], other.logits[n])}"
         selection = self._problem.selection
-        columns = run.columns(selection.names, selection.indices)
-        expected = other.columns(selection.names, selection.indices)
+        columns, expected = run.columns(selection), other.columns(selection)
         found = Compared(run.logits, columns, columns.abs())
         differs = differing_columns(found, expected, self._precision)
         if not differs.any():
@@ -306,7 +308,7 @@ class Verification:
         owner = max(i for i, start in enumerate(selection.offsets) if start <= column)
         return (
             f"the derivatives with respect to {selection.names[owner]} change by "
-            f"{_by(columns[column], expected[column])}"
+            f"{_by(columns[:, column], expected[:, column])}"
         )
 
 

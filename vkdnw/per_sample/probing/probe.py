@@ -187,13 +187,14 @@ _SAME_ALONE = 1e-3  # of a parameter's largest derivative; torch's fault is no m
 def _has_lone_derivatives(problem: Problem, classes: int) -> bool:
     """Whether a sample's derivatives alone are those beside a copy of itself."""
     generator = torch.Generator(device="cpu").manual_seed(0)
-    cotangent = torch.randn(1, classes, generator=generator, device="cpu", dtype=torch.float64)
-    alone = plain_pass(problem, (0,), cotangent)
-    both = plain_pass(problem, (0, 0), torch.cat([cotangent, torch.zeros_like(cotangent)]))
-    return alone.gradients.keys() == both.gradients.keys() and all(
-        bool((gradient - other).abs().max() <= _SAME_ALONE * other.abs().max())
-        for name, gradient in alone.gradients.items()
-        if (other := both.gradients[name]).numel()
+    cotangent = torch.randn(1, 1, classes, generator=generator, device="cpu", dtype=torch.float64)
+    beside = torch.cat([cotangent, torch.zeros_like(cotangent)], 1)
+    (one,) = plain_pass(problem, (0,), cotangent).gradients
+    (other,) = plain_pass(problem, (0, 0), beside).gradients
+    return one.keys() == other.keys() and all(
+        bool((gradient - other[name]).abs().max() <= _SAME_ALONE * other[name].abs().max())
+        for name, gradient in one.items()
+        if gradient.numel()
     )
 
 
