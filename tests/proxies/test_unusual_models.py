@@ -135,3 +135,25 @@ def test_synflow_heeds_hooks_on_weights() -> None:
     for weight in (model.stem.weight, model.head.weight):
         weight.register_hook(lambda gradient: 3 * gradient)
     assert proxies.synflow(model, images()).value == pytest.approx(3 * plain)
+
+
+def residual(m: Any, x: Tensor) -> Tensor:
+    shortcut = x.mean(1, keepdim=True) * torch.ones(1, 16, 1, 1)
+    shortcut = shortcut.contiguous(memory_format=torch.channels_last)
+    y = m.norm(m.first(x)) + shortcut
+    if m.overwrites:
+        shortcut.zero_()  # before y is read
+    return m.head(m.relu(m.second(m.relu(y))).mean((2, 3)))
+
+
+@pytest.mark.parametrize("proxy", ["naswot", "naswot_layers", "swap", "linear_region"])
+def test_one_that_overwrites_a_summand_has_the_value_of_one_that_does_not(proxy: str) -> None:
+    """The native pass computes the sum when it is read, so it is run again without."""
+    first, second = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 16, 3, padding=1)
+    parts = {"first": first, "norm": nn.BatchNorm2d(16), "relu": nn.ReLU(), "second": second}
+    model = Forward(residual, **parts, head=nn.Linear(16, CLASSES))
+    values = []
+    for model.overwrites in (False, True):
+        values.append(proxies.compute([proxy], model, inputs(), seed=0)[proxy])
+    assert values[0] == values[1]
+    assert values[0].reason is None

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.utils._python_dispatch import _disable_current_modes
 
 from vkdnw.backward.graph import Node
 from vkdnw.backward.layers.eligibility import have_native_channels
@@ -81,7 +82,8 @@ def train_relu(on_relu: Callable[[Tensor], None], lazy: bool) -> Callable[[Tenso
         output: LazyTensor = _LazyRectification.apply(input, VersionedTensor.of(input), mask, kept)  # type: ignore[no-untyped-call]
         kept.append(VersionedTensor.of(output.detached()))
         if not lazy:
-            output.op.value()
+            with _disable_current_modes():  # those that record torch's ReLUs: on_relu has this one
+                output.op.value()
         note(output, input, Rectified(input, mask))
         on_relu(output)
         return output
