@@ -5,7 +5,9 @@ One cluster serves the whole module: starting one takes most of the time.
 
 import os
 import signal
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,14 @@ ray = pytest.importorskip("ray", reason="Ray is an extra: pip install 'vkdnw[ray
 from ray.cluster_utils import Cluster  # noqa: E402
 
 from tests.search.cluster.running import TASKS, run_tasks  # noqa: E402
+from tests.search.fakes import SETTINGS  # noqa: E402
 from vkdnw import search  # noqa: E402
 from vkdnw.search.cluster.doctor import classes, survey  # noqa: E402
+from vkdnw.search.cluster.start_executor import RayStart  # noqa: E402
+from vkdnw.search.configuration import Configuration  # noqa: E402
+from vkdnw.search.spaces.nb201 import NB201  # noqa: E402
 from vkdnw.search.state.results import open_results  # noqa: E402
+from vkdnw.search.state.store import open_store  # noqa: E402
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -136,3 +143,40 @@ def test_a_run_on_the_cluster_has_the_rows_of_a_run_on_one_machine(
     pd.testing.assert_frame_equal(
         here.to_pandas()[columns], there.to_pandas()[columns], check_exact=True
     )
+
+
+def greeted(cluster: Cluster, folder: Path, machines: int, mixed: bool) -> tuple[list[str], int]:
+    """What is told of so many machines when a session begins, and the classes then on record."""
+    space, configuration = NB201(cells=1, resolution=8), Configuration(batch_size=8)
+    start = RayStart(cluster.address, space, configuration, "cpu", 1, {}, mixed)
+    notes: list[str] = []
+    with open_store(folder) as store:
+        store.begin(SETTINGS, {}, {0: {"batch": "digest"}})
+        with closing(start(store, notes.append)) as executor:
+            deadline = time.monotonic() + 90
+            while len(notes) < machines and time.monotonic() < deadline:
+                assert not executor.wait(0.1)
+        return sorted(notes), len({kind for kind, _ in store.machines()})
+
+
+def test_a_machine_of_other_bits_is_refused_and_taken_into_a_mixed_run(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """ATen without vector instructions rounds otherwise than with them."""
+    (joined,), classes_on_record = greeted(cluster, tmp_path, 1, mixed=False)
+    assert "joined" in joined
+    assert classes_on_record == 1
+    unlike = {"ATEN_CPU_CAPABILITY": "default"}
+    node = cluster.add_node(num_cpus=1, env_vars=unlike, **SMALL)
+    try:
+        notes, classes_on_record = greeted(cluster, tmp_path, 2, mixed=False)
+        assert [note for note in notes if "joined" in note] == [joined]
+        (refusal,) = [note for note in notes if "is not used" in note]
+        assert "differ from the run's in the last bits (ATen capability DEFAULT instead" in refusal
+        assert "--mixed" in refusal
+        assert classes_on_record == 1
+        notes, classes_on_record = greeted(cluster, tmp_path, 2, mixed=True)
+        assert ["joined" in note for note in notes] == [True, True]
+        assert classes_on_record == 2
+    finally:
+        cluster.remove_node(node)
