@@ -8,7 +8,7 @@ from typing import Any, Generic
 from vkdnw.search.cluster.interface import Greeting, MachineLostError, Unfit
 from vkdnw.search.cluster.machine_identity import fingerprint
 from vkdnw.search.errors import ExecutorError
-from vkdnw.search.executors.interface import Done, Lost, Outcome, R, T
+from vkdnw.search.executors.interface import Done, Lost, Outcome, R, T, at_once
 from vkdnw.search.executors.process_pool import ProcessPool
 
 MOST_OUTCOMES = 2000
@@ -45,6 +45,17 @@ class Worker(Generic[T, R]):
         if isinstance(task, Probe):
             return Probed(self.hexadecimal(self.function(task.task)), fingerprint())
         return self.function(task)
+
+    @property
+    def at_once(self) -> int:
+        return at_once(self.function)
+
+    def together(self, tasks: Sequence[T | Probe[T]]) -> Sequence[R | None]:
+        """Probes are answered alone."""
+        if any(isinstance(task, Probe) for task in tasks):
+            return [None] * len(tasks)
+        together: Callable[[Sequence[Any]], Sequence[R | None]] = self.function.together  # type: ignore[attr-defined]
+        return together(tasks)
 
 
 class PooledMachine(Generic[T, R]):

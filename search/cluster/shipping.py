@@ -44,7 +44,7 @@ class Shipment:
         count = devices.workers(self.workers, cores)
         configuration = self._unpacked()
         return [
-            UnloadedScorer(self.space, configuration, name, self.inputs)
+            UnloadedScorer(self.space, configuration, name, devices.at_once, self.inputs)
             for name in spread(devices, max(1, count))
         ]
 
@@ -66,19 +66,22 @@ class UnloadedScorer:
     space: SearchSpace
     configuration: Configuration
     device: str
+    at_once: int
     inputs: Mapping[int, Mapping[str, str]]
 
     def __call__(self, task: Task) -> Scored:
-        return _loaded(self.space, self.configuration, self.device, self.inputs)(task)
+        load, arguments = self.__reduce__()
+        return load(*arguments)(task)
 
-    def __reduce__(self) -> Any:
-        return _loaded, (self.space, self.configuration, self.device, self.inputs)
+    def __reduce__(self) -> tuple[Callable[..., Callable[[Task], Scored]], tuple[Any, ...]]:
+        return _loaded, (self.space, self.configuration, self.device, self.at_once, self.inputs)
 
 
 def _loaded(
     space: SearchSpace,
     configuration: Configuration,
     device: str,
+    at_once: int,
     inputs: Mapping[int, Mapping[str, str]],
 ) -> Callable[[Task], Scored]:
     """Raises ExecutorError where this machine makes other inputs of the driver's files."""
@@ -91,7 +94,7 @@ def _loaded(
                 f"the inputs of seed {seed} differ from the driver's; torch or the image library "
                 "draws or decodes otherwise here"
             )
-    return Scorer(space, configuration, device)
+    return Scorer(space, configuration, device, at_once)
 
 
 def shipment(

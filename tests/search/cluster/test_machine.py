@@ -8,9 +8,10 @@ import pytest
 from tests.search.fakes import FakeScorer
 from vkdnw.search.cluster import machine as machine_module
 from vkdnw.search.cluster.interface import Greeting, MachineLostError, Unfit
-from vkdnw.search.cluster.machine import PooledMachine
+from vkdnw.search.cluster.machine import PooledMachine, Probe, Worker
 from vkdnw.search.cluster.machine_identity import fingerprint, hexadecimal
 from vkdnw.search.executors import Done, Failed, InProcess, Lost
+from vkdnw.search.executors.interface import at_once
 from vkdnw.search.tasks import Task
 
 PROBES = [Task("net 0", 0), Task("net 1", 0)]
@@ -51,6 +52,25 @@ def test_it_scores_tasks_after_the_probes() -> None:
     assert isinstance(outcome, Done)
     assert outcome.task == task
     assert outcome.result.values == FakeScorer()(task).values
+
+
+def test_a_worker_takes_as_many_tasks_together_as_its_function() -> None:
+    worker = Worker(Pairs(), str)
+    assert at_once(worker) == 2
+    assert worker.together([1, 2]) == [(1, 2), (1, 2)]
+    assert worker.together([Probe(1), 2]) == [None, None]  # then each alone
+
+
+class Pairs:
+    """Takes two tasks together."""
+
+    at_once = 2
+
+    def __call__(self, task: int) -> tuple[int, ...]:
+        return (task,)
+
+    def together(self, tasks: Sequence[int]) -> list[tuple[int, ...]]:
+        return [tuple(tasks)] * len(tasks)
 
 
 @pytest.mark.parametrize(

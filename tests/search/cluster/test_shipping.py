@@ -53,6 +53,7 @@ def test_a_gpu_has_as_many_workers_as_on_one_machine(monkeypatch: pytest.MonkeyP
         functions = pickle.loads(pickle.dumps(list(sent("cuda", workers)(cores))))
         devices = find_devices("cuda")
         assert [f.device for f in functions] == spread(devices, devices.workers(workers, cores))
+        assert {f.at_once for f in functions} == {devices.at_once}
     assert spread(devices, devices.workers(None, 64)) == ["cuda:0", "cuda:1"] * 8
 
 
