@@ -141,7 +141,8 @@ class _Actor:
 
     def __init__(self, cores: int, arguments: bytes) -> None:
         os.environ.pop("OMP_NUM_THREADS", None)  # Ray sets it; the workers decide for themselves
-        self._cores = cores
+        # Ray heeds the quota of a container, and may miss the cores that a batch system allows.
+        self._cores = min(cores, len(os.sched_getaffinity(0)))
         self._arguments = arguments
         self._machine: PooledMachine[Any, Any]
 

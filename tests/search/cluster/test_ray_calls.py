@@ -1,5 +1,6 @@
 """Ray as it is called: one actor a machine with all that it has, restarted by nobody but us."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -58,9 +59,13 @@ def test_an_actor_has_all_of_its_machine_and_is_never_restarted_by_ray(
     ]
 
 
-def test_a_machine_learns_how_many_cores_it_lends(cluster_of: Callable[..., RayCluster]) -> None:
-    """A container may use fewer than the system shows."""
-    cluster = cluster_of(FakeRay([node("a", CPU=6)]), only_asked, [], str)
+@pytest.mark.parametrize(("lent", "allowed"), [(6, 64), (64, 6)])
+def test_a_machine_has_workers_for_the_cores_that_it_may_use(
+    lent: int, allowed: int, cluster_of: Callable[..., RayCluster], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container has a quota, which Ray knows; a batch system allows some of the cores."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(allowed)))
+    cluster = cluster_of(FakeRay([node("a", CPU=lent)]), only_asked, [], str)
     answer = cluster.take(cluster.start("id of a").greet())
     assert answer == Unfit("asked for 6 cores")
 
