@@ -98,6 +98,8 @@ def _is_conv(trace: Trace, site: CallSite) -> bool:
 def _single_calls(trace: Trace) -> set[CallSite]:
     """Calls of layers that are called once and carry no hooks of the caller's."""
     repeated = {site.layer for site in trace.records if site.ordinal > 0}
+    if trace.graph is not None:  # known layers, without hooks
+        return {site for site in trace.records if site.layer not in repeated}
     return {
         site
         for site in trace.records
