@@ -32,11 +32,11 @@ def check_model(model: nn.Module, members: Members) -> None:
     if not parameters:
         _refuse_without_parameters(model)
     for name, parameter in parameters.items():
-        _check_parameter(name, parameter)
+        check_parameter(name, parameter)
     # A sum of magnitudes may be infinite where no number is: then each is looked at.
     if not math.isfinite(_magnitude(parameters.values())):
         for name, parameter in parameters.items():
-            _check_finite(f"parameter {name}", parameter, "initialise the model anew")
+            check_finite(f"parameter {name}", parameter, "initialise the model anew")
     for name, buffer in buffers.items():
         if buffer.is_inference() and buffer.is_floating_point():
             raise ValueError(f"buffer {name} {_MADE_IN_INFERENCE_MODE}")
@@ -86,7 +86,8 @@ def _refuse_without_parameters(model: nn.Module) -> None:
     )
 
 
-def _check_parameter(name: str, parameter: nn.Parameter) -> None:
+def check_parameter(name: str, parameter: nn.Parameter) -> None:
+    """Refuses a parameter with respect to which nothing can be differentiated; ValueError."""
     if isinstance(parameter, nn.parameter.UninitializedParameter):
         raise ValueError(f"parameter {name} is lazy and has no shape yet; run the model once")
     if parameter.is_complex():
@@ -194,7 +195,7 @@ def check_batch(members: Members, batch: Batch) -> None:
             raise ValueError(f"{name} is on {tensor.device} and the model on {device}; move one")
         if not tensor.is_floating_point():
             continue
-        _check_finite(name, tensor, "clean the data")
+        check_finite(name, tensor, "clean the data")
         if tensor.dim() and dtypes and tensor.dtype not in dtypes:
             raise ValueError(
                 f"{name} is {tensor.dtype} and the model's weights are "
@@ -210,7 +211,8 @@ def _computing_dtypes(members: Members) -> dict[torch.dtype, None]:
     return {dtype: None for dtype in dtypes if dtype.itemsize > 1}
 
 
-def _check_finite(name: str, tensor: Tensor, remedy: str) -> None:
+def check_finite(name: str, tensor: Tensor, remedy: str) -> None:
+    """Refuses a tensor that holds NaN or an infinity; ValueError."""
     numbers = _readable(tensor)
     if tensor.numel() and not torch.isfinite(torch.stack(torch.aminmax(numbers))).all():
         finite = torch.isfinite(numbers)  # twice the memory of a batch, so only where it is needed
@@ -285,4 +287,4 @@ def check_logits(logits: Tensor, samples: int) -> None:
             f"logits have shape {shape}: at least 2 classes are needed (a single logit z of a "
             "binary model stands for the two logits (0, z))"
         )
-    _check_finite("logits", logits, "the network overflows on this batch; see its initialisation")
+    check_finite("logits", logits, "the network overflows on this batch; see its initialisation")

@@ -126,6 +126,51 @@ def test_layers_on_nested_tensors_are_refused_where_they_are_read(proxy: str) ->
         proxies.compute([proxy], network(nested, inner=nn.Linear(8, 8)), inputs(), seed=0)
 
 
+def in_vmap(m: Any, x: Tensor) -> Tensor:
+    rows = m.stem(x).flatten(2).transpose(1, 2)
+    return m.head(torch.func.vmap(m.inner)(rows).mean(1))
+
+
+@pytest.mark.parametrize("proxy", ["expressivity", "trainability", "meco"])
+def test_layers_inside_a_transform_are_refused_where_they_are_read(proxy: str) -> None:
+    model = network(in_vmap, inner=nn.Linear(8, 8))
+    with pytest.raises(ValueError, match=r"a Linear inside a transform.*call the layer outside"):
+        proxies.compute([proxy], model, inputs(), seed=0, features=("stem", "inner"))
+
+
+@pytest.mark.parametrize("proxy", ["expressivity", "naswot", "zico"])
+def test_a_compiled_model_has_the_values_of_the_model(proxy: str) -> None:
+    model = nn.Sequential(
+        nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU()),
+        nn.Sequential(nn.Conv2d(8, 8, 1), nn.ReLU()),
+        nn.Flatten(),
+        nn.Linear(8 * 36, CLASSES),
+    )
+    compiled = torch.compile(model, backend="eager")
+    found = [proxies.compute([proxy], each, inputs(), seed=0) for each in (compiled, model)]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("proxy", ["grad_norm", "gradsign", "naswot"])
+def test_parameters_without_derivatives_are_refused(proxy: str) -> None:
+    with torch.inference_mode():
+        constant = network(lambda m, x: pooled(m, m.stem(x)))
+    scaled = network(
+        lambda m, x: pooled(m, (m.stem(x) * m.phase).abs()),
+        phase=nn.Parameter(torch.ones(1, 8, 1, 1, dtype=torch.complex64)),
+    )
+    for model, says in ((constant, "inference_mode"), (scaled, "phase is complex")):
+        with pytest.raises(ValueError, match=says):
+            proxies.compute([proxy], model, inputs(), seed=0)
+
+
+def test_images_that_hold_nan_are_refused() -> None:
+    wrong = images()
+    wrong[2, 0, 1, 1] = torch.nan
+    with pytest.raises(ValueError, match=r"images holds nan .*clean the data"):
+        proxies.Inputs(images=wrong)
+
+
 def test_synflow_heeds_hooks_on_weights() -> None:
     def run(m: Any, x: Tensor) -> Tensor:
         return pooled(m, F.relu(m.stem(x)))

@@ -12,7 +12,7 @@ from vkdnw.checks import Output
 from vkdnw.error_explanations import proxies_explained
 from vkdnw.per_sample.known_layers import unwritten_parts
 from vkdnw.proxies.bare_weights import check_bare_weights
-from vkdnw.proxies.input_checks import check_built, check_inputs, complete
+from vkdnw.proxies.input_checks import check_inputs, check_parameters, complete
 from vkdnw.proxies.inputs import Inputs
 from vkdnw.proxies.native_verification import verified
 from vkdnw.proxies.proxy import Proxy
@@ -68,7 +68,8 @@ def compute(
     chosen = [proxy(name) for name in dict.fromkeys(names)]
     if convention not in ("default", "released"):
         raise ValueError(f"convention={convention!r}: choose from 'default' and 'released'")
-    check_built(model)
+    model = getattr(model, "_orig_mod", model)  # torch.compile hides layers from hooks
+    check_parameters(model, counted=all(each.counts for each in chosen))
     parts = Parts.of(model)
     for each in chosen:
         check_inputs(each, inputs, parts)

@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from vkdnw.backward.layers import cut
 from vkdnw.proxies.blocks import blocks
 from vkdnw.proxies.feature_spectra import covariance
+from vkdnw.proxies.layer_outputs import check_untransformed
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ def _after(name: str, features: Features) -> Callable[[nn.Module, Any, Any], Non
                 f"{name} returns a {type(value).__name__}, and a feature is a tensor; name other "
                 "modules with features="
             )
+        check_untransformed(module, value)
         features.see(name, value)
 
     return hook

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from vkdnw.checks import check_parameter
 from vkdnw.proxies.inputs import Inputs, given
 from vkdnw.proxies.proxy import Proxy
 from vkdnw.runtime.model_state import Parts
@@ -56,11 +57,12 @@ def check_batch(name: str, batch: Tensor, parts: Parts) -> None:
         )
 
 
-def check_built(model: nn.Module) -> None:
-    """Refuses a model that a forward pass would first have to complete. Raises ValueError."""
+def check_parameters(model: nn.Module, *, counted: bool) -> None:
+    """Refuses a model that a forward pass would first have to complete, and, unless it is only
+    ``counted``, one whose parameters have no derivatives. Raises ValueError."""
     for name, parameter in model.named_parameters():
-        if is_lazy(parameter):
-            raise ValueError(f"parameter {name} is lazy and has no shape yet; run the model once")
+        if is_lazy(parameter) or not counted:
+            check_parameter(name, parameter)
 
 
 @contextmanager

@@ -8,6 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from vkdnw.checks import check_finite
+
 Source = Literal["noise", "images", "images or noise", "ones", "shape", "none"]
 """The input of a proxy: standard normal noise, real images, images where there are any and noise
 otherwise, a single input of ones, one sample of which only the shape counts, or no input."""
@@ -62,6 +64,8 @@ class Inputs:
                     f"{field.name} is {value.dtype} of shape {list(value.shape)}; a label is the "
                     "number of a class: pass int64 of shape [B]"
                 )
+            if value.is_floating_point():
+                check_finite(field.name, value, "clean the data")
 
     def read(self, source: Source) -> Tensor:
         """The batch that a source stands for; where only a shape counts, any that there is.

@@ -24,7 +24,7 @@ def record_outputs(
     def hook(module: nn.Module, args: Any, returned: Any) -> None:
         value = returned[0] if isinstance(returned, tuple) and returned else returned
         if isinstance(value, Tensor):
-            _check_untransformed(module, value)
+            check_untransformed(module, value)
             see(module, value)
 
     with ExitStack() as hooks:
@@ -34,7 +34,8 @@ def record_outputs(
         yield
 
 
-def _check_untransformed(module: nn.Module, value: Tensor) -> None:
+def check_untransformed(module: nn.Module, value: Tensor) -> None:
+    """Refuses an output whose numbers or sizes cannot be read; ValueError."""
     if torch._C._functorch.is_functorch_wrapped_tensor(value):
         raise ValueError(
             f"forward() calls a {type(module).__name__} inside a transform of torch.func (vmap, "
