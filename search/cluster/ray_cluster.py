@@ -9,6 +9,7 @@ import pickle
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from vkdnw.search.cluster.interface import MachineLostError, Reply, Unfit
@@ -177,14 +178,17 @@ def connect(address: str) -> Any:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", namespace="vkdnw")
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ExecutorError(
-            f"no Ray cluster at {address!r}: {_first_line(error)}; start one with "
-            "`ray start --head`, and on each other machine `ray start --address=HOST:PORT`"
+            f"no Ray cluster at {address!r}, or one with another token than here (~/.ray/"
+            f"auth_token): {_first_line(error)}; start one with `ray start --head`, and on each "
+            "other machine `ray start --address=HOST:PORT`"
         ) from error
     return ray
 
 
 def _import_ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if _has_token():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # as `ray start` does, and `ray.init` not
     try:
         import ray
         import ray.util.scheduling_strategies
@@ -193,6 +197,12 @@ def _import_ray() -> Any:
             "a cluster needs Ray, which is not installed: pip install 'vkdnw[ray]', on each machine"
         ) from error
     return ray
+
+
+def _has_token() -> bool:
+    """Whether the token of a cluster is where Ray looks for it."""
+    file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")).expanduser()
+    return "RAY_AUTH_TOKEN" in os.environ or file.is_file()
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,7 +1,10 @@
 """Ray as it is called: one actor a machine with all that it has, restarted by nobody but us."""
 
 import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -126,3 +129,35 @@ def test_closing_leaves_the_cluster(cluster_of: Callable[..., RayCluster]) -> No
     ray = FakeRay([node("a", CPU=1)])
     cluster_of(ray).close()
     assert ray.closed
+
+
+@pytest.mark.parametrize(
+    ("given", "mode"),
+    [
+        ({}, None),
+        ({"RAY_AUTH_TOKEN": "secret"}, "token"),
+        ({"RAY_AUTH_TOKEN_PATH": "{home}/elsewhere"}, "token"),
+        ({"HOME": "{home}"}, "token"),
+        ({"HOME": "{home}", "RAY_AUTH_MODE": "disabled"}, "disabled"),
+    ],
+)
+def test_a_token_that_is_there_is_used(
+    given: dict[str, str], mode: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`ray start` asks for a token as soon as there is one; `ray.init` alone would send none."""
+    for file in (tmp_path / "elsewhere", tmp_path / ".ray" / "auth_token"):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("secret")
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.setenv(name, "")  # put back afterwards, whatever is set meanwhile
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", "/nonexistent")
+    for name, value in given.items():
+        monkeypatch.setenv(name, value.format(home=tmp_path))
+    modes: list[str | None] = []
+    ray = ModuleType("ray")
+    ray.init = lambda **_: modes.append(os.environ.get("RAY_AUTH_MODE"))  # type: ignore[attr-defined]
+    for name in ("ray", "ray.util", "ray.util.scheduling_strategies"):
+        monkeypatch.setitem(sys.modules, name, ray)
+    module.connect("auto")
+    assert modes == [mode]
