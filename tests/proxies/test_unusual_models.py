@@ -164,6 +164,20 @@ def test_parameters_without_derivatives_are_refused(proxy: str) -> None:
             proxies.compute([proxy], model, inputs(), seed=0)
 
 
+@pytest.mark.parametrize("proxy", ["ntk", "grad_norm", "gradsign", "snip", "zico"])
+def test_sparse_gradients_count_as_dense_ones(proxy: str) -> None:
+    """Each pixel looks a vector up."""
+
+    def looks_up(m: Any, x: Tensor) -> Tensor:
+        return m.head(m.table((x[:, 0] > 0).long()).mean((1, 2)) + m.stem(x).mean((2, 3)))
+
+    found = []
+    for sparse in (True, False):
+        model = network(looks_up, table=nn.Embedding(2, 8, sparse=sparse))
+        found.append(proxies.compute([proxy], model, inputs(), seed=0))
+    assert found[0] == found[1]
+
+
 def test_images_that_hold_nan_are_refused() -> None:
     wrong = images()
     wrong[2, 0, 1, 1] = torch.nan

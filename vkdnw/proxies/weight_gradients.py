@@ -15,7 +15,9 @@ from vkdnw.per_sample.probing.custom_functions import HIDDEN, functions, without
 def weight_gradients(
     value: Tensor, leaves: Sequence[Tensor], *, create_graph: bool = False, retain_graph: bool
 ) -> tuple[Tensor, ...]:
-    """d value / d leaves; zeros where there is no dependence. No leaf's ``.grad`` is changed.
+    """d value / d leaves; zeros where there is no dependence, dense those of sparse embeddings.
+
+    No leaf's ``.grad`` is changed.
 
     Raises:
         ValueError: autograd fails; or a function of the model's runs a backward pass of its own and
@@ -36,9 +38,13 @@ def weight_gradients(
     if hidden or (missing and (retain_graph or create_graph or suspected)):
         _check_nothing_hidden(value, missing, hidden)
     return tuple(
-        torch.zeros_like(leaf) if gradient is None else gradient
+        torch.zeros_like(leaf) if gradient is None else _dense(gradient)
         for leaf, gradient in zip(leaves, found, strict=True)
     )
+
+
+def _dense(gradient: Tensor) -> Tensor:
+    return gradient.to_dense() if gradient.is_sparse else gradient
 
 
 def _check_nothing_hidden(value: Tensor, missing: list[Tensor], hidden: bool) -> None:
