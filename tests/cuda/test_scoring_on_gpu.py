@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 import vkdnw
 from tests.library.cases.networks import pre_activation_network, residual_network
 from vkdnw import SmallerChunksWarning
+from vkdnw.backward import tape
 from vkdnw.score_group import score_group
 from vkdnw.search.spaces import nb201
 
@@ -137,3 +139,20 @@ def test_networks_together_have_the_bits_of_each_alone(device: torch.device) -> 
     models = [network(each).to(device) for each in (*ARCHITECTURES, *ARCHITECTURES)]
     x = images(16).to(device)
     assert score_group(models, x) == [vkdnw.score(model, x) for model in models]
+
+
+def test_networks_together_are_one_launch(
+    only_on_gpu: None, device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CPU cuts their batch in pieces; what cannot be joined is scored alone, and says nothing."""
+    models = [network(each).to(device) for each in (*ARCHITECTURES, *ARCHITECTURES)]
+    runs: list[int] = []
+    run = tape.backpropagate_
+
+    def counting(*arguments: Any) -> Tensor:
+        runs.append(1)
+        return run(*arguments)
+
+    monkeypatch.setattr(tape, "backpropagate_", counting)
+    score_group(models, images(16).to(device))
+    assert len(runs) == 1
