@@ -11,6 +11,7 @@ from tests.search.spaces.mobilenetv2 import golden
 from vkdnw.search.spaces import mobilenetv2
 from vkdnw.search.spaces.mobilenetv2 import INITIAL, TYPES, MobileNetV2, mutate, parse
 from vkdnw.search.spaces.mobilenetv2.menus import RELEASED_WEIGHTS
+from vkdnw.search.spaces.mobilenetv2.mutation import _one_of
 
 ALMOST_NEVER = 1e-4
 """Chance that a correct draw is refused, were its seed not fixed."""
@@ -138,3 +139,11 @@ def test_samples_are_structures_of_bounded_size():
 def test_a_space_of_bad_sizes_is_refused(sizes, message):
     with pytest.raises(ValueError, match=message):
         MobileNetV2(**sizes)
+
+
+def test_widths_are_drawn_as_random_choice_draws() -> None:
+    """Recorded searches are bred again from their seeds."""
+    ours, pythons = Random(3), Random(3)
+    for count in range(1, 40):
+        menu = list(range(count))
+        assert [_one_of(menu, ours) for _ in menu] == [pythons.choice(menu) for _ in menu]
