@@ -7,7 +7,6 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from setuptools import build_meta
 
 BACKEND = Path(__file__).resolve().parents[2] / "build_backend"
 
@@ -120,7 +119,7 @@ def test_the_backend_requires_torch_only_where_the_target_has_none(
 ):
     backend = importlib.import_module("vkdnw_backend")
     # setuptools' own answer would run setup.py, which is not the matter here.
-    monkeypatch.setattr(build_meta, hook, lambda settings: ["from setuptools"])
+    monkeypatch.setattr(f"setuptools.build_meta.{hook}", lambda settings: ["from setuptools"])
     assert getattr(backend, hook)() == ["from setuptools", "torch>=2.11"]
     install(tmp_path / "target")
     assert getattr(backend, hook)() == ["from setuptools"]

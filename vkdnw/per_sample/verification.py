@@ -6,9 +6,7 @@ batch and one that the batch's own numbers choose, a random combination of the c
 differentiated by plain autograd, with respect to every chosen parameter; the same combination of
 the rows of the call's Jacobian must agree column by column, and the logits must. Where an operation
 may carry numbers between samples, those two are run alone, and all samples of the batch together
-and in reverse order besides; each one's logits there must be those that it has alone. Of a static
-graph the last sample is enough: it is made of layers that treat every sample alike and apart, and
-that sample is at the end of the last chunk, behind everything that an earlier one may have left.
+and in reverse order besides; each one's logits there must be those that it has alone.
 
 A result that differs by more than rounding (:mod:`vkdnw.per_sample.tolerance`) is not returned. If
 plain autograd itself gives other numbers from call to call, or with other samples in the batch, the
@@ -97,7 +95,6 @@ class Verification:
     def __init__(self, problem: Problem, trace: Trace) -> None:
         self._problem = problem
         self._mixing = trace.mixing
-        self._is_static = trace.graph is not None
         self._classes = trace.classes
         self._fallback = frozenset(trace.fallback)
         self._precision = Precision(coarsest(trace), max(1, len(trace.records)))
@@ -156,7 +153,7 @@ class Verification:
         """Samples that are run together."""
         size = self._problem.batch.size
         last = size - 1
-        if last == 0 or self._is_static:
+        if last == 0:
             return [(last,)]
         chosen = _checksum(self._problem.batch) % last
         if self._mixing is None:

@@ -64,7 +64,7 @@ class Inputs:
                     f"{field.name} is {value.dtype} of shape {list(value.shape)}; a label is the "
                     "number of a class: pass int64 of shape [B]"
                 )
-            if value.is_floating_point():
+            if value.is_floating_point() and not value.is_meta:  # these hold no numbers
                 check_finite(field.name, value, "clean the data")
 
     def read(self, source: Source) -> Tensor:
