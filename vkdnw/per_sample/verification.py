@@ -6,7 +6,9 @@ batch and one that the batch's own numbers choose, a random combination of the c
 differentiated by plain autograd, with respect to every chosen parameter; the same combination of
 the rows of the call's Jacobian must agree column by column, and the logits must. Where an operation
 may carry numbers between samples, those two are run alone, and all samples of the batch together
-and in reverse order besides; each one's logits there must be those that it has alone.
+and in reverse order besides; each one's logits there must be those that it has alone. Where those
+samples have zeros in a column in which others have none, the sample with the fewest zeros is
+verified as well.
 
 A result that differs by more than rounding (:mod:`vkdnw.per_sample.tolerance`) is not returned. If
 plain autograd itself gives other numbers from call to call, or with other samples in the batch, the
@@ -89,6 +91,32 @@ class _Sums:
         return Compared(logits, self.columns, self.sizes)
 
 
+@dataclass
+class _Fullest:
+    """Of all samples of a call, the one with the most columns that are not zero."""
+
+    sample: int = -1
+    columns: int = 0
+    logits: Tensor | None = None
+    rows: Tensor | None = None  # [K, P]
+
+    def look(self, chunk: Chunk) -> None:
+        """Takes a sample of the chunk if it has more."""
+        counts = (chunk.jacobian != 0).any(1).sum(1)
+        n = int(counts.argmax())
+        if int(counts[n]) > self.columns:
+            self.sample, self.columns = chunk.samples.start + n, int(counts[n])
+            self.logits, self.rows = chunk.logits[n], chunk.jacobian[n].clone()
+
+    def has_other_columns(self, sums: Iterable[_Sums]) -> bool:
+        """Whether a column of its own is zero in all of the sums."""
+        sizes = [one.sizes.amax(0) for one in sums if one.sizes is not None]
+        if self.rows is None or not sizes:
+            return False
+        zero = torch.stack(sizes).amax(0) == 0
+        return bool((zero & (self.rows != 0).any(0)).any())
+
+
 class Verification:
     """The samples of a problem that are verified, and their expected derivatives."""
 
@@ -102,6 +130,7 @@ class Verification:
         self._fitting = max(1, problem.max_memory // trace.bytes_per_sample)
         self._fewest = trace.find_fewest
         self._expected: dict[int, list[Expected]] = {}  # by the number of cotangents
+        self._cotangents: dict[int, Cotangents] = {}
         self._lone = False  # whether derivatives are those of samples alone
 
     def verified(
@@ -113,8 +142,9 @@ class Verification:
             NotAsAutograd: it is not.
             ValueError: nothing is, because samples mix or the model changes from call to call.
         """
-        sums = [_Sums() for _ in expected]
+        sums, fullest = [_Sums() for _ in expected], _Fullest()
         for chunk in chunks:
+            fullest.look(chunk)
             for one, total in zip(expected, sums, strict=True):
                 for place, sample in enumerate(one.samples):
                     if sample in chunk.samples and sample not in total.logits:
@@ -123,6 +153,19 @@ class Verification:
             yield chunk
         for one, total in zip(expected, sums, strict=True):
             self._compare(one, total.compared(one.samples), selection)
+        if fullest.has_other_columns(sums):
+            self._compare_one_more(fullest, selection, expected[0].factors.shape[-1])
+
+    def _compare_one_more(self, fullest: _Fullest, selection: Selection, count: int) -> None:
+        """Samples behind dead units have zeros for derivatives, which prove nothing."""
+        assert fullest.logits is not None
+        assert fullest.rows is not None
+        generator = torch.Generator(device="cpu").manual_seed(count)
+        with gc_disabled():
+            one = self._expect((fullest.sample,), self._cotangents[count], generator)
+        total = _Sums()
+        total.add(fullest.sample, fullest.logits, fullest.rows, one.factors[:, 0])
+        self._compare(one, total.compared(one.samples), selection)
 
     def alone(self) -> Verification:
         """The same for a call that differentiates every sample alone.
@@ -141,6 +184,7 @@ class Verification:
         """
         count = len(cotangents)
         if count not in self._expected:
+            self._cotangents[count] = cotangents
             generator = torch.Generator(device="cpu").manual_seed(count)
             with gc_disabled():
                 self._expected[count] = [
