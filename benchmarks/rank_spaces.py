@@ -148,11 +148,13 @@ def _mean_tau(scores: pd.Series, accuracies: pd.DataFrame) -> float:
 
 
 def weights(columns: Columns, aggregate: Aggregate) -> dict[str, float]:
-    """What the agreement of the parts makes of their weights, which sum to 1."""
+    """The weights that follow from the parts: shares of their sum by agreement, and otherwise those
+    of parts of deviation 1."""
     table = complete_table(columns, aggregate.parts)
-    _, found = places_and_weights(table, aggregate)
+    places, found = places_and_weights(table, aggregate)
+    shown = found / found.sum() if aggregate.weighing == "agreement" else found * places.std(axis=1)
     names = (",".join(term.columns) for term in aggregate.terms)
-    return dict(zip(names, found / found.sum(), strict=True))
+    return dict(zip(names, shown, strict=True))
 
 
 def differences(spaces: Spaces, resamples: int, seed: int = 0) -> pd.DataFrame:
@@ -252,9 +254,10 @@ def main() -> None:
     print(table.round(3).to_string())
     print("mean tau less that of consensus_agg: 2.5 %, median, 97.5 %")
     print(differences(spaces, options.resamples).round(3).to_string(header=False))
-    shares = {name: weights(one[0], NAMED["consensus_agg"]) for name, one in spaces.items()}
-    print("weights in consensus_agg:")
-    print(pd.DataFrame(shares).round(2).to_string())
+    for name in ("consensus_agg", "residual_agg"):
+        of_parts = {space: weights(one[0], NAMED[name]) for space, one in spaces.items()}
+        print(f"weights in {name}:")
+        print(pd.DataFrame(of_parts).round(2).to_string())
     print(left_out(table.drop(columns="mean")).to_string())
     print("random forest, four fifths of the accuracies known:")
     print(pd.Series(bounds).round(3).to_frame().T.to_string())

@@ -57,7 +57,7 @@ def compile_tape(regions: Sequence[Region], users: dict[Node, list[Node]]) -> Ta
     if any(node not in entries and above.get(node) != {True} for node in cuts):
         return None
     writer = _Writer(wanted, cuts, shapes, [_Part.of(region, users) for region in regions])
-    entries = writer.add_seeds(entries)
+    entries = writer.add_cotangents(entries)
     for node in reversed(order):
         if above.get(node) == {True}:
             writer.add(node, layers[node], [(user, layers[user]) for user in users[node]])
@@ -198,7 +198,7 @@ class _Writer:
     made: dict[Callable[[], Tensor], Tensor] = field(default_factory=dict)
     norms: list[Norm] = field(default_factory=list)
 
-    def add_seeds(self, entries: tuple[Node, ...]) -> tuple[Node, ...]:
+    def add_cotangents(self, entries: tuple[Node, ...]) -> tuple[Node, ...]:
         """Adds the values with given gradients; returns the entries at which a region begins."""
         needed = entries if any(part.region.start is None for part in self.parts) else ()
         for node in needed:

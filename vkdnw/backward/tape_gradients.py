@@ -64,7 +64,7 @@ class TapeReadings:
         return {entry: views[position] for entry, position in self.of_entry.items()}
 
     def readings(self, rows: int) -> Tensor:
-        """The op's table for seeds of so many rows, ``[R, 4]``."""
+        """The op's table for cotangents of so many rows, ``[R, 4]``."""
         rows_read = [
             (block.value, channel, rows * block.first + position * block.plane, block.numbers)
             for block in self.blocks

@@ -62,8 +62,9 @@ class Expected:
     """The result of plain autograd for some samples that were run together."""
 
     samples: tuple[int, ...]
-    factors: Tensor  # [D, n, K] float64, of the cotangents
-    cotangents: Tensor  # [D, n, C] float64: factors @ cotangents
+    given: Cotangents  # [K, C]
+    factors: Tensor  # [D, n, K] float64, of the given cotangents
+    cotangents: Tensor  # [D, n, C] float64: factors @ given
     run: PlainPass
 
 
@@ -91,30 +92,30 @@ class _Sums:
         return Compared(logits, self.columns, self.sizes)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Fullest:
     """Of all samples of a call, the one with the most columns that are not zero."""
 
-    sample: int = -1
-    columns: int = 0
-    logits: Tensor | None = None
-    rows: Tensor | None = None  # [K, P]
-
-    def look(self, chunk: Chunk) -> None:
-        """Takes a sample of the chunk if it has more."""
-        counts = (chunk.jacobian != 0).any(1).sum(1)
-        n = int(counts.argmax())
-        if int(counts[n]) > self.columns:
-            self.sample, self.columns = chunk.samples.start + n, int(counts[n])
-            self.logits, self.rows = chunk.logits[n], chunk.jacobian[n].clone()
+    sample: int
+    logits: Tensor  # [C]
+    rows: Tensor  # [K, P]
+    columns: int
 
     def has_other_columns(self, sums: Iterable[_Sums]) -> bool:
         """Whether a column of its own is zero in all of the sums."""
-        sizes = [one.sizes.amax(0) for one in sums if one.sizes is not None]
-        if self.rows is None or not sizes:
-            return False
-        zero = torch.stack(sizes).amax(0) == 0
-        return bool((zero & (self.rows != 0).any(0)).any())
+        shown = [(one.sizes != 0).any(0) for one in sums if one.sizes is not None]
+        return bool(((self.rows != 0).any(0) & ~torch.stack(shown).any(0)).any())
+
+
+def _fullest(chunk: Chunk, known: _Fullest | None) -> _Fullest | None:
+    """A sample of the chunk if it has more columns than the known one."""
+    counts = (chunk.jacobian != 0).any(1).sum(1)
+    n = int(counts.argmax())
+    columns = int(counts[n])
+    if columns <= (0 if known is None else known.columns):
+        return known
+    rows = chunk.jacobian[n].clone()
+    return _Fullest(chunk.samples.start + n, chunk.logits[n], rows, columns)
 
 
 class Verification:
@@ -130,7 +131,6 @@ class Verification:
         self._fitting = max(1, problem.max_memory // trace.bytes_per_sample)
         self._fewest = trace.find_fewest
         self._expected: dict[int, list[Expected]] = {}  # by the number of cotangents
-        self._cotangents: dict[int, Cotangents] = {}
         self._lone = False  # whether derivatives are those of samples alone
 
     def verified(
@@ -142,9 +142,10 @@ class Verification:
             NotAsAutograd: it is not.
             ValueError: nothing is, because samples mix or the model changes from call to call.
         """
-        sums, fullest = [_Sums() for _ in expected], _Fullest()
+        sums = [_Sums() for _ in expected]
+        fullest: _Fullest | None = None
         for chunk in chunks:
-            fullest.look(chunk)
+            fullest = _fullest(chunk, fullest)
             for one, total in zip(expected, sums, strict=True):
                 for place, sample in enumerate(one.samples):
                     if sample in chunk.samples and sample not in total.logits:
@@ -153,16 +154,14 @@ class Verification:
             yield chunk
         for one, total in zip(expected, sums, strict=True):
             self._compare(one, total.compared(one.samples), selection)
-        if fullest.has_other_columns(sums):
-            self._compare_one_more(fullest, selection, expected[0].factors.shape[-1])
+        if expected and fullest is not None and fullest.has_other_columns(sums):
+            self._compare_one_more(fullest, expected[0].given, selection)
 
-    def _compare_one_more(self, fullest: _Fullest, selection: Selection, count: int) -> None:
+    def _compare_one_more(self, fullest: _Fullest, given: Cotangents, selection: Selection) -> None:
         """Samples behind dead units have zeros for derivatives, which prove nothing."""
-        assert fullest.logits is not None
-        assert fullest.rows is not None
-        generator = torch.Generator(device="cpu").manual_seed(count)
+        generator = torch.Generator(device="cpu").manual_seed(len(given))
         with gc_disabled():
-            one = self._expect((fullest.sample,), self._cotangents[count], generator)
+            one = self._expect((fullest.sample,), given, generator)
         total = _Sums()
         total.add(fullest.sample, fullest.logits, fullest.rows, one.factors[:, 0])
         self._compare(one, total.compared(one.samples), selection)
@@ -184,7 +183,6 @@ class Verification:
         """
         count = len(cotangents)
         if count not in self._expected:
-            self._cotangents[count] = cotangents
             generator = torch.Generator(device="cpu").manual_seed(count)
             with gc_disabled():
                 self._expected[count] = [
@@ -228,12 +226,12 @@ class Verification:
                 self._check_composition(one)
 
     def _expect(
-        self, samples: tuple[int, ...], cotangents: Cotangents, generator: torch.Generator
+        self, samples: tuple[int, ...], given: Cotangents, generator: torch.Generator
     ) -> Expected:
-        shape = self._combinations, len(samples), len(cotangents)
+        shape = self._combinations, len(samples), len(given)
         factors = torch.randn(shape, generator=generator, device="cpu", dtype=torch.float64)
-        rows = combined(factors, cotangents)
-        return Expected(samples, factors, rows, self._run(samples, rows))
+        rows = combined(factors, given)
+        return Expected(samples, given, factors, rows, self._run(samples, rows))
 
     def _run(
         self, samples: tuple[int, ...], cotangents: Tensor, run: Run | None = None

@@ -11,7 +11,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -21,6 +20,7 @@ from ray.cluster_utils import Cluster  # noqa: E402
 
 from tests.search.cluster.running import TASKS, run_tasks  # noqa: E402
 from tests.search.fakes import SETTINGS  # noqa: E402
+from tests.search.labelled_images import write_images  # noqa: E402
 from vkdnw import search  # noqa: E402
 from vkdnw.search.cluster.doctor import classes, survey  # noqa: E402
 from vkdnw.search.cluster.start_executor import RayStart  # noqa: E402
@@ -120,12 +120,7 @@ def test_a_run_on_the_cluster_has_the_rows_of_a_run_on_one_machine(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     images = tmp_path / "images.npz"
-    random = np.random.default_rng(0)
-    np.savez(
-        images,
-        images=random.integers(0, 256, (16, 3, 8, 8), dtype=np.uint8),
-        labels=np.arange(16) % 10,
-    )
+    write_images(images, count=16, classes=10)
     asked: dict[str, Any] = {
         "sample": 6,
         "cells": 1,

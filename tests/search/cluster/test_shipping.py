@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
+from tests.search.labelled_images import write_images
 from vkdnw.ops import library
 from vkdnw.search.cluster import shipped_files
 from vkdnw.search.cluster.shipping import Shipment, shipment
@@ -70,12 +70,7 @@ def test_the_machine_makes_workers_without_loading_torch() -> None:
 
 def test_files_are_the_drivers_and_are_read_once(tmp_path: Path) -> None:
     images = tmp_path / "images.npz"
-    random = np.random.default_rng(0)
-    np.savez(
-        images,
-        images=random.integers(0, 256, (4, 3, 8, 8), dtype=np.uint8),
-        labels=np.arange(4) % 3,
-    )
+    write_images(images, count=4, classes=3)
     configuration = replace(CONFIGURATION, data=str(images), images=str(images))
     here = batch(configuration, SPACE.resolution, 0)
     inputs = {0: input_digests(configuration, SPACE.resolution, 0)}
